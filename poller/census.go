@@ -1,0 +1,197 @@
+package poller
+
+import (
+	"cmp"
+	"hash/maphash"
+	"math"
+	"slices"
+	"time"
+)
+
+// Token is one authentication token as a page of the list shows it. Times are Unix milliseconds.
+type Token struct {
+	ID      string
+	Revoked bool
+	Expires int64 // 0: never
+	Issued  int64 // the later of its creation and its update; 0: unknown
+	Info    Info
+}
+
+// Info is what a token says of its target, in the API's own words.
+type Info struct {
+	ProviderID   string `json:"provider_id"`   // system id of the credential provider
+	TokenType    string `json:"token_type"`    // jwt or oauth_access_token
+	ConsumerType string `json:"consumer_type"` // application or custom
+}
+
+// Census holds the facts of one target after one complete walk, some of them carried on from the walks before.
+// It never changes once published. Times are Unix milliseconds; At turns facts into states.
+type Census struct {
+	Revoked       int
+	Expired       int     // already when the walk ended
+	NeverExpiring int     // active
+	Expirations   []int64 // of the tokens active when the walk ended, ascending
+
+	// Lifetime of the active token that expires last, in milliseconds, carried on after it ended; 0: unknown.
+	Lifetime int64
+	// NewestIssue among the tokens active when the walk ended; 0: unknown.
+	NewestIssue int64
+	// LastActive is the end of the last active token as of the walks before, for when this one saw none; 0: never seen.
+	LastActive int64
+	// Info is that of the token issued last; nil until a token was seen.
+	Info *Info
+	// Reported is the API's own totalCount; -1 when it sent none.
+	Reported int64
+
+	Pages  int
+	ReadAt time.Time // end of the walk
+	Took   time.Duration
+}
+
+// States are the counts of one moment. Active + Expired + Revoked = Total. Times are Unix milliseconds.
+type States struct {
+	Total, Active, Expired, Revoked, NeverExpiring int
+
+	Earliest   int64 // first active token to expire; 0: none does
+	Latest     int64 // when the last active token is gone; 0: none is active, or one never expires
+	LastActive int64 // see Census; 0: no active token was ever seen
+
+	now     int64
+	pending []int64
+}
+
+// At returns the states at now: the only place that computes them.
+func (c *Census) At(now time.Time) States {
+	ms := now.UnixMilli()
+	gone, _ := slices.BinarySearch(c.Expirations, ms+1)
+	s := States{
+		Active:        len(c.Expirations) - gone + c.NeverExpiring,
+		Expired:       c.Expired + gone,
+		Revoked:       c.Revoked,
+		NeverExpiring: c.NeverExpiring,
+		LastActive:    c.LastActive,
+		now:           ms,
+		pending:       c.Expirations[gone:],
+	}
+	s.Total = s.Active + s.Expired + s.Revoked
+	if n := len(s.pending); n > 0 {
+		s.Earliest = s.pending[0]
+		if c.NeverExpiring == 0 {
+			s.Latest = s.pending[n-1]
+		}
+	}
+	switch n := len(c.Expirations); {
+	case s.Active > 0:
+		s.LastActive = c.ReadAt.UnixMilli()
+	case n > 0:
+		s.LastActive = c.Expirations[n-1]
+	}
+	return s
+}
+
+// Expiring returns how many active tokens expire within d.
+func (s States) Expiring(d time.Duration) int {
+	n, _ := slices.BinarySearch(s.pending, s.now+d.Milliseconds()+1)
+	return n
+}
+
+// A record is one reading of a token. expires is revoked, never, or its expiration.
+type record struct {
+	hash            uint64
+	expires, issued int64
+}
+
+const (
+	revoked = math.MinInt64
+	never   = math.MaxInt64
+)
+
+// counting is a Census in the making. It keeps 24 bytes a token and no strings.
+type counting struct {
+	seed     maphash.Seed
+	records  []record
+	info     *Info
+	issued   int64
+	reported int64
+	pages    int
+}
+
+func newCounting() *counting {
+	return &counting{seed: maphash.MakeSeed(), reported: -1}
+}
+
+func (c *counting) add(p Page) {
+	c.pages++
+	if p.Total >= 0 {
+		c.reported = p.Total
+	}
+	for _, t := range p.Tokens {
+		r := record{maphash.String(c.seed, t.ID), t.Expires, t.Issued}
+		switch {
+		case t.Revoked:
+			r.expires = revoked
+		case t.Expires <= 0:
+			r.expires = never
+		}
+		c.records = append(c.records, r)
+		if c.info == nil || t.Issued > c.issued {
+			info := t.Info
+			c.info, c.issued = &info, t.Issued
+		}
+	}
+}
+
+// census ends the walk: each id counts once, by one of its readings, and what this walk cannot know is carried on
+// from prev, which may be nil.
+func (c *counting) census(prev *Census, end time.Time, took time.Duration) *Census {
+	slices.SortFunc(c.records, func(a, b record) int {
+		return cmp.Or(cmp.Compare(a.hash, b.hash), cmp.Compare(a.expires, b.expires), cmp.Compare(a.issued, b.issued))
+	})
+	c.records = slices.CompactFunc(c.records, func(a, b record) bool { return a.hash == b.hash })
+
+	out := &Census{Info: c.info, Reported: c.reported, Pages: c.pages, ReadAt: end, Took: took}
+	now := end.UnixMilli()
+	expiring := 0
+	for _, r := range c.records {
+		if r.expires > now && r.expires != never {
+			expiring++
+		}
+	}
+	out.Expirations = make([]int64, 0, expiring)
+	var last record
+	for _, r := range c.records {
+		switch {
+		case r.expires == revoked:
+			out.Revoked++
+			continue
+		case r.expires == never:
+			out.NeverExpiring++
+		case r.expires <= now:
+			out.Expired++
+			continue
+		default:
+			out.Expirations = append(out.Expirations, r.expires)
+			if r.expires > last.expires || r.expires == last.expires && r.issued > last.issued {
+				last = r
+			}
+		}
+		out.NewestIssue = max(out.NewestIssue, r.issued)
+	}
+	slices.Sort(out.Expirations)
+	if last.issued > 0 {
+		out.Lifetime = max(0, last.expires-last.issued)
+	}
+	if prev == nil {
+		return out
+	}
+	if expiring == 0 {
+		out.Lifetime = prev.Lifetime
+	}
+	if expiring+out.NeverExpiring == 0 {
+		out.LastActive = prev.At(end).LastActive
+	}
+	if out.Info == nil {
+		out.Info = prev.Info
+	}
+	return out
+}

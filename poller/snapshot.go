@@ -1,0 +1,53 @@
+package poller
+
+import "time"
+
+// Reading is what is known of one target. It never changes once published.
+type Reading struct {
+	Target Target
+	// Census of the last complete walk; nil: never read.
+	Census *Census
+	// Failure of the latest walk; nil when that was complete, or when there was none.
+	Failure *Failure
+}
+
+// Attempted reports whether a walk of the target has ended, either way.
+func (r *Reading) Attempted() bool { return r.Census != nil || r.Failure != nil }
+
+// Failure is how a walk failed.
+type Failure struct {
+	Reason Reason
+	// Text is for people: one line, without secrets and raw consumer ids.
+	Text string
+	At   time.Time
+}
+
+// Snapshot is everything known at one moment. It never changes once published; readers share it.
+type Snapshot struct {
+	// Readings has one entry per configured target of this process, in the configured order.
+	Readings []*Reading
+	// LastCycle and NextCycle are due times; zero before the first.
+	LastCycle, NextCycle time.Time
+	// InProgress counts the targets queued or being walked.
+	InProgress int
+}
+
+// Attempted reports whether every target was attempted.
+func (s *Snapshot) Attempted() bool {
+	for _, r := range s.Readings {
+		if !r.Attempted() {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *Snapshot) failing() int {
+	n := 0
+	for _, r := range s.Readings {
+		if r.Failure != nil {
+			n++
+		}
+	}
+	return n
+}
