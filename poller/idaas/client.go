@@ -1,0 +1,86 @@
+// Package idaas is the Alibaba Cloud IDaaS developer API as the poller's source: its one list call, the access token
+// it needs, its errors and its limits.
+package idaas
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+// Config of a Client. Everything is taken as valid.
+type Config struct {
+	InstanceID    string
+	Endpoint      string     // base URL of the developer API, without a path
+	TokenEndpoint string     // OAuth 2.0 token endpoint
+	Auth          Auth       // how to get access tokens
+	AccessToken   Credential // a ready access token instead
+
+	PageSize  int
+	RateLimit float64 // requests per second, all operations together
+	Timeout   time.Duration
+	Retries   int
+
+	UserAgent string
+	Transport http.RoundTripper // see NewTransport
+	Log       *slog.Logger
+	Events    Events
+}
+
+// Client reads authentication tokens from one IDaaS instance. It is safe for concurrent use.
+type Client struct {
+	instanceID    string
+	endpoint      string
+	tokenEndpoint string
+	auth          Auth
+	timeout       time.Duration
+	retries       int
+	userAgent     string
+	http          *http.Client
+	log           *slog.Logger
+	events        Events
+
+	pageSize atomic.Int64
+	gate     *gate
+	tokens   tokenSource
+}
+
+// New returns a Client that has sent nothing yet.
+func New(c Config) *Client {
+	client := &Client{
+		instanceID:    c.InstanceID,
+		endpoint:      c.Endpoint,
+		tokenEndpoint: c.TokenEndpoint,
+		auth:          c.Auth,
+		timeout:       c.Timeout,
+		retries:       c.Retries,
+		userAgent:     c.UserAgent,
+		log:           c.Log,
+		events:        c.Events.orNothing(),
+		http: &http.Client{
+			Transport:     c.Transport,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}
+	client.pageSize.Store(int64(c.PageSize))
+	client.gate = newGate(c.RateLimit, client.events.Waited)
+	if c.AccessToken.Given() {
+		client.tokens = &readyToken{credential: c.AccessToken, events: client.events}
+	} else {
+		client.tokens = &fetchedToken{client: client}
+	}
+	return client
+}
+
+// NewTransport returns a transport for a Client: TLS 1.2 or newer, roots (nil: the system's), the proxy of the
+// environment.
+func NewTransport(roots *x509.CertPool) *http.Transport {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
+	t.MaxIdleConnsPerHost = t.MaxIdleConns
+	t.MaxResponseHeaderBytes = 1 << 20
+	return t
+}

@@ -1,0 +1,207 @@
+package idaas
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
+)
+
+// failure is a failed request: a poller.Error with what a retry needs to know.
+type failure struct {
+	cause     *poller.Error
+	status    int           // 0: no answer
+	retry     bool          // worth sending again
+	throttled bool          // the answer said "slow down"
+	hint      time.Duration // for how long; 0: it did not say
+}
+
+func (f *failure) Error() string { return f.cause.Error() }
+func (f *failure) Unwrap() error { return f.cause }
+
+func fail(reason poller.Reason, format string, args ...any) *failure {
+	return &failure{cause: &poller.Error{Reason: reason, Err: fmt.Errorf(format, args...)}}
+}
+
+// noAnswer is the failure of a request that got no whole answer.
+func noAnswer(err error, what string, hide scrubber) *failure {
+	// The URL in a url.Error has the raw consumer id.
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		err = e.Err
+	}
+	var f *failure
+	if e, ok := errors.AsType[net.Error](err); errors.Is(err, context.DeadlineExceeded) || ok && e.Timeout() {
+		f = fail(poller.Timeout, "%s: no whole answer in time", what)
+	} else {
+		f = fail(poller.Connection, "%s: %s", what, hide.clean(err.Error()))
+	}
+	f.retry = true
+	return f
+}
+
+// refused is the failure that an answer other than 200 means, or an error object under 200.
+func refused(status int, header http.Header, body apiError, what string, hide scrubber) *failure {
+	reason := statusReason(status)
+	throttled := body.throttling() || status == http.StatusTooManyRequests ||
+		status == http.StatusServiceUnavailable && header.Get("Retry-After") != ""
+	switch {
+	case throttled:
+		reason = poller.Throttled
+	case reason == poller.ClientError && status/100 == 4 && body.notFound():
+		reason = poller.NotFound
+	}
+	text := strconv.Itoa(status) + " " + http.StatusText(status)
+	if said := hide.clean(body.String()); said != "" {
+		text += ": " + said
+	}
+	if id := hide.clean(cmp.Or(header.Get("X-Acs-Request-Id"), body.requestID)); id != "" {
+		text += " (request id " + id + ")"
+	}
+	f := fail(reason, "%s: %s", what, text)
+	f.status, f.throttled, f.retry = status, throttled, throttled || status/100 == 5
+	if throttled {
+		f.hint = hint(header, time.Now())
+	}
+	return f
+}
+
+func statusReason(status int) poller.Reason {
+	switch status {
+	case http.StatusUnauthorized:
+		return poller.Unauthorized
+	case http.StatusForbidden:
+		return poller.Forbidden
+	case http.StatusNotFound:
+		return poller.NotFound
+	}
+	switch status / 100 {
+	case 5:
+		return poller.ServerError
+	case 3, 4:
+		return poller.ClientError
+	}
+	return poller.Malformed // a success that is not 200
+}
+
+// apiError is what an error body says, in any of the shapes seen in the vendor's clients.
+type apiError struct{ code, message, requestID string }
+
+// maxErrorBody bounds what is parsed in search of an error.
+const maxErrorBody = 64 << 10
+
+// parseError never fails: a body of no known shape says nothing.
+func parseError(body []byte) apiError {
+	var m map[string]any
+	if len(body) > maxErrorBody || json.Unmarshal(body, &m, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)) != nil {
+		return apiError{}
+	}
+	first := func(names ...string) string {
+		for _, name := range names {
+			if s, ok := m[name].(string); ok && s != "" {
+				return s
+			}
+		}
+		return ""
+	}
+	return apiError{
+		code:      first("error", "code", "Code"),
+		message:   first("error_description", "message", "Message"),
+		requestID: first("request_id", "requestId", "RequestId"),
+	}
+}
+
+func (e apiError) String() string {
+	switch {
+	case e.message == "":
+		return e.code
+	case e.code == "":
+		return e.message
+	}
+	return e.code + ": " + e.message
+}
+
+func (e apiError) throttling() bool {
+	return e.code == "Throttling" || strings.HasPrefix(e.code, "Throttling.")
+}
+
+func (e apiError) notFound() bool {
+	return strings.HasSuffix(e.code, "_not_found") || strings.HasSuffix(e.code, "NotFound")
+}
+
+// hint reads how long an answer asks to wait: Retry-After in both forms, and TimeLeft (milliseconds) of the rate-limit
+// headers that the vendor's runtime reads. The longest counts.
+func hint(header http.Header, now time.Time) time.Duration {
+	var longest time.Duration
+	after := header.Get("Retry-After")
+	if s, err := strconv.ParseInt(after, 10, 32); err == nil {
+		longest = time.Duration(s) * time.Second
+	} else if at, err := http.ParseTime(after); err == nil {
+		// By the server's own clock, when it tells it.
+		if date, err := http.ParseTime(header.Get("Date")); err == nil {
+			now = date
+		}
+		longest = at.Sub(now)
+	}
+	for _, name := range []string{"X-Ratelimit-User-Api", "X-Ratelimit-User"} {
+		for pair := range strings.SplitSeq(header.Get(name), ",") {
+			key, value, _ := strings.Cut(strings.TrimSpace(pair), ":")
+			if ms, err := strconv.ParseInt(strings.TrimSpace(value), 10, 32); err == nil && strings.EqualFold(key, "TimeLeft") {
+				longest = max(longest, time.Duration(ms)*time.Millisecond)
+			}
+		}
+	}
+	return max(0, longest)
+}
+
+// maxText bounds, in characters, what is repeated of a text from outside.
+const maxText = 200
+
+// scrubber makes texts from outside fit to be shown: it hides what was sent in confidence, should it be sent back.
+type scrubber struct{ pairs []string }
+
+// hide returns a scrubber that also replaces secret, in the forms it can be sent in, by shown.
+func (s scrubber) hide(secret, shown string) scrubber {
+	if secret == "" || secret == shown {
+		return s
+	}
+	pairs := append([]string{}, s.pairs...)
+	for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret), jsonText(secret)} {
+		pairs = append(pairs, form, shown)
+	}
+	return scrubber{pairs}
+}
+
+func jsonText(s string) string {
+	return strings.Trim(strconv.Quote(s), `"`)
+}
+
+// clean returns text as one line of printable characters, without what is hidden, at most maxText long.
+func (s scrubber) clean(text string) string {
+	text = strings.NewReplacer(s.pairs...).Replace(text)
+	var out strings.Builder
+	n := 0
+	for _, r := range text {
+		if n == maxText {
+			out.WriteString("…")
+			break
+		}
+		if !unicode.IsPrint(r) {
+			r = ' '
+		}
+		out.WriteRune(r)
+		n++
+	}
+	return strings.TrimSpace(out.String())
+}

@@ -1,0 +1,71 @@
+package idaas
+
+import (
+	"time"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
+)
+
+// Operations of the API, as Events.Request names them.
+const (
+	OpList  = "list"
+	OpToken = "token"
+)
+
+// Causes of waiting, as Events.Waited names them.
+const (
+	WaitLimiter = "limiter" // for the rate limit
+	WaitHint    = "hint"    // the API asked for it
+	WaitBackoff = "backoff" // between retries
+)
+
+// Operations returns every operation.
+func Operations() []string { return []string{OpList, OpToken} }
+
+// WaitCauses returns every cause of waiting.
+func WaitCauses() []string { return []string{WaitLimiter, WaitHint, WaitBackoff} }
+
+// Events tells what a Client does, as it happens; nil fields are ignored. The functions must be safe for concurrent
+// use.
+type Events struct {
+	// Request is called after each HTTP attempt; code is the status, or "error" when no answer came.
+	Request func(operation, code string, took time.Duration)
+	// Retry is called before each retry.
+	Retry func()
+	// Throttled is called for each answer that said "slow down".
+	Throttled func()
+	// Waited is called after each wait.
+	Waited func(cause string, d time.Duration)
+	// AccessToken is called when an access token is taken into use whose expiration is known.
+	AccessToken func(expires time.Time)
+	// AccessTokenFailed is called after each failed attempt to get one.
+	AccessTokenFailed func(poller.Reason)
+	// Skew is called with the server's Date minus the local clock, good to about a second.
+	Skew func(time.Duration)
+}
+
+// orNothing returns e with every nil field replaced by a function that does nothing.
+func (e Events) orNothing() Events {
+	if e.Request == nil {
+		e.Request = func(string, string, time.Duration) {}
+	}
+	if e.Retry == nil {
+		e.Retry = func() {}
+	}
+	if e.Throttled == nil {
+		e.Throttled = func() {}
+	}
+	if e.Waited == nil {
+		e.Waited = func(string, time.Duration) {}
+	}
+	if e.AccessToken == nil {
+		e.AccessToken = func(time.Time) {}
+	}
+	if e.AccessTokenFailed == nil {
+		e.AccessTokenFailed = func(poller.Reason) {}
+	}
+	if e.Skew == nil {
+		e.Skew = func(time.Duration) {}
+	}
+	return e
+}

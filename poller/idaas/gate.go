@@ -1,0 +1,79 @@
+package idaas
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// maxHint bounds how long one answer can stop all requests.
+const maxHint = 2 * time.Minute
+
+// gate is what every request passes: the rate limit, and the pauses that the API asks for.
+type gate struct {
+	limiter *rate.Limiter
+	waited  func(cause string, d time.Duration)
+
+	mu     sync.Mutex
+	paused time.Time // no request before
+}
+
+func newGate(perSecond float64, waited func(string, time.Duration)) *gate {
+	return &gate{limiter: rate.NewLimiter(rate.Limit(perSecond), 1), waited: waited}
+}
+
+// pause stops all requests for d from now on; it never shortens a pause.
+func (g *gate) pause(d time.Duration) {
+	until := time.Now().Add(min(d, maxHint))
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if until.After(g.paused) {
+		g.paused = until
+	}
+}
+
+func (g *gate) pauseLeft() time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return time.Until(g.paused)
+}
+
+// wait returns when one request may be sent now, or with the error of ctx.
+func (g *gate) wait(ctx context.Context) error {
+	for {
+		if d := g.pauseLeft(); d > 0 {
+			if err := g.sleep(ctx, WaitHint, d); err != nil {
+				return err
+			}
+			continue
+		}
+		r := g.limiter.Reserve()
+		if d := r.Delay(); d > 0 {
+			if err := g.sleep(ctx, WaitLimiter, d); err != nil {
+				r.Cancel()
+				return err
+			}
+			// A pause may have begun meanwhile.
+			if g.pauseLeft() > 0 {
+				continue
+			}
+		}
+		return ctx.Err()
+	}
+}
+
+// sleep waits for d or until ctx ends, and tells how long it was.
+func (g *gate) sleep(ctx context.Context, cause string, d time.Duration) error {
+	start := time.Now()
+	defer func() { g.waited(cause, time.Since(start)) }()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,202 @@
+package idaas
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"iter"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
+)
+
+// smallPage is the page size that an API which refuses ours is asked for: the one in the vendor's example.
+const smallPage = 20
+
+// Pages lists the authentication tokens of t, page by page. See poller.Source.
+func (c *Client) Pages(ctx context.Context, t poller.Target) iter.Seq2[poller.Page, error] {
+	return func(yield func(poller.Page, error) bool) {
+		w := &walk{client: c, target: t, size: int(c.pageSize.Load()), hide: scrubber{}.hide(t.Consumer, t.Label)}
+		seed, seen := maphash.MakeSeed(), map[uint64]bool{}
+		for number := 1; ; number++ {
+			err := w.read(ctx, number)
+			if err != nil {
+				yield(poller.Page{}, err)
+				return
+			}
+			if !yield(w.page, nil) || w.next == "" {
+				return
+			}
+			h := maphash.String(seed, w.next)
+			if seen[h] {
+				yield(poller.Page{}, fail(poller.Loop, "page %d: its nextToken was given before", number))
+				return
+			}
+			seen[h] = true
+		}
+	}
+}
+
+// walk is the state of one target's walk: one page at a time, its buffers used again for the next.
+type walk struct {
+	client *Client
+	target poller.Target
+	size   int // of the pages asked for
+	hide   scrubber
+	body   bytes.Buffer
+	page   poller.Page
+	next   string // nextToken of the page; empty: it was the last
+}
+
+// read reads the page that next tells.
+func (w *walk) read(ctx context.Context, number int) error {
+	err := w.list(ctx, number)
+	if f, ok := errors.AsType[*failure](err); ok && f.status == http.StatusBadRequest && !f.throttled &&
+		number == 1 && w.size > smallPage {
+		size := w.size
+		w.size = smallPage
+		if w.list(ctx, number) != nil {
+			return err
+		}
+		if w.client.pageSize.CompareAndSwap(int64(size), smallPage) {
+			w.client.log.Warn("page size refused, using a smaller one from now on", "refused", size, "size", smallPage, "error", err)
+		}
+		return nil
+	}
+	return err
+}
+
+// list reads a page, with a new access token when the API refuses the one in use.
+func (w *walk) list(ctx context.Context, number int) error {
+	var used accessToken
+	call := &call{operation: OpList, what: fmt.Sprintf("page %d", number), retries: w.client.retries}
+	call.build = func(ctx context.Context) (req *http.Request, err error) {
+		if req, used, err = w.client.listRequest(ctx, w.target, w.next, w.size); err == nil {
+			call.hide = w.hide.hide(used.text, "[access token]")
+		}
+		return req, err
+	}
+	page, next := w.page, w.next
+	call.decode = func(body []byte) (err error) {
+		page, next, err = decodePage(body, page.Tokens[:0])
+		return err
+	}
+	err := w.client.do(ctx, call, &w.body)
+	if f, ok := errors.AsType[*failure](err); ok && f.status == http.StatusUnauthorized && w.client.tokens.drop(used) {
+		err = w.client.do(ctx, call, &w.body)
+	}
+	if err == nil {
+		w.page, w.next = page, next
+	}
+	return err
+}
+
+// listRequest builds the request for one page and waits until it may be sent.
+func (c *Client) listRequest(ctx context.Context, t poller.Target, next string, size int) (*http.Request, accessToken, error) {
+	query := url.Values{
+		"consumerId":                   {t.Consumer},
+		"credentialProviderIdentifier": {t.Provider},
+		"maxResults":                   {strconv.Itoa(size)},
+	}
+	if next != "" {
+		query.Set("nextToken", next)
+	}
+	// Plain percent-encoding, as the vendor's client does: a server need not read + as a space.
+	u := c.endpoint + "/v2/" + url.PathEscape(c.instanceID) + "/authenticationTokens?" +
+		strings.ReplaceAll(query.Encode(), "+", "%20")
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, http.NoBody)
+	if err != nil {
+		return nil, accessToken{}, fail(poller.ClientError, "the request cannot be built: %w", err)
+	}
+	for {
+		token, err := c.tokens.get(ctx)
+		if err != nil {
+			return nil, token, err
+		}
+		if err := c.gate.wait(ctx); err != nil {
+			return nil, token, err
+		}
+		// It may have expired while waiting.
+		if token.usable(time.Now()) {
+			req.Header.Set("Authorization", "Bearer "+token.text)
+			return req, token, nil
+		}
+	}
+}
+
+// wirePage is an answer of the list call, as far as it is used. A null field counts as absent.
+type wirePage struct {
+	Entities   *[]wireToken `json:"entities"`
+	TotalCount *int64       `json:"totalCount"`
+	NextToken  string       `json:"nextToken"`
+}
+
+type wireToken struct {
+	ID           string `json:"authenticationTokenId"`
+	Revoked      bool   `json:"revoked"`
+	Expires      int64  `json:"expirationTime"`
+	Created      int64  `json:"createTime"`
+	Updated      int64  `json:"updateTime"`
+	ProviderID   string `json:"credentialProviderId"`
+	Type         string `json:"authenticationTokenType"`
+	ConsumerType string `json:"consumerType"`
+}
+
+// decodePage reads a page and its nextToken; the tokens are appended to tokens. An answer that is not surely a page is
+// an error, never an empty page.
+func decodePage(body []byte, tokens []poller.Token) (poller.Page, string, error) {
+	var w wirePage
+	if err := json.Unmarshal(body, &w); err != nil {
+		return poller.Page{}, "", err
+	}
+	page := poller.Page{Tokens: tokens, Total: -1}
+	if w.TotalCount != nil && *w.TotalCount >= 0 {
+		page.Total = *w.TotalCount
+	}
+	if w.Entities == nil {
+		if page.Total != 0 {
+			return poller.Page{}, "", errors.New("neither entities nor a totalCount of 0")
+		}
+		return page, w.NextToken, nil
+	}
+	for i, t := range *w.Entities {
+		if t.ID == "" {
+			return poller.Page{}, "", fmt.Errorf("entities[%d] has no authenticationTokenId", i)
+		}
+		page.Tokens = append(page.Tokens, poller.Token{
+			ID:      t.ID,
+			Revoked: t.Revoked,
+			Expires: millis(t.Expires),
+			Issued:  max(millis(t.Created), millis(t.Updated)),
+			Info: poller.Info{
+				ProviderID:   cut(t.ProviderID),
+				TokenType:    cut(t.Type),
+				ConsumerType: cut(t.ConsumerType),
+			},
+		})
+	}
+	return page, w.NextToken, nil
+}
+
+// millis reads a time of the API: documented as milliseconds, but one vendor source says seconds. Zero or less is none.
+func millis(v int64) int64 {
+	const secondsBelow = 1e11 // the year 5138 in seconds, 1973 in milliseconds
+	switch {
+	case v <= 0:
+		return 0
+	case v < secondsBelow:
+		return v * 1000
+	}
+	return v
+}
+
+// cut bounds what becomes a label value.
+func cut(s string) string { return scrubber{}.clean(s) }

@@ -1,0 +1,116 @@
+package idaas
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
+)
+
+const (
+	maxBody     = 16 << 20
+	baseBackoff = 500 * time.Millisecond
+	maxBackoff  = 30 * time.Second
+)
+
+// call is one request of the API: how to build it and what it is called in errors.
+type call struct {
+	operation string
+	what      string // names the request in errors
+	hide      scrubber
+	retries   int
+	// build makes the request, for every attempt anew, and passes the gate.
+	build func(ctx context.Context) (*http.Request, error)
+	// decode reads the body of an answer with status 200; an error means that it is malformed.
+	decode func(body []byte) error
+}
+
+// do sends a call until its answer is decoded or its retries are used up. The body is read into buf. Errors are
+// failures, or that of ctx.
+func (c *Client) do(ctx context.Context, call *call, buf *bytes.Buffer) error {
+	for attempt := 0; ; attempt++ {
+		f := c.attempt(ctx, call, buf)
+		if f == nil {
+			return nil
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if f.throttled {
+			c.events.Throttled()
+			c.gate.pause(f.hint)
+		}
+		if !f.retry || attempt == call.retries {
+			return f
+		}
+		if f.hint == 0 {
+			// Full jitter, so that walks that failed together do not come back together.
+			d := rand.N(min(maxBackoff, baseBackoff<<min(attempt, 10)))
+			if err := c.gate.sleep(ctx, WaitBackoff, d); err != nil {
+				return err
+			}
+		}
+		c.events.Retry()
+	}
+}
+
+// attempt sends a call once.
+func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *failure {
+	req, err := call.build(ctx)
+	if err != nil {
+		// Whatever stands in the way was retried where it happened.
+		return &failure{cause: &poller.Error{Reason: poller.ReasonOf(err), Err: err}}
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	req = req.WithContext(ctx)
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", c.userAgent)
+
+	start := time.Now()
+	resp, err := c.http.Do(req)
+	if err != nil {
+		c.events.Request(call.operation, "error", time.Since(start))
+		return noAnswer(err, call.what, call.hide)
+	}
+	defer resp.Body.Close()
+	c.measureSkew(resp.Header, start)
+	buf.Reset()
+	n, err := buf.ReadFrom(io.LimitReader(resp.Body, maxBody+1))
+	c.events.Request(call.operation, strconv.Itoa(resp.StatusCode), time.Since(start))
+	switch {
+	case resp.StatusCode != http.StatusOK:
+		// An answer's status says enough, should its body be cut.
+		return refused(resp.StatusCode, resp.Header, parseError(buf.Bytes()), call.what, call.hide)
+	case err != nil:
+		return noAnswer(err, call.what, call.hide)
+	case n > maxBody:
+		return fail(poller.Malformed, "%s: the answer is longer than %d MiB", call.what, maxBody>>20)
+	}
+	err = call.decode(buf.Bytes())
+	if err == nil {
+		return nil
+	}
+	said := parseError(buf.Bytes())
+	if said.throttling() {
+		return refused(resp.StatusCode, resp.Header, said, call.what, call.hide)
+	}
+	if said.code != "" {
+		err = fmt.Errorf("status 200 with the error %s", said)
+	}
+	return fail(poller.Malformed, "%s: %s", call.what, call.hide.clean(err.Error()))
+}
+
+// measureSkew compares the server's Date, which is cut to the second, with the middle of the exchange.
+func (c *Client) measureSkew(header http.Header, start time.Time) {
+	if date, err := http.ParseTime(header.Get("Date")); err == nil {
+		middle := start.Add(time.Since(start) / 2)
+		c.events.Skew(date.Add(500 * time.Millisecond).Sub(middle))
+	}
+}

@@ -1,0 +1,268 @@
+package idaas
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
+)
+
+// Credential is a secret text given directly or, when File is set, as a file that is read anew at each use.
+type Credential struct {
+	Text poller.Secret
+	File string
+}
+
+// Given reports whether there is a text or a file.
+func (c Credential) Given() bool { return c.File != "" || !c.Text.Empty() }
+
+// maxCredential bounds a credential file, in bytes.
+const maxCredential = 1 << 20
+
+func (c Credential) read() (string, error) {
+	if c.File == "" {
+		return c.Text.Reveal(), nil
+	}
+	info, err := os.Stat(c.File)
+	if err != nil {
+		return "", err
+	}
+	if info.Size() > maxCredential {
+		return "", fmt.Errorf("%s is longer than %d MiB", c.File, maxCredential>>20)
+	}
+	text, err := os.ReadFile(c.File)
+	if err != nil {
+		return "", err
+	}
+	s := strings.TrimSpace(string(text))
+	if s == "" {
+		return "", fmt.Errorf("%s is empty", c.File)
+	}
+	return s, nil
+}
+
+// accessToken is the exporter's own token.
+type accessToken struct {
+	text    string
+	expires time.Time // zero: unknown, as are the next two
+	until   time.Time // not sent from then on
+	refresh time.Time // when to get the next one
+}
+
+func (t accessToken) usable(now time.Time) bool {
+	return t.text != "" && (t.until.IsZero() || now.Before(t.until))
+}
+
+// tokenSource hands out the access token to send. It is safe for concurrent use.
+type tokenSource interface {
+	get(ctx context.Context) (accessToken, error)
+	// drop tells that the API refused t, and reports whether get may now return another.
+	drop(t accessToken) bool
+}
+
+// readyToken is an access token made elsewhere.
+type readyToken struct {
+	credential Credential
+	events     Events
+}
+
+func (r *readyToken) get(context.Context) (accessToken, error) {
+	text, err := r.credential.read()
+	if err == nil && !sendable(text) {
+		err = errors.New("it has characters that no access token has")
+	}
+	t := accessToken{text: text, expires: jwtExpiration(text)}
+	t.until = t.expires
+	if err == nil && !t.usable(time.Now()) {
+		err = fmt.Errorf("it expired at %s", t.expires.UTC().Format(time.RFC3339))
+	}
+	if err != nil {
+		r.events.AccessTokenFailed(poller.AccessToken)
+		return accessToken{}, fail(poller.AccessToken, "the ready access token cannot be used: %w", err)
+	}
+	if !t.expires.IsZero() {
+		r.events.AccessToken(t.expires)
+	}
+	return t, nil
+}
+
+func (r *readyToken) drop(t accessToken) bool {
+	text, err := r.credential.read()
+	return err == nil && text != t.text
+}
+
+// jwtExpiration returns the expiration of a JWT; zero when text is none or has none.
+func jwtExpiration(text string) time.Time {
+	var claims jwt.RegisteredClaims
+	if _, _, err := jwt.NewParser().ParseUnverified(text, &claims); err != nil || claims.ExpiresAt == nil {
+		return time.Time{}
+	}
+	return claims.ExpiresAt.Time
+}
+
+// sendable reports whether text can stand in a header.
+func sendable(text string) bool {
+	return text != "" && !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
+const (
+	// shareFailure is how long a failure answers those who ask next: walks that fail for it ask all at once.
+	shareFailure = time.Second
+	// maxRefreshPause bounds the time between two tries to renew a token that is still good.
+	maxRefreshPause = 30 * time.Second
+)
+
+// fetchedToken gets access tokens from the token endpoint: one for all, renewed ahead of its expiration, by one
+// request at a time.
+type fetchedToken struct {
+	client *Client
+
+	mu       sync.Mutex
+	current  accessToken
+	err      error // of the latest try
+	failedAt time.Time
+	flight   chan struct{} // closed when the try under way has ended; nil: none is
+}
+
+func (s *fetchedToken) get(ctx context.Context) (accessToken, error) {
+	for {
+		s.mu.Lock()
+		now := time.Now()
+		usable := s.current.usable(now)
+		switch {
+		case usable && (s.current.refresh.IsZero() || now.Before(s.current.refresh) || s.flight != nil):
+			t := s.current
+			s.mu.Unlock()
+			return t, nil
+		case s.err != nil && now.Sub(s.failedAt) < shareFailure:
+			err := s.err
+			s.mu.Unlock()
+			return accessToken{}, err
+		case s.flight == nil:
+			s.flight = make(chan struct{})
+			s.mu.Unlock()
+			s.fetch(ctx, usable)
+			if err := ctx.Err(); err != nil {
+				return accessToken{}, err
+			}
+			continue
+		}
+		flight := s.flight
+		s.mu.Unlock()
+		select {
+		case <-flight:
+		case <-ctx.Done():
+			return accessToken{}, ctx.Err()
+		}
+	}
+}
+
+// fetch makes one try and keeps what comes of it. A token that is still good is not worth retries: the next request
+// tries again.
+func (s *fetchedToken) fetch(ctx context.Context, usable bool) {
+	retries := s.client.retries
+	if usable {
+		retries = 0
+	}
+	t, err := s.client.fetchToken(ctx, retries)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.flight)
+	s.flight = nil
+	now := time.Now()
+	switch {
+	case err == nil:
+		s.current, s.err = t, nil
+		if !t.expires.IsZero() {
+			s.client.events.AccessToken(t.expires)
+		}
+		return
+	case ctx.Err() != nil:
+		// The walk that asked has ended; that says nothing about the token endpoint.
+		return
+	}
+	s.client.events.AccessTokenFailed(poller.ReasonOf(err))
+	s.err, s.failedAt = err, now
+	if usable {
+		left := s.current.until.Sub(now)
+		s.current.refresh = now.Add(min(maxRefreshPause, max(shareFailure, left/4)))
+	}
+}
+
+func (s *fetchedToken) drop(t accessToken) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current.text == t.text {
+		s.current = accessToken{}
+	}
+	return true
+}
+
+// fetchToken asks the token endpoint.
+func (c *Client) fetchToken(ctx context.Context, retries int) (accessToken, error) {
+	var sent time.Time
+	var t accessToken
+	call := &call{operation: OpToken, what: "access token", retries: retries}
+	call.build = func(ctx context.Context) (*http.Request, error) {
+		if err := c.gate.wait(ctx); err != nil {
+			return nil, err
+		}
+		g, err := c.grant(c.tokenEndpoint)
+		if err != nil {
+			return nil, fail(poller.AccessToken, "access token: %w", err)
+		}
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.tokenEndpoint, strings.NewReader(g.form.Encode()))
+		if err != nil {
+			return nil, fail(poller.AccessToken, "access token: %w", err)
+		}
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		if g.basic != "" {
+			req.Header.Set("Authorization", "Basic "+g.basic)
+		}
+		call.hide = g.scrubber()
+		sent = time.Now()
+		return req, nil
+	}
+	call.decode = func(body []byte) (err error) {
+		t, err = decodeToken(body, sent)
+		return err
+	}
+	err := c.do(ctx, call, new(bytes.Buffer))
+	if f, ok := errors.AsType[*failure](err); ok && f.status/100 >= 3 && f.status/100 <= 4 && !f.throttled {
+		f.cause.Reason = poller.AccessToken
+	}
+	return t, err
+}
+
+// decodeToken reads a token response. Its life counts from when it was asked for, by the local clock, so that neither
+// latency nor skew can make an expired token look alive.
+func decodeToken(body []byte, sent time.Time) (accessToken, error) {
+	var w struct {
+		AccessToken string `json:"access_token"`
+		ExpiresIn   int64  `json:"expires_in"`
+	}
+	if err := json.Unmarshal(body, &w); err != nil {
+		return accessToken{}, err
+	}
+	if !sendable(w.AccessToken) {
+		return accessToken{}, errors.New("no access_token that can be sent")
+	}
+	t := accessToken{text: w.AccessToken}
+	if life := time.Duration(min(w.ExpiresIn, 1<<31)) * time.Second; life > 0 {
+		t.expires = sent.Add(life)
+		// It must still be alive when the request arrives, and the server may count in whole seconds.
+		t.until = t.expires.Add(-min(2*time.Second, life/10))
+		t.refresh = sent.Add(life * 2 / 3)
+	}
+	return t, nil
+}
