@@ -1,0 +1,144 @@
+package collector
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/expfmt"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
+)
+
+// Config of a Collector.
+type Config struct {
+	Operations []string // of the API, as Request will name them
+	WaitCauses []string // as Waited will name them
+	RateLimit  float64  // requests per second of this process
+}
+
+// Collector is a prometheus.Collector of all idaas_ metrics but the build info. Its other methods tell it what
+// happens; they and Collect are safe for concurrent use, and none waits for a walk.
+type Collector struct {
+	snapshot func() *poller.Snapshot
+	now      func() time.Time
+	events   *events
+}
+
+// New returns a Collector that asks snapshot at each scrape. Every counter is there from the start, at 0.
+func New(c Config, snapshot func() *poller.Snapshot) *Collector {
+	e := newEvents()
+	e.rateLimit.Set(c.RateLimit)
+	for _, r := range poller.Reasons() {
+		e.pollFailures.WithLabelValues(string(r))
+		e.tokenFailures.WithLabelValues(string(r))
+	}
+	for _, op := range c.Operations {
+		e.requests.WithLabelValues(op, "200")
+		e.requests.WithLabelValues(op, "error")
+		e.requestDuration.WithLabelValues(op)
+	}
+	for _, cause := range c.WaitCauses {
+		e.wait.WithLabelValues(cause)
+	}
+	return &Collector{snapshot: snapshot, now: time.Now, events: e}
+}
+
+// Describe sends every description.
+func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		tokens, active, expired, revoked, expiring, withoutExpiration, earliest, latest, lifetime, newestIssue,
+		lastActive, targetInfo, pollSuccess, pollError, lastSuccess, reported,
+		pollTargets, inProgress, lastCycle, nextCycle, interval,
+	} {
+		ch <- d
+	}
+	for _, e := range c.events.all() {
+		e.Describe(ch)
+	}
+}
+
+// Collect sends the facts of one snapshot, judged at one moment.
+func (c *Collector) Collect(ch chan<- prometheus.Metric) {
+	s, now := c.snapshot(), c.now()
+	send := sender(ch)
+	for _, r := range s.Readings {
+		send.target(r, now)
+	}
+	send.gauge(pollTargets, float64(len(s.Readings)))
+	send.gauge(inProgress, float64(s.InProgress))
+	if !s.LastCycle.IsZero() {
+		send.time(lastCycle, s.LastCycle.UnixMilli())
+		send.time(nextCycle, s.NextCycle.UnixMilli())
+		send.gauge(interval, s.NextCycle.Sub(s.LastCycle).Seconds())
+	}
+	for _, e := range c.events.all() {
+		e.Collect(ch)
+	}
+}
+
+type sender chan<- prometheus.Metric
+
+func (ch sender) gauge(d *prometheus.Desc, v float64, labels ...string) {
+	ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+}
+
+// time sends Unix milliseconds as seconds.
+func (ch sender) time(d *prometheus.Desc, ms int64, labels ...string) {
+	ch.gauge(d, float64(ms)/1000, labels...)
+}
+
+// known sends Unix milliseconds as seconds, unless they are 0: unknown.
+func (ch sender) known(d *prometheus.Desc, ms int64, labels ...string) {
+	if ms > 0 {
+		ch.time(d, ms, labels...)
+	}
+}
+
+// target sends what is known of one target: unknown is not zero.
+func (ch sender) target(r *poller.Reading, now time.Time) {
+	consumer, provider := r.Target.Label, r.Target.Provider
+	switch {
+	case r.Failure != nil:
+		ch.gauge(pollSuccess, 0, consumer, provider)
+		ch.gauge(pollError, 1, consumer, provider, string(r.Failure.Reason))
+	case r.Attempted():
+		ch.gauge(pollSuccess, 1, consumer, provider)
+	}
+	c := r.Census
+	if c == nil {
+		return
+	}
+	at := c.At(now)
+	ch.gauge(tokens, float64(at.Total), consumer, provider)
+	ch.gauge(active, float64(at.Active), consumer, provider)
+	ch.gauge(expired, float64(at.Expired), consumer, provider)
+	ch.gauge(revoked, float64(at.Revoked), consumer, provider)
+	for _, w := range r.Target.Windows {
+		ch.gauge(expiring, float64(at.Expiring(w.Duration)), consumer, provider, w.Label)
+	}
+	ch.gauge(withoutExpiration, float64(at.NeverExpiring), consumer, provider)
+	ch.known(earliest, at.Earliest, consumer, provider)
+	ch.known(latest, at.Latest, consumer, provider)
+	ch.known(lifetime, c.Lifetime, consumer, provider)
+	ch.known(newestIssue, c.NewestIssue, consumer, provider)
+	ch.known(lastActive, at.LastActive, consumer, provider)
+	if i := c.Info; i != nil {
+		ch.gauge(targetInfo, 1, consumer, provider, i.ProviderID, i.TokenType, i.ConsumerType)
+	}
+	ch.time(lastSuccess, c.ReadAt.UnixMilli(), consumer, provider)
+	if c.Reported >= 0 {
+		ch.gauge(reported, float64(c.Reported), consumer, provider)
+	}
+}
+
+// WriteText writes what g gathers in the text format.
+func WriteText(g prometheus.Gatherer, w io.Writer) error {
+	families, err := g.Gather()
+	for _, f := range families {
+		_, encodeErr := expfmt.MetricFamilyToText(w, f)
+		err = errors.Join(err, encodeErr)
+	}
+	return err
+}

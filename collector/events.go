@@ -1,0 +1,57 @@
+package collector
+
+import (
+	"time"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
+)
+
+// Cycle counts a due time, and the targets skipped at it.
+func (c *Collector) Cycle(skipped int) {
+	c.events.cycles.Inc()
+	c.events.skipped.Add(float64(skipped))
+}
+
+// Walked observes a complete walk.
+func (c *Collector) Walked(took time.Duration) { c.events.pollDuration.Observe(took.Seconds()) }
+
+// WalkFailed counts a failed walk.
+func (c *Collector) WalkFailed(r poller.Reason) {
+	c.events.pollFailures.WithLabelValues(string(r)).Inc()
+}
+
+// Request counts an HTTP attempt of the API.
+func (c *Collector) Request(operation, code string, took time.Duration) {
+	c.events.requests.WithLabelValues(operation, code).Inc()
+	c.events.requestDuration.WithLabelValues(operation).Observe(took.Seconds())
+}
+
+// Retry counts a request that is sent again.
+func (c *Collector) Retry() { c.events.retries.Inc() }
+
+// Throttled counts an answer that said to slow down.
+func (c *Collector) Throttled() { c.events.throttled.Inc() }
+
+// Waited adds time spent waiting before a request.
+func (c *Collector) Waited(cause string, d time.Duration) {
+	c.events.wait.WithLabelValues(cause).Add(d.Seconds())
+}
+
+// AccessToken sets the expiration of the exporter's own token.
+func (c *Collector) AccessToken(expires time.Time) {
+	c.events.tokenExpiration.WithLabelValues().Set(float64(expires.UnixMilli()) / 1000)
+}
+
+// AccessTokenFailed counts a failed attempt to get an access token.
+func (c *Collector) AccessTokenFailed(r poller.Reason) {
+	c.events.tokenFailures.WithLabelValues(string(r)).Inc()
+}
+
+// Skew sets the server's Date minus the local clock.
+func (c *Collector) Skew(d time.Duration) { c.events.skew.WithLabelValues().Set(d.Seconds()) }
+
+// Instance sets the IDaaS instance and the developer API that is asked.
+func (c *Collector) Instance(id, endpoint string) {
+	c.events.instance.Reset()
+	c.events.instance.WithLabelValues(id, endpoint).Set(1)
+}

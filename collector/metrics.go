@@ -1,0 +1,123 @@
+// Package collector shows a poller's snapshot, and what the exporter does, as Prometheus metrics.
+package collector
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+const (
+	namespace = "idaas"
+	cached    = " Cached since the target's last complete walk, evaluated at scrape time."
+)
+
+// Facts of one target as of its last complete walk.
+var (
+	tokens            = perTarget("authentication_tokens", "All authentication tokens: active, expired and revoked."+cached)
+	active            = perTarget("authentication_tokens_active", "Tokens neither revoked nor expired. Between walks tokens are seen to end but not to be replaced: this sags until the next."+cached)
+	expired           = perTarget("authentication_tokens_expired", "Tokens expired and not revoked."+cached)
+	revoked           = perTarget("authentication_tokens_revoked", "Revoked tokens, expired or not."+cached)
+	expiring          = perTarget("authentication_tokens_expiring", "Active tokens that expire within the window. Windows are cumulative: a sum over them means nothing."+cached, "within")
+	withoutExpiration = perTarget("authentication_tokens_without_expiration", "Active tokens that never expire."+cached)
+	earliest          = perTarget("authentication_tokens_earliest_expiration_timestamp_seconds", "When the first active token expires; absent when none does."+cached)
+	latest            = perTarget("authentication_tokens_latest_expiration_timestamp_seconds", "When the last active token is gone; absent when none is active or one never expires."+cached)
+	lifetime          = perTarget("authentication_tokens_lifetime_seconds", "Expiration minus issue of the active token that expires last, carried on after it ended; absent while unknown.")
+	newestIssue       = perTarget("authentication_tokens_newest_issue_timestamp_seconds", "Latest issue among the tokens active at the last complete walk; absent while unknown.")
+	lastActive        = perTarget("authentication_tokens_last_active_timestamp_seconds", "End of the last complete walk that saw an active token or, once they have passed, the expiration of the last of those; absent if none was ever seen.")
+	targetInfo        = perTarget("target_info", "1, labelled with what the token issued last says of the target; absent until a token was seen.", "credential_provider_id", "token_type", "consumer_type")
+)
+
+// The walks of one target.
+var (
+	pollSuccess = perTarget("poll_success", "1 if the target's latest walk was complete, else 0; absent until one has ended.")
+	pollError   = perTarget("poll_error", "1 while the target's latest walk failed for that reason; absent otherwise.", "reason")
+	lastSuccess = perTarget("poll_last_success_timestamp_seconds", "End of the target's last complete walk; absent until there was one.")
+	reported    = perTarget("poll_reported_tokens", "The API's own totalCount at the last complete walk, to compare with the tokens walked; absent when it sent none.")
+)
+
+// The schedule.
+var (
+	pollTargets = plain("poll_targets", "Targets of this process.")
+	inProgress  = plain("poll_targets_in_progress", "Targets queued or being walked.")
+	lastCycle   = plain("poll_last_cycle_timestamp_seconds", "Latest due time of the schedule.")
+	nextCycle   = plain("poll_next_cycle_timestamp_seconds", "Next due time of the schedule.")
+	interval    = plain("poll_interval_seconds", "Time between the latest due time and the next.")
+)
+
+// events are the metrics of what happens. A vector without labels is a gauge that is absent until set.
+type events struct {
+	pollFailures    *prometheus.CounterVec
+	pollDuration    prometheus.Histogram
+	cycles          prometheus.Counter
+	skipped         prometheus.Counter
+	requests        *prometheus.CounterVec
+	requestDuration *prometheus.HistogramVec
+	retries         prometheus.Counter
+	throttled       prometheus.Counter
+	wait            *prometheus.CounterVec
+	rateLimit       prometheus.Gauge
+	skew            *prometheus.GaugeVec
+	tokenExpiration *prometheus.GaugeVec
+	tokenFailures   *prometheus.CounterVec
+	instance        *prometheus.GaugeVec
+}
+
+func newEvents() *events {
+	return &events{
+		pollFailures:    counters("poll_failures_total", "Failed walks.", "reason"),
+		pollDuration:    prometheus.NewHistogram(histogram("poll_duration_seconds", "Duration of complete walks.", 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600)),
+		cycles:          counter("poll_cycles_total", "Due times of the schedule that came."),
+		skipped:         counter("poll_skipped_total", "Targets skipped at a due time because they were still queued or being walked."),
+		requests:        counters("api_requests_total", "HTTP attempts; code is the status, or error when no answer came.", "operation", "code"),
+		requestDuration: prometheus.NewHistogramVec(histogram("api_request_duration_seconds", "Duration of HTTP attempts.", 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10), []string{"operation"}),
+		retries:         counter("api_retries_total", "Requests sent again."),
+		throttled:       counter("api_throttled_total", "Answers that said to slow down."),
+		wait:            counters("api_wait_seconds_total", "Time spent waiting before requests: for the rate limit (limiter), because the API asked for it (hint), between retries (backoff).", "cause"),
+		rateLimit:       prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: "api_rate_limit", Help: "Requests per second that this process may send."}),
+		skew:            gauges("api_clock_skew_seconds", "Server Date minus local clock, good to about a second; absent until known."),
+		tokenExpiration: gauges("access_token_expiration_timestamp_seconds", "Expiration of the exporter's own access token; absent until known."),
+		tokenFailures:   counters("access_token_failures_total", "Failed attempts to get an access token.", "reason"),
+		instance:        gauges("instance_info", "1, labelled with the IDaaS instance and the developer API that is asked.", "instance_id", "api_endpoint"),
+	}
+}
+
+func (e *events) all() []prometheus.Collector {
+	return []prometheus.Collector{
+		e.pollFailures, e.pollDuration, e.cycles, e.skipped, e.requests, e.requestDuration, e.retries, e.throttled,
+		e.wait, e.rateLimit, e.skew, e.tokenExpiration, e.tokenFailures, e.instance,
+	}
+}
+
+func perTarget(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(namespace+"_"+name, help, append([]string{"consumer", "credential_provider"}, labels...), nil)
+}
+
+func plain(name, help string) *prometheus.Desc {
+	return prometheus.NewDesc(namespace+"_"+name, help, nil, nil)
+}
+
+func counter(name, help string) prometheus.Counter {
+	return prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help})
+}
+
+func counters(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
+}
+
+func gauges(name, help string, labels ...string) *prometheus.GaugeVec {
+	return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, labels)
+}
+
+// histogram is classic and native: whichever the scraper asks for.
+func histogram(name, help string, buckets ...float64) prometheus.HistogramOpts {
+	return prometheus.HistogramOpts{
+		Namespace:                       namespace,
+		Name:                            name,
+		Help:                            help,
+		Buckets:                         buckets,
+		NativeHistogramBucketFactor:     1.1,
+		NativeHistogramMaxBucketNumber:  100,
+		NativeHistogramMinResetDuration: time.Hour,
+	}
+}
