@@ -1,0 +1,206 @@
+// Package config turns the environment and the targets file into typed, valid settings, or into the list of all their
+// faults, and is the one source of the help text and of the README's table.
+package config
+
+import (
+	"errors"
+	"log/slog"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+	"github.com/robfig/cron/v3"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
+)
+
+// Config is every setting, parsed and valid: its users need not check anything again. Load fills it and nothing
+// changes it afterwards, so it may be shared between goroutines. The tags are the manual: name, default, what is
+// accepted (oneof, range or accepts) and meaning, and whether it is part of
+// the connection to an IDaaS.
+type Config struct {
+	// InstanceID is fit for a URL path as it is.
+	InstanceID string `env:"IDAAS_INSTANCE_ID,required" connection:"true" accepts:"letters, digits and . - _" help:"id of the IDaaS instance ('idaas_…')"`
+	// Endpoint is scheme://host[:port] without a path or trailing slash; http only for a loopback host.
+	Endpoint string `env:"IDAAS_ENDPOINT,required" connection:"true" accepts:"'[https://]host[:port]' without a path; 'http://' for loopback only" help:"base URL of the developer API"`
+	// TokenEndpoint is scheme://host[:port]/path, under the same rules; it may be empty with a ready access token.
+	TokenEndpoint string `env:"IDAAS_TOKEN_ENDPOINT" connection:"true" accepts:"'[https://]host[:port]/path'; 'http://' for loopback only" help:"OAuth 2.0 token endpoint; unused with a ready access token"`
+
+	// AuthMethod says how the machine client authenticates at the token endpoint.
+	AuthMethod string `env:"IDAAS_AUTH_METHOD" connection:"true" envDefault:"client_secret_post" oneof:"client_secret_basic client_secret_post" help:"how the machine client authenticates; unused with a ready access token"`
+	// ClientID is set unless there is a ready access token.
+	ClientID string `env:"IDAAS_CLIENT_ID" connection:"true" accepts:"a text" help:"id of the machine client"`
+	// ClientSecret excludes ClientSecretFile.
+	ClientSecret poller.Secret `env:"IDAAS_CLIENT_SECRET" connection:"true" accepts:"a text" help:"its secret"`
+	// ClientSecretFile is a path that need not exist yet, to be read at each use.
+	ClientSecretFile string `env:"IDAAS_CLIENT_SECRET_FILE" connection:"true" accepts:"a path" help:"file with its secret, read again at each use"`
+	// AccessToken excludes AccessTokenFile; either of them makes the client settings unused.
+	AccessToken poller.Secret `env:"IDAAS_ACCESS_TOKEN" connection:"true" accepts:"a text" help:"a ready access token instead of a machine client"`
+	// AccessTokenFile is a path that need not exist yet, to be read at each use.
+	AccessTokenFile string `env:"IDAAS_ACCESS_TOKEN_FILE" connection:"true" accepts:"a path" help:"file with a ready access token, read again at each use"`
+	// Scope is what an access token is requested for.
+	Scope string `env:"IDAAS_SCOPE" connection:"true" envDefault:"urn:cloud:idaas:pam|authentication_token:read" accepts:"a text" help:"scope of the requested access token"`
+
+	// InlineTargets and TargetsFile are the sources of Targets as given; LoadTargets reads them again.
+	InlineTargets string `env:"IDAAS_TARGETS" connection:"true" accepts:"'consumerId:credentialProviderIdentifier', comma separated, split at the last colon" help:"what to watch"`
+	TargetsFile   string `env:"IDAAS_TARGETS_FILE" connection:"true" accepts:"the path of a YAML file" help:"more to watch, with aliases and windows; adds to 'IDAAS_TARGETS'"`
+	// ConsumerLabel is the shown form of a consumer without an alias; Targets carry the result.
+	ConsumerLabel string `env:"IDAAS_CONSUMER_LABEL" envDefault:"id" oneof:"id hash" help:"how a consumer without an alias is shown: its id, or 12 hex digits of the SHA-256 of the id"`
+
+	// Schedule comes due at most once a second, and always again.
+	Schedule cron.Schedule `env:"IDAAS_POLL_SCHEDULE" envDefault:"@every 5m" accepts:"five cron fields, '@hourly' and the like, '@every 90s' (at least 1s); 'CRON_TZ=Zone' may lead" help:"when every target is walked"`
+	// PollTimeout bounds the walk of one target.
+	PollTimeout time.Duration `env:"IDAAS_POLL_TIMEOUT" envDefault:"1h" accepts:"a duration such as '90s', '1h30m' or '7d'," range:"1ms 1y" help:"longest walk of one target: a guard against endless lists, not a pace"`
+	// PollConcurrency is the number of targets walked at once.
+	PollConcurrency int `env:"IDAAS_POLL_CONCURRENCY" envDefault:"4" accepts:"a whole number" range:"1 1000" help:"targets walked at once"`
+	// PageSize is the maxResults of a page.
+	PageSize int `env:"IDAAS_PAGE_SIZE" envDefault:"100" accepts:"a whole number" range:"1 1000" help:"tokens per page; falls back to 20 with a warning when the API refuses it"`
+	// RateLimit is in requests per second.
+	RateLimit float64 `env:"IDAAS_RATE_LIMIT" envDefault:"3" accepts:"a number" range:"0.001 1000" help:"API requests per second, fractions allowed"`
+	// RequestTimeout bounds one attempt of one HTTP request.
+	RequestTimeout time.Duration `env:"IDAAS_REQUEST_TIMEOUT" envDefault:"10s" accepts:"a duration" range:"1ms 1h" help:"longest HTTP request"`
+	// RequestRetries is how often a failed request is tried again; 0 means never.
+	RequestRetries int `env:"IDAAS_REQUEST_RETRIES" envDefault:"4" accepts:"a whole number" range:"0 20" help:"how often a failed HTTP request is tried again"`
+	// Windows has at least one, in the order written, no two equally long; Targets carry it or their own.
+	Windows []poller.Window `env:"IDAAS_EXPIRING_WITHIN" envDefault:"1h,1d,7d,30d" accepts:"durations such as '90m' or '7d', comma separated, no two equal" help:"windows in which tokens about to expire are counted; the label shows them as written"`
+
+	// ListenAddress is host:port, either of which may be left out, with a numeric port.
+	ListenAddress string `env:"IDAAS_LISTEN_ADDRESS" envDefault:":9877" accepts:"'[host]:port'" help:"address of the metrics and the status page"`
+	// WebConfigFile is a path, not yet read.
+	WebConfigFile string `env:"IDAAS_WEB_CONFIG_FILE" accepts:"the path of an exporter-toolkit web configuration" help:"TLS and basic auth of that address"`
+	// LogLevel is one of slog's four.
+	LogLevel slog.Level `env:"IDAAS_LOG_LEVEL" envDefault:"info" oneof:"debug info warn error" help:"least severe messages logged"`
+	// LogFormat is text or json.
+	LogFormat string `env:"IDAAS_LOG_FORMAT" envDefault:"text" oneof:"text json" help:"form of the log"`
+
+	// Targets has at least one, IDAAS_TARGETS first, then the file, in the order written.
+	Targets []poller.Target `env:"-"`
+	// Warnings are sentences about settings that are legal but probably not meant.
+	Warnings []string `env:"-"`
+}
+
+// Load parses environ, a list of NAME=value as os.Environ returns it, and reads the targets file it names; it looks at
+// nothing else. Blanks around a value are dropped and an empty variable is an unset one. The error is of type Faults
+// and lists everything that is wrong.
+func Load(environ []string) (*Config, error) {
+	given := make(map[string]string)
+	for _, pair := range environ {
+		if name, value, _ := strings.Cut(pair, "="); strings.TrimSpace(value) != "" {
+			given[name] = strings.TrimSpace(value)
+		}
+	}
+	c := new(Config)
+	faults := c.parse(given)
+	faults = append(faults, c.checkCredentials()...)
+	targets, err := c.LoadTargets()
+	if inTargets, ok := errors.AsType[Faults](err); ok {
+		faults = append(faults, inTargets...)
+	}
+	c.Targets = targets
+
+	unknown := misspelt(environ)
+	if len(faults) > 0 {
+		// A misspelt name is the likely cause of a missing setting.
+		return nil, append(faults, unknown...)
+	}
+	for _, f := range unknown {
+		c.Warnings = append(c.Warnings, f.String())
+	}
+	return c, nil
+}
+
+// parse fills the fields from the variables given and checks what can be judged one setting at a time.
+func (c *Config) parse(given map[string]string) Faults {
+	var faults Faults
+	all := settings()
+	known := make(map[string]string)
+	for _, s := range all {
+		value, ok := given[s.name]
+		switch {
+		case !ok:
+		case len(s.oneOf) > 0 && !slices.Contains(s.oneOf, value):
+			faults = append(faults, s.fault(value, "unknown"))
+		default:
+			known[s.name] = value
+		}
+	}
+	failed, _ := errors.AsType[env.AggregateError](env.ParseWithOptions(c, env.Options{
+		Environment: known,
+		FuncMap: map[reflect.Type]env.ParserFunc{
+			reflect.TypeFor[time.Duration]():   func(s string) (any, error) { return parseDuration(s) },
+			reflect.TypeFor[cron.Schedule]():   func(s string) (any, error) { return parseSchedule(s) },
+			reflect.TypeFor[[]poller.Window](): func(s string) (any, error) { return parseWindows(s) },
+		},
+	}))
+	for _, s := range all {
+		value := known[s.name]
+		if err := s.failure(failed.Errors); err != nil {
+			faults = append(faults, s.fault(value, err.Error()))
+		} else if !s.inRange(reflect.ValueOf(*c).FieldByIndex(s.Index)) {
+			faults = append(faults, s.fault(value, "out of range"))
+		}
+	}
+	for _, check := range []struct {
+		name  string
+		text  *string
+		parse func(string) (string, error)
+	}{
+		{"IDAAS_INSTANCE_ID", &c.InstanceID, parseInstanceID},
+		{"IDAAS_ENDPOINT", &c.Endpoint, func(s string) (string, error) { return parseEndpoint(s, false) }},
+		{"IDAAS_TOKEN_ENDPOINT", &c.TokenEndpoint, func(s string) (string, error) { return parseEndpoint(s, true) }},
+		{"IDAAS_LISTEN_ADDRESS", &c.ListenAddress, parseAddress},
+	} {
+		if *check.text == "" {
+			continue
+		}
+		text, err := check.parse(*check.text)
+		if err != nil {
+			faults = append(faults, lookup(check.name).fault(withoutUserinfo(*check.text), err.Error()))
+			continue
+		}
+		*check.text = text
+	}
+	return faults
+}
+
+func (c *Config) checkCredentials() Faults {
+	var faults Faults
+	add := func(name, problem string) { faults = append(faults, Fault{Name: name, Problem: problem}) }
+	if !c.ClientSecret.Empty() && c.ClientSecretFile != "" {
+		add("IDAAS_CLIENT_SECRET", "given together with IDAAS_CLIENT_SECRET_FILE: keep one")
+	}
+	if !c.AccessToken.Empty() && c.AccessTokenFile != "" {
+		add("IDAAS_ACCESS_TOKEN", "given together with IDAAS_ACCESS_TOKEN_FILE: keep one")
+	}
+	if c.HasAccessToken() {
+		return faults
+	}
+	if c.TokenEndpoint == "" {
+		add("IDAAS_TOKEN_ENDPOINT", "required without a ready access token")
+	}
+	noSecret := c.ClientSecret.Empty() && c.ClientSecretFile == ""
+	switch {
+	case c.ClientID == "" && noSecret:
+		add("IDAAS_CLIENT_ID", "no credentials: set IDAAS_CLIENT_ID and one of IDAAS_CLIENT_SECRET, "+
+			"IDAAS_CLIENT_SECRET_FILE, or one of IDAAS_ACCESS_TOKEN, IDAAS_ACCESS_TOKEN_FILE")
+	case c.ClientID == "":
+		add("IDAAS_CLIENT_ID", "required with a client secret")
+	case noSecret:
+		add("IDAAS_CLIENT_SECRET", "IDAAS_CLIENT_ID needs it or IDAAS_CLIENT_SECRET_FILE")
+	}
+	return faults
+}
+
+// HasAccessToken reports whether a ready access token was given, directly or as a file: it wins over the client settings.
+func (c *Config) HasAccessToken() bool { return !c.AccessToken.Empty() || c.AccessTokenFile != "" }
+
+// WithoutConnection returns environ without the settings that lead to an IDaaS and say what to watch there: what is
+// left suits a demo.
+func WithoutConnection(environ []string) []string {
+	return slices.DeleteFunc(slices.Clone(environ), func(pair string) bool {
+		name, _, _ := strings.Cut(pair, "=")
+		return slices.ContainsFunc(settings(), func(s setting) bool { return s.name == name && s.Tag.Get("connection") == "true" })
+	})
+}

@@ -1,0 +1,280 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/robfig/cron/v3"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
+)
+
+// minimal is the shortest environment that loads.
+func minimal(more ...string) []string {
+	return append([]string{
+		"IDAAS_INSTANCE_ID=idaas_abc",
+		"IDAAS_ENDPOINT=eiam.example.com",
+		"IDAAS_TOKEN_ENDPOINT=https://login.example.com/api/v2/token",
+		"IDAAS_CLIENT_ID=app_1",
+		"IDAAS_CLIENT_SECRET=hush-hush",
+		"IDAAS_TARGETS=app_2:github",
+	}, more...)
+}
+
+func window(label string, d time.Duration) poller.Window {
+	return poller.Window{Label: label, Duration: d}
+}
+
+func without(environ []string, name string) []string {
+	return slices.DeleteFunc(environ, func(pair string) bool { return strings.HasPrefix(pair, name+"=") })
+}
+
+func mustLoad(t *testing.T, environ []string) *Config {
+	t.Helper()
+	c, err := Load(environ)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// faultsOf loads what must not load.
+func faultsOf(t *testing.T, environ []string) Faults {
+	t.Helper()
+	c, err := Load(environ)
+	faults, ok := errors.AsType[Faults](err)
+	if !ok || c != nil {
+		t.Fatalf("Load = %v, %v; want Faults only", c, err)
+	}
+	return faults
+}
+
+func wantFaults(t *testing.T, got Faults, want ...string) {
+	t.Helper()
+	if text := strings.Join(want, "\n"); got.Error() != text {
+		t.Errorf("faults:\n%v\nwant:\n%s", got, text)
+	}
+}
+
+func TestDefaults(t *testing.T) {
+	c := mustLoad(t, minimal())
+	if schedule := c.Schedule; schedule != cron.Every(5*time.Minute) {
+		t.Errorf("Schedule = %v", schedule)
+	}
+	c.Schedule = nil
+	windows := []poller.Window{window("1h", time.Hour), window("1d", 24*time.Hour), window("7d", 7*24*time.Hour), window("30d", 30*24*time.Hour)}
+	want := Config{
+		InstanceID: "idaas_abc", Endpoint: "https://eiam.example.com", TokenEndpoint: "https://login.example.com/api/v2/token",
+		AuthMethod: "client_secret_post", ClientID: "app_1", Scope: "urn:cloud:idaas:pam|authentication_token:read",
+		InlineTargets: "app_2:github", ConsumerLabel: "id",
+		PollTimeout: time.Hour, PollConcurrency: 4, PageSize: 100, RateLimit: 3,
+		RequestTimeout: 10 * time.Second, RequestRetries: 4, Windows: windows,
+		ListenAddress: ":9877", LogLevel: slog.LevelInfo, LogFormat: "text",
+		Targets: []poller.Target{{Consumer: "app_2", Provider: "github", Label: "app_2", Windows: windows}},
+	}
+	if got := c.ClientSecret.Reveal(); got != "hush-hush" {
+		t.Errorf("ClientSecret = %q", got)
+	}
+	c.ClientSecret = poller.Secret{}
+	if got, want := fmt.Sprintf("%+v", *c), fmt.Sprintf("%+v", want); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestEverySettingIsRead(t *testing.T) {
+	c := mustLoad(t, []string{
+		"IDAAS_INSTANCE_ID=idaas_abc", "IDAAS_ENDPOINT=http://localhost:1", "IDAAS_TOKEN_ENDPOINT=http://[::1]:2/token",
+		"IDAAS_AUTH_METHOD=client_secret_basic", "IDAAS_CLIENT_ID=me", "IDAAS_CLIENT_SECRET_FILE=/secret",
+		"IDAAS_ACCESS_TOKEN_FILE=/token", "IDAAS_SCOPE=a b", "IDAAS_TARGETS=a:b", "IDAAS_CONSUMER_LABEL=hash",
+		"IDAAS_POLL_SCHEDULE=@every 1d", "IDAAS_POLL_TIMEOUT=1h30m", "IDAAS_POLL_CONCURRENCY=1000", "IDAAS_PAGE_SIZE=1",
+		"IDAAS_RATE_LIMIT=0.5", "IDAAS_REQUEST_TIMEOUT=90s", "IDAAS_REQUEST_RETRIES=0", "IDAAS_EXPIRING_WITHIN= 90m , 7d,",
+		"IDAAS_LISTEN_ADDRESS=[::1]:0", "IDAAS_WEB_CONFIG_FILE=/web.yml", "IDAAS_LOG_LEVEL=debug", "IDAAS_LOG_FORMAT=json",
+	})
+	got := fmt.Sprint(c.Endpoint, c.TokenEndpoint, c.AuthMethod, c.ClientID, c.ClientSecretFile, c.AccessTokenFile, c.Scope,
+		c.Schedule, c.PollTimeout, c.PollConcurrency, c.PageSize, c.RateLimit, c.RequestTimeout, c.RequestRetries, c.Windows,
+		c.ListenAddress, c.WebConfigFile, c.LogLevel, c.LogFormat, c.Targets[0].Label)
+	want := fmt.Sprint("http://localhost:1", "http://[::1]:2/token", "client_secret_basic", "me", "/secret", "/token", "a b",
+		cron.Every(24*time.Hour), 90*time.Minute, 1000, 1, 0.5, 90*time.Second, 0,
+		[]poller.Window{window("90m", 90*time.Minute), window("7d", 7*24*time.Hour)},
+		"[::1]:0", "/web.yml", slog.LevelDebug, "json", "ca978112ca1b")
+	if got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if len(c.Warnings) > 0 {
+		t.Error(c.Warnings)
+	}
+}
+
+// TestEnvironmentOnly would fail if the environment of the process mattered.
+func TestEnvironmentOnly(t *testing.T) {
+	t.Setenv("IDAAS_PAGE_SIZE", "7")
+	if c := mustLoad(t, minimal()); c.PageSize != 100 {
+		t.Errorf("PageSize = %d", c.PageSize)
+	}
+}
+
+func TestEmptyIsUnset(t *testing.T) {
+	var empty []string
+	for _, s := range settings() {
+		if !slices.ContainsFunc(minimal(), func(pair string) bool { return strings.HasPrefix(pair, s.name+"=") }) {
+			empty = append(empty, s.name+"= ")
+		}
+	}
+	got, want := mustLoad(t, minimal(empty...)), mustLoad(t, minimal())
+	got.ClientSecret, want.ClientSecret = poller.Secret{}, poller.Secret{}
+	if fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	wantFaults(t, faultsOf(t, append(without(minimal(), "IDAAS_CLIENT_SECRET"), "IDAAS_CLIENT_SECRET=")),
+		"IDAAS_CLIENT_SECRET: IDAAS_CLIENT_ID needs it or IDAAS_CLIENT_SECRET_FILE")
+}
+
+func TestAllFaultsAtOnce(t *testing.T) {
+	faults := faultsOf(t, []string{
+		"IDAAS_ENDPOINT=https://x/y", "IDAAS_POLL_TIMEOUT=5 minutes", "IDAAS_PAGE_SIZE=many", "IDAAS_RATE_LIMIT=NaN",
+		"IDAAS_LOG_LEVEL=verbose", "IDAAS_CLIENT_SECRET=hush-hush", "IDAAS_CLIENT_SECRET_FILE=f", "IDAAS_TARGETS=x",
+		"IDAAS_INSTANCE_IDD=i",
+	})
+	wantFaults(t, faults,
+		`IDAAS_LOG_LEVEL="verbose": unknown; accepted: debug, info, warn, error`,
+		`IDAAS_INSTANCE_ID: required; accepted: letters, digits and . - _`,
+		`IDAAS_POLL_TIMEOUT="5 minutes": unknown unit " minutes" in duration "5 minutes"; accepted: a duration such as 90s, 1h30m or 7d, from 1ms to 1y`,
+		`IDAAS_PAGE_SIZE="many": invalid syntax; accepted: a whole number from 1 to 1000`,
+		`IDAAS_RATE_LIMIT="NaN": out of range; accepted: a number from 0.001 to 1000`,
+		`IDAAS_ENDPOINT="https://x/y": a path is not allowed; accepted: [https://]host[:port] without a path; http:// for loopback only`,
+		`IDAAS_CLIENT_SECRET: given together with IDAAS_CLIENT_SECRET_FILE: keep one`,
+		`IDAAS_TOKEN_ENDPOINT: required without a ready access token`,
+		`IDAAS_CLIENT_ID: required with a client secret`,
+		`IDAAS_TARGETS item 1="x": no colon; accepted: consumerId:credentialProviderIdentifier`,
+		`IDAAS_INSTANCE_IDD: not a setting; did you mean IDAAS_INSTANCE_ID?`,
+	)
+}
+
+func TestRefusedValues(t *testing.T) {
+	for name, values := range map[string][]string{
+		"IDAAS_INSTANCE_ID":      {"a/b", "..", "ü"},
+		"IDAAS_AUTH_METHOD":      {"none", "CLIENT_SECRET_POST", "client_secret_basic client_secret_post"},
+		"IDAAS_CONSUMER_LABEL":   {"alias"},
+		"IDAAS_POLL_SCHEDULE":    {"* * * *", "TZ=UTC", "CRON_TZ=UTC", "TZ=Nowhere @daily", "0 0 30 2 *", ", * * * *", "@every 10ms", "@every 999ms", "@every -1h", "@every 0", "@every", "TZ=UTC @every 1ms", "@reboot", "soon"},
+		"IDAAS_POLL_TIMEOUT":     {"0", "0s", "-1h", "1.5h", "60", "2y"},
+		"IDAAS_POLL_CONCURRENCY": {"0", "-1", "1001", "2.5", "99999999999999999999"},
+		"IDAAS_PAGE_SIZE":        {"0", "1001", "1e2"},
+		"IDAAS_RATE_LIMIT":       {"0", "-1", "1001", "Inf", "-Inf", "nan", "fast"},
+		"IDAAS_REQUEST_TIMEOUT":  {"0", "-1s", "2h"},
+		"IDAAS_REQUEST_RETRIES":  {"-1", "21"},
+		"IDAAS_EXPIRING_WITHIN":  {"1d,24h", "0", "1h,0s", "-1h", "1h 2h", ",", "1h,,x", strings.Repeat("1h,", 33)},
+		"IDAAS_LISTEN_ADDRESS":   {"9877", ":http", ":65536", "::1:9877", ":-1"},
+		"IDAAS_LOG_LEVEL":        {"INFO", "info+1"},
+		"IDAAS_LOG_FORMAT":       {"logfmt"},
+	} {
+		for _, value := range values {
+			faults := faultsOf(t, append(without(minimal(), name), name+"="+value))
+			if len(faults) != 1 || faults[0].Name != name || faults[0].Value != value || faults[0].Problem == "" || faults[0].Accepts == "" {
+				t.Errorf("%s=%q: %+v", name, value, faults)
+			}
+		}
+	}
+}
+
+func TestCredentials(t *testing.T) {
+	rest := without(without(minimal(), "IDAAS_CLIENT_ID"), "IDAAS_CLIENT_SECRET")
+	for _, c := range []struct {
+		more string
+		want []string
+	}{
+		{"", []string{"IDAAS_CLIENT_ID: no credentials: set IDAAS_CLIENT_ID and one of IDAAS_CLIENT_SECRET, IDAAS_CLIENT_SECRET_FILE, or one of IDAAS_ACCESS_TOKEN, IDAAS_ACCESS_TOKEN_FILE"}},
+		{"IDAAS_CLIENT_ID=a IDAAS_CLIENT_SECRET=hush IDAAS_CLIENT_SECRET_FILE=b", []string{"IDAAS_CLIENT_SECRET: given together with IDAAS_CLIENT_SECRET_FILE: keep one"}},
+		{"IDAAS_ACCESS_TOKEN=hush IDAAS_ACCESS_TOKEN_FILE=b", []string{"IDAAS_ACCESS_TOKEN: given together with IDAAS_ACCESS_TOKEN_FILE: keep one"}},
+		{"IDAAS_CLIENT_SECRET=hush", []string{"IDAAS_CLIENT_ID: required with a client secret"}},
+		{"IDAAS_CLIENT_ID=a", []string{"IDAAS_CLIENT_SECRET: IDAAS_CLIENT_ID needs it or IDAAS_CLIENT_SECRET_FILE"}},
+		{"IDAAS_CLIENT_ID=a IDAAS_CLIENT_SECRET_FILE=/missing", nil},
+		{"IDAAS_ACCESS_TOKEN=hush", nil},
+		{"IDAAS_ACCESS_TOKEN_FILE=/missing", nil},
+		{"IDAAS_ACCESS_TOKEN=hush IDAAS_CLIENT_ID=a IDAAS_CLIENT_SECRET=hush", nil},
+		{"IDAAS_ACCESS_TOKEN=hush IDAAS_CLIENT_ID=a", nil},
+	} {
+		environ := append(slices.Clone(rest), strings.Fields(c.more)...)
+		if c.want != nil {
+			wantFaults(t, faultsOf(t, environ), c.want...)
+			continue
+		}
+		if got := mustLoad(t, environ).HasAccessToken(); got != strings.Contains(c.more, "ACCESS_TOKEN") {
+			t.Errorf("%s: HasAccessToken = %v", c.more, got)
+		}
+	}
+	mustLoad(t, append(without(rest, "IDAAS_TOKEN_ENDPOINT"), "IDAAS_ACCESS_TOKEN=hush"))
+}
+
+func TestSecretsAreNeverShown(t *testing.T) {
+	environ := minimal("IDAAS_ACCESS_TOKEN=hush-hush", "IDAAS_CLIENT_SECRETS=hush-hush", "IDAAS_TOKEN_ENDPOINT=https://me:hush-hush@host/token")
+	if c := mustLoad(t, without(environ, "IDAAS_TOKEN_ENDPOINT")); strings.Contains(fmt.Sprintf("%+v %#v %s", c, c, c.Warnings), "hush") {
+		t.Error("shown in the settings or a warning")
+	}
+	for _, endpoint := range []string{
+		"https://me:hush@host/token", "me:hush@host/token", "https://me:hush#@host/token", "https://me:hush%@host/", "http://hush@h:x/t", "ftp://a:hush@b@c/d",
+	} {
+		faults := faultsOf(t, minimal("IDAAS_CLIENT_SECRET_FILE=f", "IDAAS_TOKEN_ENDPOINT="+endpoint))
+		if len(faults) != 2 || strings.Contains(faults.Error(), "hush") {
+			t.Errorf("%s: %v", endpoint, faults)
+		}
+	}
+}
+
+func TestMisspelt(t *testing.T) {
+	c := mustLoad(t, minimal(
+		"IDAAS_POLL_TIMEOUTS=1h", "IDAAS_LISTEN_PORT=80", "IDAAS_EMPTY=", "IDASS_SCOPE=x", "HOME=/",
+		"IDAAS_PORT=tcp://10.0.0.1:9877", "IDAAS_SERVICE_HOST=10.0.0.1", "IDAAS_TOKEN_EXPORTER_SERVICE_HOST=10.0.0.1",
+		"IDAAS_TOKEN_EXPORTER_SERVICE_PORT=9877", "IDAAS_TOKEN_EXPORTER_SERVICE_PORT_METRICS=9877",
+		"IDAAS_TOKEN_EXPORTER_PORT=tcp://10.0.0.1:9877", "IDAAS_TOKEN_EXPORTER_PORT_9877_TCP=tcp://10.0.0.1:9877",
+		"IDAAS_TOKEN_EXPORTER_PORT_9877_TCP_PROTO=tcp", "IDAAS_TOKEN_EXPORTER_PORT_9877_TCP_PORT=9877",
+		"IDAAS_TOKEN_EXPORTER_PORT_9877_TCP_ADDR=10.0.0.1", "IDAAS_0_SERVICE_HOST=10.0.0.2",
+	))
+	want := []string{
+		"IDAAS_POLL_TIMEOUTS: not a setting; did you mean IDAAS_POLL_TIMEOUT?",
+		"IDAAS_LISTEN_PORT: not a setting; did you mean IDAAS_LISTEN_ADDRESS?",
+	}
+	if !slices.Equal(c.Warnings, want) {
+		t.Errorf("got %q, want %q", c.Warnings, want)
+	}
+}
+
+func TestDistance(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		want int
+	}{{"", "", 0}, {"abc", "", 3}, {"", "abc", 3}, {"kitten", "sitting", 3}, {"abc", "abc", 0}, {"ab", "ba", 2}} {
+		if got := distance(c.a, c.b); got != c.want {
+			t.Errorf("distance(%q, %q) = %d, want %d", c.a, c.b, got, c.want)
+		}
+	}
+}
+
+func TestReloadReadsTheFileAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "targets.yaml")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("targets: [{consumer: a, credential_providers: [p]}]")
+	c := mustLoad(t, minimal("IDAAS_TARGETS_FILE="+path))
+	if len(c.Targets) != 2 || c.Targets[0].Consumer != "app_2" || c.Targets[1].Consumer != "a" {
+		t.Fatalf("Targets = %v", c.Targets)
+	}
+	write("targets: [{consumer: a, credential_providers: [p, q]}]")
+	if targets, err := c.LoadTargets(); err != nil || len(targets) != 3 || len(c.Targets) != 2 {
+		t.Errorf("LoadTargets = %v, %v; Targets = %v", targets, err, c.Targets)
+	}
+	write("targets: [{consumer: a, credential_providers: [p, p]}]")
+	if targets, err := c.LoadTargets(); err == nil || targets != nil {
+		t.Errorf("LoadTargets = %v, %v", targets, err)
+	}
+}

@@ -1,0 +1,51 @@
+package config
+
+import (
+	"fmt"
+	"io"
+	"strings"
+)
+
+const usage = `Usage: idaas-token-exporter [command]
+
+Commands:
+  serve        poll on a schedule and serve /metrics (the default)
+  demo         the same with a simulated IDaaS and made-up tokens: no account needed
+  once [FILE]  poll once and write the metrics to standard output or, atomically, into FILE
+  version      print the version
+  help         print this
+
+Settings, from the environment:
+
+`
+
+// Help writes the commands, and every setting with its default, meaning and what it accepts, for a terminal of 100
+// columns.
+func Help(w io.Writer) {
+	var b strings.Builder
+	b.WriteString(usage)
+	for _, s := range settings() {
+		fmt.Fprint(&b, s.name)
+		if s.fallback != "" {
+			fmt.Fprintf(&b, "  (default %s)", s.fallback)
+		}
+		fmt.Fprintf(&b, "\n    %s\n    accepts %s\n", s.help, s.accepts)
+	}
+	_, _ = io.WriteString(w, strings.ReplaceAll(b.String(), "'", ""))
+}
+
+// MarkdownTable returns the same as a table, each line ended by a newline.
+func MarkdownTable() string {
+	var b strings.Builder
+	b.WriteString("| variable | default | meaning |\n|---|---|---|\n")
+	for _, s := range settings() {
+		fallback := "–"
+		if s.fallback != "" {
+			fallback = "'" + s.fallback + "'"
+		}
+		row := fmt.Sprintf("'%s' ¦ %s ¦ %s; accepts %s", s.name, fallback, s.help, s.accepts)
+		row = strings.NewReplacer("|", `\|`, "¦", "|", "'", "`").Replace(row)
+		b.WriteString("| " + row + " |\n")
+	}
+	return b.String()
+}

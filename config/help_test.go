@@ -1,0 +1,75 @@
+package config
+
+import (
+	"flag"
+	"os"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+// go test ./config -run TestReadme -update rewrites the table in README.md between its two markers.
+var update = flag.Bool("update", false, "rewrite the table of settings in README.md")
+
+func TestReadme(t *testing.T) {
+	const path, begin, end = "../README.md", "<!-- settings -->\n", "<!-- /settings -->"
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, foundBegin := strings.Cut(string(data), begin)
+	table, after, foundEnd := strings.Cut(rest, end)
+	if !foundBegin || !foundEnd {
+		t.Fatalf("%s lacks the lines %s and %s", path, begin, end)
+	}
+	table = strings.Trim(table, "\n") + "\n"
+	if table == MarkdownTable() {
+		return
+	}
+	if !*update {
+		t.Fatalf("the table in %s is not:\n%s", path, MarkdownTable())
+	}
+	if err := os.WriteFile(path, []byte(before+begin+"\n"+MarkdownTable()+"\n"+end+after), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestMarkdownTable(t *testing.T) {
+	table := MarkdownTable()
+	for _, row := range []string{
+		"| variable | default | meaning |\n|---|---|---|\n",
+		"| `IDAAS_SCOPE` | `urn:cloud:idaas:pam\\|authentication_token:read` | scope of the requested access token; accepts a text |\n",
+		"| `IDAAS_POLL_CONCURRENCY` | `4` | targets walked at once; accepts a whole number from `1` to `1000` |\n",
+		"| `IDAAS_LOG_FORMAT` | `text` | form of the log; accepts `text`, `json` |\n",
+	} {
+		if !strings.Contains(table, row) {
+			t.Errorf("no row %s in\n%s", row, table)
+		}
+	}
+}
+
+func TestHelp(t *testing.T) {
+	var b strings.Builder
+	Help(&b)
+	text := b.String()
+	for line := range strings.Lines(text) {
+		if utf8.RuneCountInString(line) > 101 {
+			t.Errorf("wider than 100 columns: %s", line)
+		}
+	}
+	for _, s := range settings() {
+		if s.help == "" || s.accepts == "" {
+			t.Errorf("%s lacks help or accepts", s.name)
+		}
+		if strings.Count(s.help, "'")%2+strings.Count(s.accepts, "'")%2 > 0 {
+			t.Errorf("%s: a ' marks code, it is no apostrophe", s.name)
+		}
+		if !strings.Contains(text, s.name) || !strings.Contains(text, s.fallback) {
+			t.Errorf("%s or its default is missing", s.name)
+		}
+	}
+	want := "IDAAS_POLL_SCHEDULE  (default @every 5m)\n    when every target is walked\n    accepts five cron fields"
+	if !strings.Contains(text, want) {
+		t.Errorf("no %q in:\n%s", want, text)
+	}
+}

@@ -1,0 +1,51 @@
+package config
+
+import (
+	"regexp"
+	"strings"
+)
+
+// misspelt returns the IDAAS_ variables that are no settings, each with the nearest setting. What Kubernetes injects
+// for a service whose name begins with idaas is left out.
+func misspelt(environ []string) Faults {
+	injected := regexp.MustCompile(`^\w*_SERVICE_(HOST|PORT\w*)=|^\w*_PORT(=\w+://|_\d+_(TCP|UDP|SCTP))`)
+	all := settings()
+	var faults Faults
+	for _, pair := range environ {
+		name, value, _ := strings.Cut(pair, "=")
+		if !strings.HasPrefix(name, "IDAAS_") || strings.TrimSpace(value) == "" || injected.MatchString(pair) {
+			continue
+		}
+		nearest, least := "", len(name)+1
+		for _, s := range all {
+			if d := distance(name, s.name); d < least {
+				nearest, least = s.name, d
+			}
+		}
+		if least > 0 {
+			faults = append(faults, Fault{Name: name, Problem: "not a setting; did you mean " + nearest + "?"})
+		}
+	}
+	return faults
+}
+
+// distance counts the bytes to insert, delete or replace to turn a into b.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			replaced := diagonal
+			if a[i] != b[j] {
+				replaced++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(replaced, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

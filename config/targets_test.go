@@ -1,0 +1,236 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
+)
+
+// fileTargets loads text as the targets file, beside inline ones.
+func fileTargets(t *testing.T, hash bool, inline, text string) ([]poller.Target, error) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("targets.yaml", []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := Config{InlineTargets: inline, TargetsFile: "targets.yaml", ConsumerLabel: "id"}
+	if hash {
+		c.ConsumerLabel = "hash"
+	}
+	return c.LoadTargets()
+}
+
+func TestInlineTargets(t *testing.T) {
+	c := mustLoad(t, minimal("IDAAS_TARGETS= urn:a:b : p-1 ,\nme@example.com:q_.2,"))
+	got := fmt.Sprintf("%q %q %q %q %d", c.Targets[0].Consumer, c.Targets[0].Provider, c.Targets[1].Consumer, c.Targets[1].Provider, len(c.Targets))
+	if want := `"urn:a:b" "p-1" "me@example.com" "q_.2" 2`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+
+	long := strings.Repeat("x", 65)
+	wantFaults(t, faultsOf(t, minimal("IDAAS_TARGETS=none,:p,a:,a:p/q,a\x00b:p,a\xff:p,a:p, a : p,b:"+long+","+strings.Repeat("y", 513)+":p")),
+		`IDAAS_TARGETS item 1="none": no colon; accepted: consumerId:credentialProviderIdentifier`,
+		`IDAAS_TARGETS item 2: consumer empty`,
+		`IDAAS_TARGETS item 3: not a credential provider identifier; accepted: 1 to 64 letters, digits and . - _`,
+		`IDAAS_TARGETS item 4="p/q": not a credential provider identifier; accepted: 1 to 64 letters, digits and . - _`,
+		`IDAAS_TARGETS item 5: consumer contains a control character`,
+		`IDAAS_TARGETS item 6: consumer not valid UTF-8`,
+		`IDAAS_TARGETS item 9="`+long+`": not a credential provider identifier; accepted: 1 to 64 letters, digits and . - _`,
+		`IDAAS_TARGETS item 10: consumer longer than 512 bytes`,
+		`IDAAS_TARGETS item 8="p": given for this consumer already at IDAAS_TARGETS item 7`,
+	)
+	wantFaults(t, faultsOf(t, without(minimal(), "IDAAS_TARGETS")), "IDAAS_TARGETS: no target: set it or IDAAS_TARGETS_FILE")
+	wantFaults(t, faultsOf(t, minimal("IDAAS_TARGETS=,")), "IDAAS_TARGETS: no target: set it or IDAAS_TARGETS_FILE")
+}
+
+func TestTargetsFile(t *testing.T) {
+	text := "\ufeff" + strings.ReplaceAll(`# what we watch
+targets:
+  - consumer: app_ngtkgrr5ea5g5eao6z4
+    alias: billing
+    credential_providers: [github_oauth, orders_jwt]
+  - consumer: ci-runner@example.com
+    credential_providers: &all
+      - orders_jwt
+    expiring_within: [5m, 15m]
+  - consumer: 0123
+    credential_providers: *all
+  - consumer: app_ngtkgrr5ea5g5eao6z4
+    credential_providers: [third]
+`, "\n", "\r\n")
+	targets, err := fileTargets(t, false, "app_ngtkgrr5ea5g5eao6z4:inline", text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := []poller.Window{window("5m", 5*time.Minute), window("15m", 15*time.Minute)}
+	want := []poller.Target{
+		{Consumer: "app_ngtkgrr5ea5g5eao6z4", Provider: "inline", Label: "billing", Windows: nil},
+		{Consumer: "app_ngtkgrr5ea5g5eao6z4", Provider: "github_oauth", Label: "billing", Windows: nil},
+		{Consumer: "app_ngtkgrr5ea5g5eao6z4", Provider: "orders_jwt", Label: "billing", Windows: nil},
+		{Consumer: "ci-runner@example.com", Provider: "orders_jwt", Label: "ci-runner@example.com", Windows: own},
+		{Consumer: "0123", Provider: "orders_jwt", Label: "0123", Windows: nil},
+		{Consumer: "app_ngtkgrr5ea5g5eao6z4", Provider: "third", Label: "billing", Windows: nil},
+	}
+	if fmt.Sprint(targets) != fmt.Sprint(want) {
+		t.Errorf("got  %v\nwant %v", targets, want)
+	}
+}
+
+func TestConsumerLabel(t *testing.T) {
+	// printf a | sha256sum | cut -c -12
+	targets, err := fileTargets(t, true, "a:p", "targets: [{consumer: b, alias: bee, credential_providers: [p]}]")
+	if err != nil || targets[0].Label != "ca978112ca1b" || targets[1].Label != "bee" {
+		t.Errorf("%v, %v", targets, err)
+	}
+}
+
+func TestTargetsFileFaults(t *testing.T) {
+	for name, c := range map[string]struct {
+		inline, text string
+		want         []string
+	}{
+		"many at once": {"", `targets:
+  - consumer: a
+    credential_provider: [p]
+  - credential_providers: [p, p/q]
+    alias: [x]
+  - consumer: b
+    credential_providers: []
+    expiring_within: [1h, 60m,
+      0s, never]
+    owner: me
+`, []string{
+			`targets.yaml:3: unknown key "credential_provider"; known: consumer, credential_providers, alias, expiring_within`,
+			`targets.yaml:2: no credential_providers`,
+			`targets.yaml:4: no consumer`,
+			`targets.yaml:5: alias is not a text`,
+			`targets.yaml:4="p/q": not a credential provider identifier; accepted: 1 to 64 letters, digits and . - _`,
+			`targets.yaml:10: unknown key "owner"; known: consumer, credential_providers, alias, expiring_within`,
+			`targets.yaml:7: credential_providers is empty`,
+			`targets.yaml:8="60m": 60m is as long as 1h`,
+			`targets.yaml:9="0s": 0s is no time at all`,
+			`targets.yaml:9="never": not a valid duration string: "never"`,
+		}},
+		"pair twice": {"a:p", `targets:
+  - consumer: a
+    credential_providers: [p, q]
+  - consumer: a
+    credential_providers:
+      - r
+      - q
+`, []string{
+			`targets.yaml:3="p": given for this consumer already at IDAAS_TARGETS item 1`,
+			`targets.yaml:7="q": given for this consumer already at targets.yaml:3`,
+		}},
+		"shared shown consumer": {"", `targets:
+  - {consumer: a, alias: b, credential_providers: [p, q]}
+  - {consumer: b, credential_providers: [p]}
+  - {consumer: c, alias: b, credential_providers: [q, r]}
+`, []string{
+			`targets.yaml:3="p": another consumer is shown as "b" too, at targets.yaml:2`,
+			`targets.yaml:4="q": another consumer is shown as "b" too, at targets.yaml:2`,
+		}},
+		"two aliases": {"", `targets:
+  - {consumer: a, alias: b, credential_providers: [p]}
+  - {consumer: a, alias: c, credential_providers: [q]}
+`, []string{`targets.yaml:3="c": the same consumer has the alias "b" at targets.yaml:2`}},
+		"duplicate keys": {"", "targets:\n- consumer: a\n  consumer: b\n  credential_providers: [p]\ntargets: []\n", []string{
+			`targets.yaml:5: targets given twice`,
+			`targets.yaml:3: consumer given twice`,
+		}},
+		"nulls": {"", "targets:\n- \n- consumer:\n  alias: ~\n  credential_providers: [p, ]\n- consumer: a\n  credential_providers:\n  - \n  - p\n", []string{
+			`targets.yaml:2: not a mapping with consumer, credential_providers, alias, expiring_within`,
+			`targets.yaml:3: consumer is not a text`,
+			`targets.yaml:4: alias is not a text`,
+			`targets.yaml:8: credential provider is not a text`,
+		}},
+		"types": {"", "targets:\n- a\n- consumer: {a: b}\n  credential_providers: p\n  expiring_within: 1h\n- consumer: !!binary aGk=\n  credential_providers: [[p]]\n  alias: \"\"\n", []string{
+			`targets.yaml:2: not a mapping with consumer, credential_providers, alias, expiring_within`,
+			`targets.yaml:3: consumer is not a text`,
+			`targets.yaml:4: credential_providers is not a list`,
+			`targets.yaml:5: expiring_within is not a list`,
+			`targets.yaml:6: consumer is not a text`,
+			`targets.yaml:8: alias empty`,
+			`targets.yaml:7: credential provider is not a text`,
+		}},
+		"control characters":  {"", "targets:\n- consumer: \"a\\0\"\n  credential_providers: [p]\n", []string{`targets.yaml:2: consumer contains a control character`}},
+		"invalid UTF-8":       {"", "targets:\n- consumer: a\xff\n", []string{`targets.yaml:2: not valid UTF-8, or a control character`}},
+		"UTF-16":              {"", "\xff\xfet\x00", []string{`targets.yaml:1: not valid UTF-8, or a control character`}},
+		"syntax":              {"", "targets:\n- consumer: a\n  alias: b: c\n", []string{`targets.yaml:3: mapping values are not allowed in this context`}},
+		"tab":                 {"", "targets:\n\t- consumer: a\n", []string{`targets.yaml:2: found character that cannot start any token`}},
+		"unknown alias":       {"", "targets: *nothing\n", []string{`targets.yaml: unknown anchor 'nothing' referenced`}},
+		"two documents":       {"", "targets:\n- {consumer: a, credential_providers: [p]}\n---\ntargets: []\n", []string{`targets.yaml:3: a second document`}},
+		"broken second":       {"", "targets:\n- {consumer: a, credential_providers: [p]}\n---\n]\n", []string{`targets.yaml:3: did not find expected node content`}},
+		"empty":               {"a:p", "", []string{`targets.yaml:1: an empty file`}},
+		"only comments":       {"a:p", "# nothing\n", []string{`targets.yaml:1: an empty file`}},
+		"no targets":          {"a:p", "{}\n", []string{`targets.yaml:1: no targets`}},
+		"empty targets":       {"a:p", "targets: []\n", []string{`targets.yaml:1: targets is empty`}},
+		"null targets":        {"a:p", "targets:\n", []string{`targets.yaml:1: targets is not a list`}},
+		"a list at top level": {"a:p", "- consumer: a\n", []string{`targets.yaml:1: not a mapping with targets`, `targets.yaml:1: no targets`}},
+		"windows":             {"", "targets:\n- consumer: a\n  credential_providers: [p]\n  expiring_within: []\n", []string{`targets.yaml:4: expiring_within is empty`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			targets, err := fileTargets(t, false, c.inline, c.text)
+			faults, _ := errors.AsType[Faults](err)
+			if targets != nil {
+				t.Errorf("targets: %v", targets)
+			}
+			wantFaults(t, faults, c.want...)
+		})
+	}
+}
+
+// TestFaultsKeepPseudonyms would fail if a consumer's id were shown although only its hash may be.
+func TestFaultsKeepPseudonyms(t *testing.T) {
+	_, err := fileTargets(t, true, "alice,alice:p,alice:p,alice:/", `targets:
+  - {consumer: alice, credential_providers: [p, ""]}
+  - {consumer: alice, alias: x, credential_providers: [q]}
+  - {consumer: alice, alias: y, credential_providers: [q]}
+  - {consumer: bob, alias: x, credential_providers: [q]}
+`)
+	if faults, _ := errors.AsType[Faults](err); len(faults) != 8 || strings.Contains(err.Error(), "alice") || strings.Contains(err.Error(), "bob") {
+		t.Errorf("%d faults:\n%v", len(faults), err)
+	}
+}
+
+func TestTargetsFileUnreadable(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "missing.yaml")
+	faults := faultsOf(t, minimal("IDAAS_TARGETS_FILE="+missing))
+	if len(faults) != 1 || faults[0].Name != "IDAAS_TARGETS_FILE" || faults[0].Value != missing {
+		t.Errorf("%v", faults)
+	}
+	huge := filepath.Join(t.TempDir(), "huge.yaml")
+	if err := os.WriteFile(huge, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(huge, maxFileBytes+1); err != nil {
+		t.Fatal(err)
+	}
+	wantFaults(t, faultsOf(t, minimal("IDAAS_TARGETS_FILE="+huge)), fmt.Sprintf(`IDAAS_TARGETS_FILE=%q: larger than 16 MiB`, huge))
+}
+
+// TestAliasBomb would run out of memory, or of time, if aliases could multiply a file without end.
+func TestAliasBomb(t *testing.T) {
+	for name, item := range map[string]string{"good": "p%d", "bad": "p/%d"} {
+		t.Run(name, func(t *testing.T) {
+			var b strings.Builder
+			b.WriteString("targets:\n- consumer: a\n  credential_providers: &all\n")
+			for i := range 5_000 {
+				fmt.Fprintf(&b, "  - "+item+"\n", i)
+			}
+			for i := range 5_000 {
+				fmt.Fprintf(&b, "- {consumer: c%d, credential_providers: *all}\n", i)
+			}
+			_, err := fileTargets(t, false, "", b.String())
+			if err == nil || !strings.Contains(err.Error(), "not read from here on") {
+				t.Error("read to the end")
+			}
+		})
+	}
+}
