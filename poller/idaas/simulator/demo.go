@@ -1,0 +1,193 @@
+package simulator
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"time"
+)
+
+// Consumers and credential providers of the demo company.
+const (
+	demoBilling  = "app_ngtkgrr5ea5g5eao6z4tq2"
+	demoCheckout = "app_mzq2wk7ul3vd4c6hnb5ya1"
+	demoImporter = "app_k4xw2c9t6jrg8fep3lm7s0"
+	demoCI       = "ci-runner@example.com"
+	demoReport   = "nightly-report"
+	demoAgent    = "ai-support-agent"
+	demoPlatform = "app_p7d3hxq5vw2ny6tka9zr4e" // gets the tokens of those that are no application
+
+	demoOrders    = "orders_jwt"
+	demoWarehouse = "warehouse_jwt"
+	demoGitHub    = "github_oauth"
+	demoCRM       = "crm_oauth"
+
+	demoDay = 24 * time.Hour
+)
+
+// Demo is a small company whose tokens come and go by themselves.
+type Demo struct {
+	Handler      *Server
+	InstanceID   string
+	ClientID     string
+	ClientSecret string
+	Targets      []DemoTarget
+}
+
+// DemoTarget is one consumer at one credential provider of a Demo.
+type DemoTarget struct {
+	Consumer string
+	Alias    string // "" when the consumer's id is readable as it is
+	Provider string
+}
+
+// NewDemo returns a Demo that starts at now(), and runs by it; nil means time.Now. It needs no goroutine: what exists is worked out when it is asked for.
+func NewDemo(now func() time.Time) *Demo {
+	if now == nil {
+		now = time.Now
+	}
+	d := &Demo{
+		InstanceID:   "idaas_ue2jvisn35ea5lmthk267demo01",
+		ClientID:     "app_tokenexporter5demo7m2m",
+		ClientSecret: "CS3kV9xQ2mT7pLw8RzYb4Hn6",
+		Targets: []DemoTarget{
+			{demoBilling, "billing", demoOrders},
+			{demoBilling, "billing", demoCRM},
+			{demoCheckout, "checkout-api", demoOrders},
+			{demoCheckout, "checkout-api", demoWarehouse},
+			{demoCI, "", demoGitHub},
+			{demoCI, "", demoOrders},
+			{demoReport, "", demoWarehouse},
+			{demoReport, "", demoCRM},
+			{demoAgent, "", demoCRM},
+			{demoAgent, "", demoOrders},
+			{demoImporter, "legacy-importer", demoWarehouse},
+		},
+	}
+	d.Handler = New(Config{
+		InstanceID: d.InstanceID,
+		Clients:    []Client{{ID: d.ClientID, Secret: d.ClientSecret}},
+		Latency:    25 * time.Millisecond,
+		Now:        now,
+	})
+	start := now()
+	for _, t := range d.Targets {
+		d.Handler.Add(t.Consumer, t.Provider)
+	}
+
+	// Services whose short JWTs are replaced long before they end.
+	d.rotate(demoBilling, demoOrders, rotation{every: 5 * time.Minute, lifetime: 15 * time.Minute, kept: time.Hour})
+	d.rotate(demoCheckout, demoOrders, rotation{every: 30 * time.Second, lifetime: 15 * time.Minute, kept: 45 * time.Minute})
+	d.rotate(demoCheckout, demoWarehouse, rotation{every: 20 * time.Minute, lifetime: time.Hour, kept: 6 * time.Hour})
+	// Every job revokes its token when it is done.
+	d.rotate(demoCI, demoOrders, rotation{every: 3 * time.Minute, lifetime: 15 * time.Minute, kept: 2 * time.Hour, revokedAfter: 8 * time.Minute})
+	// Some of the agent's tokens were leaked into a log and revoked at once.
+	d.rotate(demoAgent, demoOrders, rotation{every: 4 * time.Minute, lifetime: 15 * time.Minute, kept: time.Hour, revokeEach: 6})
+
+	d.add(demoBilling, demoCRM,
+		grant{created: start.Add(-130 * demoDay), expires: start.Add(-40 * demoDay)},
+		grant{created: start.Add(-42 * demoDay), expires: start.Add(48 * demoDay)})
+	// At risk: three months are nearly over and nobody has renewed it.
+	d.add(demoCI, demoGitHub,
+		grant{created: start.Add(-178 * demoDay), expires: start.Add(-88 * demoDay), revoked: true},
+		grant{created: start.Add(-90*demoDay + 6*time.Hour), expires: start.Add(6 * time.Hour)})
+	// The job that should have got the next one did not run: none is left soon after the start.
+	end := start.Add(150 * time.Second)
+	for day := range 4 {
+		expires := end.Add(time.Duration(day-3) * demoDay)
+		d.add(demoReport, demoWarehouse, grant{created: expires.Add(-demoDay), expires: expires})
+	}
+	d.add(demoReport, demoCRM, grant{created: start.Add(-12 * demoDay), expires: start.Add(18 * demoDay)})
+	d.add(demoAgent, demoCRM,
+		grant{created: start.Add(-210 * demoDay)},
+		grant{created: start.Add(-95 * demoDay)},
+		grant{created: start.Add(-94 * demoDay), revoked: true})
+
+	d.disturb(start)
+	return d
+}
+
+// disturb makes one target fail in one minute of four, by turns broken and throttled.
+func (d *Demo) disturb(start time.Time) {
+	in := func(minute int) func(time.Time) bool {
+		return func(now time.Time) bool { return int(now.Sub(start)/time.Minute)%8 == minute }
+	}
+	d.Handler.Inject(Fault{
+		Consumer: demoReport, Provider: demoCRM, When: in(3),
+		Kind: Status, Status: 503, Code: "service_unavailable",
+	})
+	d.Handler.Inject(Fault{
+		Consumer: demoReport, Provider: demoCRM, When: in(7),
+		Kind: Throttle, Code: "Throttling.Api", Shape: ShapeGateway, TimeLeftAPI: 500 * time.Millisecond,
+	})
+}
+
+// rotation is a row of JWTs without an end.
+type rotation struct {
+	every, lifetime time.Duration
+	kept            time.Duration // after their end, then they are cleaned up
+	revokedAfter    time.Duration // 0: they are not
+	revokeEach      int64         // every so many are revoked at once; 0: none
+}
+
+func (d *Demo) rotate(consumer, provider string, r rotation) {
+	derive := func(now time.Time) []*stored {
+		newest := now.UnixNano() / int64(r.every)
+		oldest := newest - int64((r.lifetime+r.kept)/r.every) + 1
+		tokens := make([]*stored, 0, newest-oldest+1)
+		for i := oldest; i <= newest; i++ {
+			created := time.Unix(0, i*int64(r.every))
+			t := demoToken(consumer, provider, i)
+			t.Created, t.Updated, t.Expires = created, created, created.Add(r.lifetime)
+			revokedAt := created.Add(r.revokedAfter)
+			if r.revokedAfter > 0 && !revokedAt.After(now) || r.revokeEach > 0 && i%r.revokeEach == 0 {
+				t.Revoked, t.Updated = true, revokedAt
+			}
+			tokens = append(tokens, &stored{firstStored + i, t})
+		}
+		return tokens
+	}
+	s := d.Handler
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.set(consumer, provider).derive = derive
+}
+
+// grant is one token that lasts; a zero expires is never.
+type grant struct {
+	created, expires time.Time
+	revoked          bool
+}
+
+func (d *Demo) add(consumer, provider string, grants ...grant) {
+	for _, g := range grants {
+		t := demoToken(consumer, provider, g.created.Unix())
+		t.Created, t.Updated, t.Expires, t.Revoked = g.created, g.created, g.expires, g.revoked
+		d.Handler.Add(consumer, provider, t)
+	}
+}
+
+// demoToken is a token with all but its times.
+func demoToken(consumer, provider string, number int64) Token {
+	t := Token{
+		ID:           "atntkn_01k" + demoID(consumer, provider, fmt.Sprint(number)),
+		ProviderID:   "atp_01k" + demoID(provider),
+		Type:         "jwt",
+		ConsumerType: "custom",
+		CreatorType:  "application",
+		CreatorID:    demoPlatform,
+	}
+	if provider == demoGitHub || provider == demoCRM {
+		t.Type = "oauth_access_token"
+	}
+	switch consumer {
+	case demoBilling, demoCheckout, demoImporter:
+		t.ConsumerType, t.CreatorID = "application", consumer
+	}
+	return t
+}
+
+func demoID(parts ...string) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q", parts))
+	return hex.EncodeToString(sum[:])[:23]
+}

@@ -1,0 +1,219 @@
+// Package simulator is the Alibaba Cloud IDaaS API in memory: an http.Handler with faults to switch on.
+package simulator
+
+import (
+	"context"
+	"crypto/rand"
+	"maps"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Operations, as they appear in Fault.Operation, Request.Operation and Server.Requests.
+const (
+	List      = "list"      // ListAuthenticationTokens
+	Access    = "token"     // the OAuth 2.0 token endpoint
+	Discovery = "discovery" // the instance's and the issuer's configuration
+	unknown   = "unknown"
+)
+
+// Paths under which a Server answers, beside the list call of its instance.
+const (
+	IssuerPath            = "/api/v2/iauths_system/oauth2"
+	TokenPath             = IssuerPath + "/token"
+	IssuerDiscoveryPath   = IssuerPath + "/.well-known/openid-configuration"
+	InstanceDiscoveryPath = "/.well-known/cloud-idaas-configuration"
+)
+
+// End is how the last page of a walk ends.
+type End int
+
+// Ends of a walk: nextToken is left out, null, or the empty string.
+const (
+	EndAbsent End = iota
+	EndNull
+	EndEmpty
+)
+
+// Config of a Server; the zero value of each field is a sensible default.
+type Config struct {
+	InstanceID          string        // "idaas_simulator"
+	Clients             []Client      // machine clients that may get access tokens
+	AccessTokenLifetime time.Duration // 20 minutes; whole seconds
+	MaxPageSize         int           // 100; a larger maxResults is answered 400
+	ClampPageSize       bool          // a larger maxResults is answered with MaxPageSize tokens instead
+	End                 End
+	OffsetCursor        bool             // nextToken counts tokens, so pages drift when some come or go; by default an unchanged token is listed exactly once. Every page costs a scan of those before it
+	OmitTotalCount      bool             // totalCount is left out
+	Seconds             bool             // expirationTime is answered in seconds, not milliseconds
+	Latency             time.Duration    // before each answer
+	Quota               Quota            // of list calls
+	Now                 func() time.Time // time.Now; decides what has expired and makes the Date header
+	ClockSkew           time.Duration    // added to the Date header only
+	BaseURL             string           // scheme and host in URLs handed out; by default those the request came to
+	TokenEndpoint       string           // in discovery, and the audience of assertions; by default BaseURL and TokenPath
+	InternetEndpoint    string           // developer endpoint in discovery; by default BaseURL
+	VPCEndpoint         string           // the same inside a VPC
+}
+
+// Server is the simulated API. It is an http.Handler, and all its methods are safe for concurrent use.
+// No goroutine outlives a request. Faults that break the connection panic with http.ErrAbortHandler, as net/http expects.
+type Server struct {
+	config  Config
+	clients map[string]Client
+	key     []byte
+	done    chan struct{}
+	close   func()
+
+	mu         sync.Mutex
+	sets       map[pair]*set
+	providers  map[string]bool
+	places     map[string]place
+	sequence   int64
+	faults     []*injected
+	assertions map[string]time.Time // jti to its end
+	generation int                  // of access tokens
+	quotaEnd   time.Time
+	quotaUsed  int
+	requests   journal
+}
+
+// New returns a Server without tokens and faults.
+func New(config Config) *Server {
+	if config.InstanceID == "" {
+		config.InstanceID = "idaas_simulator"
+	}
+	if config.AccessTokenLifetime == 0 {
+		config.AccessTokenLifetime = 20 * time.Minute
+	}
+	if config.MaxPageSize == 0 {
+		config.MaxPageSize = 100
+	}
+	if config.Now == nil {
+		config.Now = time.Now
+	}
+	s := &Server{
+		config:     config,
+		clients:    make(map[string]Client, len(config.Clients)),
+		key:        make([]byte, 32),
+		done:       make(chan struct{}),
+		sets:       map[pair]*set{},
+		providers:  map[string]bool{},
+		places:     map[string]place{},
+		sequence:   firstStored,
+		assertions: map[string]time.Time{},
+		requests:   journal{counts: map[string]int{}},
+	}
+	s.close = sync.OnceFunc(func() { close(s.done) })
+	_, _ = rand.Read(s.key) // never fails
+	for _, c := range config.Clients {
+		s.clients[c.ID] = c
+	}
+	return s
+}
+
+// Close aborts every answer that waits or hangs, now and from now on, so that an HTTP server can be shut down.
+func (s *Server) Close() { s.close() }
+
+// ServeHTTP answers one request and returns promptly when its context ends.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	now := s.config.Now()
+	// The body is read first: net/http notices that a client has gone only after it.
+	r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
+	formErr := r.ParseForm()
+
+	request := s.describe(r, now)
+	number := s.record(request)
+	if !s.wait(r.Context(), s.config.Latency) {
+		panic(http.ErrAbortHandler)
+	}
+	var a answer
+	switch request.Operation {
+	case List:
+		a = s.list(r)
+	case Access:
+		a = s.grant(r, formErr)
+	case Discovery:
+		a = s.discover(r)
+	default:
+		a = failure(http.StatusNotFound, "not_found", "no such path")
+	}
+	to := reply{w: w, r: r, id: rand.Text(), number: number}
+	header := w.Header()
+	header.Set("Date", s.config.Now().Add(s.config.ClockSkew).UTC().Format(http.TimeFormat))
+	header.Set("X-Acs-Request-Id", to.id)
+	header.Set("Content-Type", "application/json")
+	if f, ok := s.pick(request, a, now); ok {
+		s.spoil(to, a, f)
+		return
+	}
+	maps.Copy(header, a.header)
+	s.send(to, a.status, a.body(to.id, alteration{}))
+}
+
+func (s *Server) describe(r *http.Request, now time.Time) Request {
+	request := Request{
+		Operation: unknown,
+		Time:      now,
+		Query:     r.URL.RawQuery,
+		UserAgent: r.UserAgent(),
+	}
+	switch path := r.URL.Path; path {
+	case TokenPath:
+		request.Operation = Access
+	case IssuerDiscoveryPath, InstanceDiscoveryPath:
+		request.Operation = Discovery
+	default:
+		if _, ok := instanceOf(path); !ok {
+			break
+		}
+		values := r.URL.Query()
+		request.Operation = List
+		request.Consumer = values.Get("consumerId")
+		request.Provider = values.Get("credentialProviderIdentifier")
+		request.AccessToken = bearer(r)
+		if c, ok := s.unseal(values); ok {
+			request.Page = c.page
+		}
+	}
+	return request
+}
+
+// instanceOf returns the instance id in the path of a list call.
+func instanceOf(path string) (string, bool) {
+	rest, ok := strings.CutPrefix(path, "/v2/")
+	if !ok {
+		return "", false
+	}
+	id, ok := strings.CutSuffix(rest, "/authenticationTokens")
+	return id, ok && !strings.Contains(id, "/")
+}
+
+// wait sleeps and reports whether the request is still worth answering.
+func (s *Server) wait(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+	case <-s.done:
+	}
+	return false
+}
+
+// baseURL is the scheme and host under which the client reached the server.
+func (s *Server) baseURL(r *http.Request) string {
+	switch {
+	case s.config.BaseURL != "":
+		return s.config.BaseURL
+	case r.TLS != nil:
+		return "https://" + r.Host
+	}
+	return "http://" + r.Host
+}
