@@ -80,9 +80,12 @@ func TestWindowsAreCumulativeAndHalfOpen(t *testing.T) {
 
 func TestDuplicatesCountOnceWhateverTheOrder(t *testing.T) {
 	readings := []Token{
-		{ID: "same", Expires: at(time.Hour), Issued: 5}, {ID: "same", Expires: at(time.Hour), Issued: 5},
-		{ID: "revoked meanwhile", Expires: at(time.Hour)}, {ID: "revoked meanwhile", Expires: at(time.Hour), Revoked: true},
-		{ID: "renewed", Expires: at(time.Hour), Issued: 5}, {ID: "renewed", Expires: at(2 * time.Hour), Issued: 6},
+		{ID: "same", Expires: at(time.Hour), Issued: 5},
+		{ID: "same", Expires: at(time.Hour), Issued: 5},
+		{ID: "revoked meanwhile", Expires: at(time.Hour)},
+		{ID: "revoked meanwhile", Expires: at(time.Hour), Revoked: true},
+		{ID: "renewed", Expires: at(time.Hour), Issued: 5},
+		{ID: "renewed", Expires: at(2 * time.Hour), Issued: 6},
 		{ID: "other", Expires: at(-1)},
 	}
 	var first *Census

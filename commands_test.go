@@ -1,0 +1,117 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
+)
+
+// command runs one to its end.
+func command(t *testing.T, environ []string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, err bytes.Buffer
+	code = run(t.Context(), args, environ, &out, &err)
+	return code, out.String(), err.String()
+}
+
+func TestCommands(t *testing.T) {
+	for _, tt := range []struct {
+		args           []string
+		code           int
+		stdout, stderr string // parts
+	}{
+		{[]string{"version"}, 0, "idaas-token-exporter, version", ""},
+		{[]string{"--version"}, 0, "idaas-token-exporter, version", ""},
+		{[]string{"help"}, 0, "IDAAS_POLL_SCHEDULE", ""},
+		{[]string{"-h"}, 0, "once [FILE]", ""},
+		{[]string{"--help"}, 0, "(default @every 5m)", ""},
+		{[]string{"severe"}, 2, "", `unknown command "severe": the commands are serve`},
+		{[]string{"serve", "now"}, 2, "", "too many arguments"},
+		{[]string{"once", "a", "b"}, 2, "", "too many arguments"},
+		{nil, 2, "", "IDAAS_INSTANCE_ID"},
+	} {
+		code, stdout, stderr := command(t, nil, tt.args...)
+		if code != tt.code || !strings.Contains(stdout, tt.stdout) || !strings.Contains(stderr, tt.stderr) {
+			t.Errorf("%q: exit code %d\n%s%s", tt.args, code, stdout, stderr)
+		}
+	}
+}
+
+func TestBadSettingsAreAllNamedAndNoSecretIs(t *testing.T) {
+	code, stdout, stderr := command(t, []string{
+		"IDAAS_INSTANCE_ID=idaas_test", "IDAAS_ENDPOINT=http://example.com", "IDAAS_TOKEN_ENDPOINT=https://user:" + secret + "@x/y",
+		"IDAAS_CLIENT_SECRET=" + secret, "IDAAS_CLIENT_SECRET_FILE=/x", "IDAAS_ACCESS_TOKEN=" + secret, "IDAAS_ACCESS_TOKEN_FILE=/x",
+		"IDAAS_POLL_SCHEDULE=0 0 30 2 *", "IDAAS_PAGE_SIZE=many", "IDAAS_TARGETS=nothing", "IDAAS_EXPIRING_WITHIN=1d,24h", "IDAAS_POLL_TIMEOT=1h",
+	})
+	if code != 2 || stdout != "" || strings.Contains(stderr, secret) {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+	for _, name := range []string{
+		"IDAAS_ENDPOINT", "IDAAS_TOKEN_ENDPOINT", "IDAAS_CLIENT_SECRET", "IDAAS_ACCESS_TOKEN", "IDAAS_POLL_SCHEDULE",
+		"IDAAS_PAGE_SIZE", "IDAAS_TARGETS", "IDAAS_EXPIRING_WITHIN", "IDAAS_POLL_TIMEOUT?",
+	} {
+		if !strings.Contains(stderr, name) {
+			t.Errorf("%s is not named in\n%s", name, stderr)
+		}
+	}
+}
+
+func TestBadWebConfigFile(t *testing.T) {
+	_, environ := startSimulator(t, simulator.Config{})
+	code, _, stderr := command(t, append(environ, "IDAAS_TARGETS=a:p", "IDAAS_WEB_CONFIG_FILE=/nowhere.yml"))
+	if code != 2 || !strings.Contains(stderr, "IDAAS_WEB_CONFIG_FILE") {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+}
+
+func TestAddressInUse(t *testing.T) {
+	_, environ := startSimulator(t, simulator.Config{})
+	r := start(t, nil, append(environ, "IDAAS_TARGETS=a:p")...)
+	code, _, stderr := command(t, append(environ, "IDAAS_TARGETS=a:p", "IDAAS_LISTEN_ADDRESS="+strings.TrimPrefix(r.url, "http://")))
+	if code != 1 || !strings.Contains(stderr, "address already in use") {
+		t.Errorf("exit code %d\n%s", code, stderr)
+	}
+}
+
+func TestOnce(t *testing.T) {
+	sim, environ := startSimulator(t, simulator.Config{})
+	environ = append(environ, "IDAAS_TARGETS=a:p,b:p")
+	sim.Add("a", "p", simulator.Token{ID: "1"})
+	code, stdout, stderr := command(t, environ, "once")
+	if code != 0 {
+		t.Fatalf("exit code %d\n%s", code, stderr)
+	}
+	e := parse(t, stdout)
+	if a, _ := e.counts("a", "p"); a.Total != 1 {
+		t.Errorf("a: %+v", a)
+	}
+	for name := range e {
+		if !strings.HasPrefix(name, "idaas_") {
+			t.Errorf("%s is not ours", name)
+		}
+	}
+
+	sim.Inject(simulator.Fault{Operation: simulator.List, Consumer: "b", Kind: simulator.HTML})
+	file := filepath.Join(t.TempDir(), "idaas.prom")
+	code, stdout, stderr = command(t, environ, "once", file)
+	if code != 1 || stdout != "" || !strings.Contains(stderr, "reason=malformed") {
+		t.Errorf("with a failing target: exit code %d\n%s%s", code, stdout, stderr)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if failed, _ := parse(t, string(text)).value("idaas_poll_error", "consumer", "b", "reason", "malformed"); failed != 1 {
+		t.Errorf("the failure is not in the file:\n%s", text)
+	}
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o644 {
+		t.Errorf("%v, %v: node_exporter must be able to read it", info.Mode(), err)
+	}
+	if code, _, _ := command(t, environ, "once", filepath.Join(file, "below")); code != 1 {
+		t.Errorf("a file that cannot be written: exit code %d", code)
+	}
+}
