@@ -79,7 +79,7 @@ func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *fa
 		c.events.Request(call.operation, "error", time.Since(start))
 		return noAnswer(err, call.what, call.hide)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	c.measureSkew(resp.Header, start)
 	buf.Reset()
 	n, err := buf.ReadFrom(io.LimitReader(resp.Body, maxBody+1))
