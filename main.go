@@ -151,9 +151,9 @@ func newExporter(cfg *config.Config, log *slog.Logger) *exporter {
 			AccessToken:       app.collector.AccessToken,
 			AccessTokenFailed: app.collector.AccessTokenFailed,
 			Skew:              app.collector.Skew,
+			Instance:          app.collector.Instance,
 		},
 	})
-	app.collector.Instance(cfg.InstanceID, cfg.Endpoint)
 	app.poller = poller.New(poller.Config{
 		Source:      client,
 		Schedule:    cfg.Schedule,

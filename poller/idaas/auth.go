@@ -1,17 +1,31 @@
 package idaas
 
 import (
+	"crypto/ecdsa"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
 	"encoding/base64"
+	"encoding/pem"
 	"errors"
+	"fmt"
 	"net/url"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
 )
 
 // Auth is how the exporter's machine client proves who it is; unused with a ready access token.
 type Auth struct {
-	Method   string // one of Methods
-	ClientID string
-	Secret   Credential
-	Scope    string
+	Method              string
+	ClientID            string
+	Secret              Credential // for client_secret_*
+	PrivateKey          Credential // PEM, for private_key_jwt
+	KeyID               string     // its kid, if any
+	IDToken             Credential // for oidc
+	FederatedCredential string     // its name, for oidc
+	Scope               string
 }
 
 // grant is one request for an access token, ready to be sent.
@@ -35,6 +49,9 @@ type method func(a *Auth, endpoint string, g *grant) error
 var methods = map[string]method{
 	"client_secret_post":  clientSecretPost,
 	"client_secret_basic": clientSecretBasic,
+	"client_secret_jwt":   clientSecretJWT,
+	"private_key_jwt":     privateKeyJWT,
+	"oidc":                oidc,
 }
 
 // grant makes the form that every method shares and has the configured one complete it.
@@ -64,4 +81,112 @@ func clientSecretBasic(a *Auth, _ string, g *grant) error {
 	g.basic = base64.StdEncoding.EncodeToString([]byte(a.ClientID + ":" + secret))
 	g.secrets = []string{secret}
 	return err
+}
+
+const (
+	jwtAssertion     = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+	idTokenAssertion = "urn:cloud:idaas:params:oauth:client-assertion-type:id-token-bearer"
+
+	// assertionLife is what the vendor's CLI gives an assertion.
+	assertionLife = 5 * time.Minute
+)
+
+func clientSecretJWT(a *Auth, endpoint string, g *grant) error {
+	secret, err := a.Secret.read()
+	if err != nil {
+		return err
+	}
+	g.secrets = []string{secret}
+	return g.assert(a, endpoint, jwt.SigningMethodHS256, []byte(secret))
+}
+
+func privateKeyJWT(a *Auth, endpoint string, g *grant) error {
+	text, err := a.PrivateKey.read()
+	if err != nil {
+		return err
+	}
+	method, key, err := signingKey([]byte(text))
+	if err != nil {
+		return fmt.Errorf("the private key: %w", err)
+	}
+	return g.assert(a, endpoint, method, key)
+}
+
+func oidc(a *Auth, _ string, g *grant) error {
+	token, err := a.IDToken.read()
+	if err != nil {
+		return err
+	}
+	g.form.Set("application_federated_credential_name", a.FederatedCredential)
+	g.form.Set("client_assertion_type", idTokenAssertion)
+	g.form.Set("client_assertion", token)
+	g.secrets = []string{token}
+	return nil
+}
+
+// assert adds a client assertion with the claims that the vendor's SDKs send.
+func (g *grant) assert(a *Auth, endpoint string, method jwt.SigningMethod, key any) error {
+	now := time.Now()
+	token := jwt.NewWithClaims(method, jwt.MapClaims{
+		"iss": a.ClientID,
+		"sub": a.ClientID,
+		"aud": endpoint,
+		"jti": rand.Text(),
+		"iat": now.Unix(),
+		"exp": now.Add(assertionLife).Unix(),
+	})
+	if a.KeyID != "" && a.Method == "private_key_jwt" {
+		token.Header["kid"] = a.KeyID
+	}
+	assertion, err := token.SignedString(key)
+	if err != nil {
+		return err
+	}
+	g.form.Set("client_assertion_type", jwtAssertion)
+	g.form.Set("client_assertion", assertion)
+	g.secrets = append(g.secrets, assertion)
+	return nil
+}
+
+// signingKey reads a PEM private key, and picks the hash by the key's size and curve as the vendor's SDK does. Its errors
+// hold nothing of the key.
+func signingKey(text []byte) (jwt.SigningMethod, any, error) {
+	block, rest := pem.Decode(text)
+	for block != nil && !strings.HasSuffix(block.Type, "PRIVATE KEY") {
+		block, rest = pem.Decode(rest) // openssl writes EC parameters first
+	}
+	if block == nil {
+		return nil, nil, errors.New("no PEM block of a private key")
+	}
+	key, err := parseKey(block)
+	if err != nil {
+		return nil, nil, fmt.Errorf("not an unencrypted RSA or EC key in the PEM block %q", block.Type)
+	}
+	switch key := key.(type) {
+	case *rsa.PrivateKey:
+		switch bits := key.N.BitLen(); {
+		case bits <= 2048:
+			return jwt.SigningMethodRS256, key, nil
+		case bits <= 3072:
+			return jwt.SigningMethodRS384, key, nil
+		}
+		return jwt.SigningMethodRS512, key, nil
+	case *ecdsa.PrivateKey:
+		for _, method := range []*jwt.SigningMethodECDSA{jwt.SigningMethodES256, jwt.SigningMethodES384, jwt.SigningMethodES512} {
+			if method.CurveBits == key.Curve.Params().BitSize {
+				return method, key, nil
+			}
+		}
+	}
+	return nil, nil, fmt.Errorf("a %T is neither RSA nor EC on P-256, P-384 or P-521", key)
+}
+
+func parseKey(block *pem.Block) (any, error) {
+	switch block.Type {
+	case "RSA PRIVATE KEY":
+		return x509.ParsePKCS1PrivateKey(block.Bytes)
+	case "EC PRIVATE KEY":
+		return x509.ParseECPrivateKey(block.Bytes)
+	}
+	return x509.ParsePKCS8PrivateKey(block.Bytes)
 }

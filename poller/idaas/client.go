@@ -3,6 +3,7 @@
 package idaas
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"log/slog"
@@ -13,9 +14,12 @@ import (
 
 // Config of a Client. Everything is taken as valid.
 type Config struct {
+	// Domain is the base URL of the instance's own domain: what is unset of the next three is discovered from it.
+	Domain        string
 	InstanceID    string
 	Endpoint      string     // base URL of the developer API, without a path
 	TokenEndpoint string     // OAuth 2.0 token endpoint
+	Network       string     // Internet or VPC: from where the developer API is to be reached, if discovered
 	Auth          Auth       // how to get access tokens
 	AccessToken   Credential // a ready access token instead
 
@@ -32,9 +36,10 @@ type Config struct {
 
 // Client reads authentication tokens from one IDaaS instance. It is safe for concurrent use.
 type Client struct {
-	instanceID    string
-	endpoint      string
-	tokenEndpoint string
+	domain        string
+	network       string
+	configured    instance
+	fetchesTokens bool
 	auth          Auth
 	timeout       time.Duration
 	retries       int
@@ -45,15 +50,17 @@ type Client struct {
 
 	pageSize atomic.Int64
 	gate     *gate
+	instance shared[instance]
 	tokens   tokenSource
 }
 
 // New returns a Client that has sent nothing yet.
 func New(c Config) *Client {
 	client := &Client{
-		instanceID:    c.InstanceID,
-		endpoint:      c.Endpoint,
-		tokenEndpoint: c.TokenEndpoint,
+		domain:        c.Domain,
+		network:       c.Network,
+		configured:    instance{c.InstanceID, c.Endpoint, c.TokenEndpoint},
+		fetchesTokens: !c.AccessToken.Given(),
 		auth:          c.Auth,
 		timeout:       c.Timeout,
 		retries:       c.Retries,
@@ -67,10 +74,14 @@ func New(c Config) *Client {
 	}
 	client.pageSize.Store(int64(c.PageSize))
 	client.gate = newGate(c.RateLimit, client.events.Waited)
-	if c.AccessToken.Given() {
-		client.tokens = &readyToken{credential: c.AccessToken, events: client.events}
+	client.instance.fetch = func(ctx context.Context, _ bool) (instance, lease, error) {
+		found, err := client.discover(ctx)
+		return found, lease{}, err
+	}
+	if client.fetchesTokens {
+		client.tokens = newFetchedToken(client)
 	} else {
-		client.tokens = &fetchedToken{client: client}
+		client.tokens = &readyToken{credential: c.AccessToken, events: client.events}
 	}
 	return client
 }

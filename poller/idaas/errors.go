@@ -23,6 +23,7 @@ import (
 type failure struct {
 	cause     *poller.Error
 	status    int           // 0: no answer
+	code      string        // the API's own, if it sent one
 	retry     bool          // worth sending again
 	throttled bool          // the answer said "slow down"
 	hint      time.Duration // for how long; 0: it did not say
@@ -45,11 +46,20 @@ func noAnswer(err error, what string, hide scrubber) *failure {
 	if e, ok := errors.AsType[net.Error](err); errors.Is(err, context.DeadlineExceeded) || ok && e.Timeout() {
 		f = fail(poller.Timeout, "%s: no whole answer in time", what)
 	} else {
-		f = fail(poller.Connection, "%s: %s", what, hide.clean(err.Error()))
+		f = fail(poller.Connection, "%s: %w", what, &cleaned{hide.clean(err.Error()), err})
 	}
 	f.retry = true
 	return f
 }
+
+// cleaned is an error with a text that is fit to be shown.
+type cleaned struct {
+	text string
+	err  error
+}
+
+func (c *cleaned) Error() string { return c.text }
+func (c *cleaned) Unwrap() error { return c.err }
 
 // refused is the failure that an answer other than 200 means, or an error object under 200.
 func refused(status int, header http.Header, body apiError, what string, hide scrubber) *failure {
@@ -66,11 +76,11 @@ func refused(status int, header http.Header, body apiError, what string, hide sc
 	if said := hide.clean(body.String()); said != "" {
 		text += ": " + said
 	}
-	if id := hide.clean(cmp.Or(header.Get("X-Acs-Request-Id"), body.requestID)); id != "" {
+	if id := hide.clean(cmp.Or(header.Get(requestIDHeader), body.requestID)); id != "" {
 		text += " (request id " + id + ")"
 	}
 	f := fail(reason, "%s: %s", what, text)
-	f.status, f.throttled, f.retry = status, throttled, throttled || status/100 == 5
+	f.status, f.code, f.throttled, f.retry = status, hide.clean(body.code), throttled, throttled || status/100 == 5
 	if throttled {
 		f.hint = hint(header, time.Now())
 	}
@@ -140,6 +150,11 @@ func (e apiError) notFound() bool {
 	return strings.HasSuffix(e.code, "_not_found") || strings.HasSuffix(e.code, "NotFound")
 }
 
+// Headers of the gateway.
+const requestIDHeader = "X-Acs-Request-Id"
+
+var rateLimitHeaders = []string{"X-Ratelimit-User-Api", "X-Ratelimit-User"}
+
 // hint reads how long an answer asks to wait: Retry-After in both forms, and TimeLeft (milliseconds) of the rate-limit
 // headers that the vendor's runtime reads. The longest counts.
 func hint(header http.Header, now time.Time) time.Duration {
@@ -154,7 +169,7 @@ func hint(header http.Header, now time.Time) time.Duration {
 		}
 		longest = at.Sub(now)
 	}
-	for _, name := range []string{"X-Ratelimit-User-Api", "X-Ratelimit-User"} {
+	for _, name := range rateLimitHeaders {
 		for pair := range strings.SplitSeq(header.Get(name), ",") {
 			key, value, _ := strings.Cut(strings.TrimSpace(pair), ":")
 			if ms, err := strconv.ParseInt(strings.TrimSpace(value), 10, 32); err == nil && strings.EqualFold(key, "TimeLeft") {

@@ -8,8 +8,9 @@ import (
 
 // Operations of the API, as Events.Request names them.
 const (
-	OpList  = "list"
-	OpToken = "token"
+	OpList      = "list"
+	OpToken     = "token"
+	OpDiscovery = "discovery"
 )
 
 // Causes of waiting, as Events.Waited names them.
@@ -20,7 +21,7 @@ const (
 )
 
 // Operations returns every operation.
-func Operations() []string { return []string{OpList, OpToken} }
+func Operations() []string { return []string{OpList, OpToken, OpDiscovery} }
 
 // WaitCauses returns every cause of waiting.
 func WaitCauses() []string { return []string{WaitLimiter, WaitHint, WaitBackoff} }
@@ -40,6 +41,8 @@ type Events struct {
 	AccessToken func(expires time.Time)
 	// AccessTokenFailed is called after each failed attempt to get one.
 	AccessTokenFailed func(poller.Reason)
+	// Instance is called when it is known which instance is asked, and where.
+	Instance func(id, endpoint string)
 	// Skew is called with the server's Date minus the local clock, good to about a second.
 	Skew func(time.Duration)
 }
@@ -63,6 +66,9 @@ func (e Events) orNothing() Events {
 	}
 	if e.AccessTokenFailed == nil {
 		e.AccessTokenFailed = func(poller.Reason) {}
+	}
+	if e.Instance == nil {
+		e.Instance = func(string, string) {}
 	}
 	if e.Skew == nil {
 		e.Skew = func(time.Duration) {}

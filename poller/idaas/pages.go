@@ -24,7 +24,7 @@ const smallPage = 20
 // Pages lists the authentication tokens of t, page by page. See poller.Source.
 func (c *Client) Pages(ctx context.Context, t poller.Target) iter.Seq2[poller.Page, error] {
 	return func(yield func(poller.Page, error) bool) {
-		w := &walk{client: c, target: t, size: int(c.pageSize.Load()), hide: scrubber{}.hide(t.Consumer, t.Label)}
+		w := c.newWalk(t)
 		seed, seen := maphash.MakeSeed(), map[uint64]bool{}
 		for number := 1; ; number++ {
 			err := w.read(ctx, number)
@@ -52,8 +52,13 @@ type walk struct {
 	size   int // of the pages asked for
 	hide   scrubber
 	body   bytes.Buffer
+	answer *call // whose answer body is
 	page   poller.Page
 	next   string // nextToken of the page; empty: it was the last
+}
+
+func (c *Client) newWalk(t poller.Target) *walk {
+	return &walk{client: c, target: t, size: int(c.pageSize.Load()), hide: scrubber{}.hide(t.Consumer, t.Label)}
 }
 
 // read reads the page that next tells.
@@ -90,17 +95,22 @@ func (w *walk) list(ctx context.Context, number int) error {
 		return err
 	}
 	err := w.client.do(ctx, call, &w.body)
-	if f, ok := errors.AsType[*failure](err); ok && f.status == http.StatusUnauthorized && w.client.tokens.drop(used) {
+	if f, ok := errors.AsType[*failure](err); ok && f.status == http.StatusUnauthorized && !f.throttled &&
+		w.client.tokens.drop(used) {
 		err = w.client.do(ctx, call, &w.body)
 	}
 	if err == nil {
-		w.page, w.next = page, next
+		w.page, w.next, w.answer = page, next, call
 	}
 	return err
 }
 
 // listRequest builds the request for one page and waits until it may be sent.
 func (c *Client) listRequest(ctx context.Context, t poller.Target, next string, size int) (*http.Request, accessToken, error) {
+	at, err := c.instance.get(ctx)
+	if err != nil {
+		return nil, accessToken{}, err
+	}
 	query := url.Values{
 		"consumerId":                   {t.Consumer},
 		"credentialProviderIdentifier": {t.Provider},
@@ -110,7 +120,7 @@ func (c *Client) listRequest(ctx context.Context, t poller.Target, next string, 
 		query.Set("nextToken", next)
 	}
 	// Plain percent-encoding, as the vendor's client does: a server need not read + as a space.
-	u := c.endpoint + "/v2/" + url.PathEscape(c.instanceID) + "/authenticationTokens?" +
+	u := at.endpoint + "/v2/" + url.PathEscape(at.id) + "/authenticationTokens?" +
 		strings.ReplaceAll(query.Encode(), "+", "%20")
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, http.NoBody)
 	if err != nil {

@@ -29,6 +29,9 @@ type call struct {
 	build func(ctx context.Context) (*http.Request, error)
 	// decode reads the body of an answer with status 200; an error means that it is malformed.
 	decode func(body []byte) error
+	// header is that of the answer, once there is one, and took how long it was on its way.
+	header http.Header
+	took   time.Duration
 }
 
 // do sends a call until its answer is decoded or its retries are used up. The body is read into buf. Errors are
@@ -81,9 +84,11 @@ func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *fa
 	}
 	defer func() { _ = resp.Body.Close() }()
 	c.measureSkew(resp.Header, start)
+	call.header = resp.Header
 	buf.Reset()
 	n, err := buf.ReadFrom(io.LimitReader(resp.Body, maxBody+1))
-	c.events.Request(call.operation, strconv.Itoa(resp.StatusCode), time.Since(start))
+	call.took = time.Since(start)
+	c.events.Request(call.operation, strconv.Itoa(resp.StatusCode), call.took)
 	switch {
 	case resp.StatusCode != http.StatusOK:
 		// An answer's status says enough, should its body be cut.

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -54,9 +53,9 @@ func (c Credential) read() (string, error) {
 // accessToken is the exporter's own token.
 type accessToken struct {
 	text    string
-	expires time.Time // zero: unknown, as are the next two
+	expires time.Time // zero: unknown, as is the next
 	until   time.Time // not sent from then on
-	refresh time.Time // when to get the next one
+	scope   string    // as the token endpoint says, which it need not
 }
 
 func (t accessToken) usable(now time.Time) bool {
@@ -115,113 +114,50 @@ func sendable(text string) bool {
 	return text != "" && !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
-const (
-	// shareFailure is how long a failure answers those who ask next: walks that fail for it ask all at once.
-	shareFailure = time.Second
-	// maxRefreshPause bounds the time between two tries to renew a token that is still good.
-	maxRefreshPause = 30 * time.Second
-)
+// fetchedToken gets access tokens from the token endpoint: one for all, renewed ahead of its expiration.
+type fetchedToken struct{ shared[accessToken] }
 
-// fetchedToken gets access tokens from the token endpoint: one for all, renewed ahead of its expiration, by one
-// request at a time.
-type fetchedToken struct {
-	client *Client
-
-	mu       sync.Mutex
-	current  accessToken
-	err      error // of the latest try
-	failedAt time.Time
-	flight   chan struct{} // closed when the try under way has ended; nil: none is
-}
-
-func (s *fetchedToken) get(ctx context.Context) (accessToken, error) {
-	for {
-		s.mu.Lock()
-		now := time.Now()
-		usable := s.current.usable(now)
+func newFetchedToken(c *Client) *fetchedToken {
+	return &fetchedToken{shared[accessToken]{fetch: func(ctx context.Context, renewing bool) (accessToken, lease, error) {
+		retries := c.retries
+		if renewing {
+			retries = 0
+		}
+		t, l, err := c.fetchToken(ctx, retries)
 		switch {
-		case usable && (s.current.refresh.IsZero() || now.Before(s.current.refresh) || s.flight != nil):
-			t := s.current
-			s.mu.Unlock()
-			return t, nil
-		case s.err != nil && now.Sub(s.failedAt) < shareFailure:
-			err := s.err
-			s.mu.Unlock()
-			return accessToken{}, err
-		case s.flight == nil:
-			s.flight = make(chan struct{})
-			s.mu.Unlock()
-			s.fetch(ctx, usable)
-			if err := ctx.Err(); err != nil {
-				return accessToken{}, err
-			}
-			continue
+		case err == nil && !t.expires.IsZero():
+			c.events.AccessToken(t.expires)
+		case err != nil && ctx.Err() == nil:
+			c.events.AccessTokenFailed(poller.ReasonOf(err))
 		}
-		flight := s.flight
-		s.mu.Unlock()
-		select {
-		case <-flight:
-		case <-ctx.Done():
-			return accessToken{}, ctx.Err()
-		}
-	}
-}
-
-// fetch makes one try and keeps what comes of it. A token that is still good is not worth retries: the next request
-// tries again.
-func (s *fetchedToken) fetch(ctx context.Context, usable bool) {
-	retries := s.client.retries
-	if usable {
-		retries = 0
-	}
-	t, err := s.client.fetchToken(ctx, retries)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	close(s.flight)
-	s.flight = nil
-	now := time.Now()
-	switch {
-	case err == nil:
-		s.current, s.err = t, nil
-		if !t.expires.IsZero() {
-			s.client.events.AccessToken(t.expires)
-		}
-		return
-	case ctx.Err() != nil:
-		// The walk that asked has ended; that says nothing about the token endpoint.
-		return
-	}
-	s.client.events.AccessTokenFailed(poller.ReasonOf(err))
-	s.err, s.failedAt = err, now
-	if usable {
-		left := s.current.until.Sub(now)
-		s.current.refresh = now.Add(min(maxRefreshPause, max(shareFailure, left/4)))
-	}
+		return t, l, err
+	}}}
 }
 
 func (s *fetchedToken) drop(t accessToken) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.current.text == t.text {
-		s.current = accessToken{}
-	}
+	s.shared.drop(func(current accessToken) bool { return current.text == t.text })
 	return true
 }
 
 // fetchToken asks the token endpoint.
-func (c *Client) fetchToken(ctx context.Context, retries int) (accessToken, error) {
+func (c *Client) fetchToken(ctx context.Context, retries int) (accessToken, lease, error) {
+	at, err := c.instance.get(ctx)
+	if err != nil {
+		return accessToken{}, lease{}, err
+	}
 	var sent time.Time
 	var t accessToken
+	var l lease
 	call := &call{operation: OpToken, what: "access token", retries: retries}
 	call.build = func(ctx context.Context) (*http.Request, error) {
 		if err := c.gate.wait(ctx); err != nil {
 			return nil, err
 		}
-		g, err := c.grant(c.tokenEndpoint)
+		g, err := c.grant(at.tokenEndpoint)
 		if err != nil {
 			return nil, fail(poller.AccessToken, "access token: %w", err)
 		}
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.tokenEndpoint, strings.NewReader(g.form.Encode()))
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, at.tokenEndpoint, strings.NewReader(g.form.Encode()))
 		if err != nil {
 			return nil, fail(poller.AccessToken, "access token: %w", err)
 		}
@@ -234,35 +170,37 @@ func (c *Client) fetchToken(ctx context.Context, retries int) (accessToken, erro
 		return req, nil
 	}
 	call.decode = func(body []byte) (err error) {
-		t, err = decodeToken(body, sent)
+		t, l, err = decodeToken(body, sent)
 		return err
 	}
-	err := c.do(ctx, call, new(bytes.Buffer))
+	err = c.do(ctx, call, new(bytes.Buffer))
 	if f, ok := errors.AsType[*failure](err); ok && f.status/100 >= 3 && f.status/100 <= 4 && !f.throttled {
 		f.cause.Reason = poller.AccessToken
 	}
-	return t, err
+	return t, l, err
 }
 
 // decodeToken reads a token response. Its life counts from when it was asked for, by the local clock, so that neither
 // latency nor skew can make an expired token look alive.
-func decodeToken(body []byte, sent time.Time) (accessToken, error) {
+func decodeToken(body []byte, sent time.Time) (accessToken, lease, error) {
 	var w struct {
 		AccessToken string `json:"access_token"`
 		ExpiresIn   int64  `json:"expires_in"`
+		Scope       string `json:"scope"`
 	}
 	if err := json.Unmarshal(body, &w); err != nil {
-		return accessToken{}, err
+		return accessToken{}, lease{}, err
 	}
 	if !sendable(w.AccessToken) {
-		return accessToken{}, errors.New("no access_token that can be sent")
+		return accessToken{}, lease{}, errors.New("no access_token that can be sent")
 	}
-	t := accessToken{text: w.AccessToken}
-	if life := time.Duration(min(w.ExpiresIn, 1<<31)) * time.Second; life > 0 {
-		t.expires = sent.Add(life)
-		// It must still be alive when the request arrives, and the server may count in whole seconds.
-		t.until = t.expires.Add(-min(2*time.Second, life/10))
-		t.refresh = sent.Add(life * 2 / 3)
+	t := accessToken{text: w.AccessToken, scope: w.Scope}
+	life := time.Duration(min(w.ExpiresIn, 1<<31)) * time.Second
+	if life <= 0 {
+		return t, lease{}, nil
 	}
-	return t, nil
+	t.expires = sent.Add(life)
+	// It must still be alive when the request arrives, and the server may count in whole seconds.
+	t.until = t.expires.Add(-min(2*time.Second, life/10))
+	return t, lease{renew: sent.Add(life * 2 / 3), until: t.until}, nil
 }

@@ -1,0 +1,114 @@
+package idaas
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
+)
+
+// Networks from which a discovered developer API can be reached.
+const (
+	Internet = "internet"
+	VPC      = "vpc"
+)
+
+// instance is where an IDaaS instance answers.
+type instance struct {
+	id            string
+	endpoint      string // base URL of the developer API, without a path
+	tokenEndpoint string // empty if none is needed
+}
+
+// discover completes what is configured by what the instance's domain says of itself.
+func (c *Client) discover(ctx context.Context) (instance, error) {
+	found := c.configured
+	needsToken := found.tokenEndpoint == "" && c.fetchesTokens
+	if found.id == "" || found.endpoint == "" || needsToken {
+		issuer, err := c.readInstance(ctx, &found)
+		if err == nil && needsToken {
+			found.tokenEndpoint, err = c.readIssuer(ctx, issuer)
+		}
+		if err != nil {
+			return instance{}, err
+		}
+	}
+	c.events.Instance(found.id, found.endpoint)
+	return found, nil
+}
+
+// readInstance fills what is unset in found from the instance document, and returns the issuer of access tokens.
+func (c *Client) readInstance(ctx context.Context, found *instance) (issuer string, err error) {
+	err = c.document(ctx, c.domain+"/.well-known/cloud-idaas-configuration", "instance document", func(body []byte) error {
+		var w struct {
+			InstanceID string            `json:"instance_id"`
+			Issuer     string            `json:"default_authorization_server_issuer"`
+			Endpoints  map[string]string `json:"developer_api_endpoint"`
+		}
+		if err := json.Unmarshal(body, &w); err != nil {
+			return err
+		}
+		issuer = w.Issuer
+		if found.id == "" {
+			// Dots alone would be a step in the path.
+			if found.id = w.InstanceID; strings.Trim(found.id, ".") == "" {
+				return errors.New("it has no instance_id")
+			}
+		}
+		if found.endpoint == "" {
+			found.endpoint, err = poller.ParseEndpoint(w.Endpoints[c.network], false)
+			if err != nil {
+				return fmt.Errorf("its developer_api_endpoint for %s: %w", c.network, err)
+			}
+		}
+		return nil
+	})
+	return issuer, err
+}
+
+// readIssuer returns the token endpoint that the issuer's OpenID document names.
+func (c *Client) readIssuer(ctx context.Context, issuer string) (tokenEndpoint string, err error) {
+	base, err := poller.ParseEndpoint(issuer, true)
+	if err != nil {
+		return "", fail(poller.Malformed, "instance document: its default_authorization_server_issuer: %w", err)
+	}
+	err = c.document(ctx, base+"/.well-known/openid-configuration", "OpenID document", func(body []byte) error {
+		var w struct {
+			TokenEndpoint string `json:"token_endpoint"`
+		}
+		if err := json.Unmarshal(body, &w); err != nil {
+			return err
+		}
+		if tokenEndpoint, err = poller.ParseEndpoint(w.TokenEndpoint, true); err != nil {
+			return fmt.Errorf("its token_endpoint: %w", err)
+		}
+		return nil
+	})
+	return tokenEndpoint, err
+}
+
+// document reads one public document.
+func (c *Client) document(ctx context.Context, url, what string, decode func([]byte) error) error {
+	return c.do(ctx, &call{
+		operation: OpDiscovery,
+		what:      what,
+		retries:   c.retries,
+		decode:    decode,
+		build: func(ctx context.Context) (*http.Request, error) {
+			if err := c.gate.wait(ctx); err != nil {
+				return nil, err
+			}
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+			if err != nil {
+				return nil, fail(poller.ClientError, "%s: the request cannot be built: %w", what, err)
+			}
+			return req, nil
+		},
+	}, new(bytes.Buffer))
+}

@@ -1,0 +1,112 @@
+package idaas
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
+)
+
+// What follows is for looking at one instance closely, as a preflight does; polling needs none of it.
+
+// Instance is where an IDaaS instance answers. TokenEndpoint is empty if none is needed.
+type Instance struct{ ID, Endpoint, TokenEndpoint string }
+
+// Locate returns the instance, discovered as far as it is not configured.
+func (c *Client) Locate(ctx context.Context) (Instance, error) {
+	at, err := c.instance.get(ctx)
+	return Instance{at.id, at.endpoint, at.tokenEndpoint}, err
+}
+
+// AccessToken is what may be told of the exporter's own token.
+type AccessToken struct {
+	Expires time.Time // zero: unknown
+	Scope   string    // as the token endpoint says; empty: it does not
+}
+
+// Authenticate returns what is known of the access token in use, fetched if need be.
+func (c *Client) Authenticate(ctx context.Context) (AccessToken, error) {
+	t, err := c.tokens.get(ctx)
+	return AccessToken{t.expires, scrubber{}.clean(t.scope)}, err
+}
+
+// Sample is what the first pages of a target show of the API's ways.
+type Sample struct {
+	Pages, Tokens int
+	Complete      bool          // the list ended within these pages
+	Reported      int64         // totalCount of the first page; -1: absent
+	Size          int           // of the pages, as accepted
+	Took          time.Duration // of the first page
+
+	WithoutExpiration int    // tokens whose expirationTime is absent, null or 0
+	InSeconds         int    // tokens whose expirationTime is in seconds
+	End               string // of a complete list, its nextToken: absent, null or empty
+
+	RequestID bool     // answers carry a request id
+	RateLimit []string // rate-limit headers seen
+}
+
+// Sample reads at most that many pages of t.
+func (c *Client) Sample(ctx context.Context, t poller.Target, pages int) (Sample, error) {
+	w := c.newWalk(t)
+	s := Sample{Reported: -1}
+	for s.Pages < pages && !s.Complete {
+		if err := w.read(ctx, s.Pages+1); err != nil {
+			return s, err
+		}
+		if s.Pages == 0 {
+			s.Took, s.Reported, s.Size = w.answer.took, w.page.Total, w.size
+		}
+		s.Pages++
+		s.Tokens += len(w.page.Tokens)
+		s.Complete = w.next == ""
+		if err := s.look(w.body.Bytes(), w.answer.header); err != nil {
+			return s, err
+		}
+	}
+	return s, nil
+}
+
+// look notes what a decoded page no longer shows.
+func (s *Sample) look(body []byte, header http.Header) error {
+	var w struct {
+		Entities []struct {
+			Expires int64 `json:"expirationTime"`
+		} `json:"entities"`
+		NextToken jsontext.Value `json:"nextToken"`
+	}
+	if err := json.Unmarshal(body, &w); err != nil {
+		return err
+	}
+	for _, e := range w.Entities {
+		switch ms := millis(e.Expires); {
+		case ms == 0:
+			s.WithoutExpiration++
+		case ms != e.Expires:
+			s.InSeconds++
+		}
+	}
+	if s.Complete {
+		s.End = map[string]string{"": "absent", "null": "null", `""`: "empty"}[string(w.NextToken)]
+	}
+	s.RequestID = header.Get(requestIDHeader) != ""
+	for _, name := range rateLimitHeaders {
+		if header.Get(name) != "" && s.Pages == 1 {
+			s.RateLimit = append(s.RateLimit, name)
+		}
+	}
+	return nil
+}
+
+// CodeOf returns the API's own error code in err; empty if it sent none.
+func CodeOf(err error) string {
+	if f, ok := errors.AsType[*failure](err); ok {
+		return f.code
+	}
+	return ""
+}
