@@ -3,8 +3,11 @@
 package config
 
 import (
+	"cmp"
+	"crypto/x509"
 	"errors"
 	"log/slog"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -18,30 +21,45 @@ import (
 
 // Config is every setting, parsed and valid: its users need not check anything again. Load fills it and nothing
 // changes it afterwards, so it may be shared between goroutines. The tags are the manual: name, default, what is
-// accepted (oneof, range or accepts) and meaning, and whether it is part of
-// the connection to an IDaaS.
+// accepted (oneof, range or accepts) and meaning, and whether it is part of the connection to an IDaaS.
 type Config struct {
+	// Domain is scheme://host[:port] like Endpoint; with it, the next three are empty if they are to be discovered.
+	Domain string `env:"IDAAS_DOMAIN" connection:"true" accepts:"'[https://]host[:port]' without a path; 'http://' for loopback only" help:"domain of the IDaaS instance; what is unset of the next three is discovered from it"`
 	// InstanceID is fit for a URL path as it is.
-	InstanceID string `env:"IDAAS_INSTANCE_ID,required" connection:"true" accepts:"letters, digits and . - _" help:"id of the IDaaS instance ('idaas_…')"`
+	InstanceID string `env:"IDAAS_INSTANCE_ID" connection:"true" accepts:"letters, digits and . - _" help:"id of the IDaaS instance ('idaas_…')"`
 	// Endpoint is scheme://host[:port] without a path or trailing slash; http only for a loopback host.
-	Endpoint string `env:"IDAAS_ENDPOINT,required" connection:"true" accepts:"'[https://]host[:port]' without a path; 'http://' for loopback only" help:"base URL of the developer API"`
-	// TokenEndpoint is scheme://host[:port]/path, under the same rules; it may be empty with a ready access token.
+	Endpoint string `env:"IDAAS_ENDPOINT" connection:"true" accepts:"'[https://]host[:port]' without a path; 'http://' for loopback only" help:"base URL of the developer API"`
+	// TokenEndpoint is scheme://host[:port]/path, under the same rules; it may also be empty with a ready access token.
 	TokenEndpoint string `env:"IDAAS_TOKEN_ENDPOINT" connection:"true" accepts:"'[https://]host[:port]/path'; 'http://' for loopback only" help:"OAuth 2.0 token endpoint; unused with a ready access token"`
+	// Network says which developer API to discover.
+	Network string `env:"IDAAS_NETWORK" connection:"true" envDefault:"internet" oneof:"internet vpc" help:"from where a discovered developer API is reached"`
 
-	// AuthMethod says how the machine client authenticates at the token endpoint.
-	AuthMethod string `env:"IDAAS_AUTH_METHOD" connection:"true" envDefault:"client_secret_post" oneof:"client_secret_basic client_secret_post" help:"how the machine client authenticates; unused with a ready access token"`
+	// AuthMethod says how the machine client authenticates at the token endpoint; what the method needs is set.
+	AuthMethod string `env:"IDAAS_AUTH_METHOD" connection:"true" envDefault:"client_secret_post" oneof:"client_secret_basic client_secret_post client_secret_jwt private_key_jwt oidc" help:"how the machine client authenticates; unused with a ready access token"`
 	// ClientID is set unless there is a ready access token.
 	ClientID string `env:"IDAAS_CLIENT_ID" connection:"true" accepts:"a text" help:"id of the machine client"`
-	// ClientSecret excludes ClientSecretFile.
-	ClientSecret poller.Secret `env:"IDAAS_CLIENT_SECRET" connection:"true" accepts:"a text" help:"its secret"`
-	// ClientSecretFile is a path that need not exist yet, to be read at each use.
-	ClientSecretFile string `env:"IDAAS_CLIENT_SECRET_FILE" connection:"true" accepts:"a path" help:"file with its secret, read again at each use"`
-	// AccessToken excludes AccessTokenFile; either of them makes the client settings unused.
-	AccessToken poller.Secret `env:"IDAAS_ACCESS_TOKEN" connection:"true" accepts:"a text" help:"a ready access token instead of a machine client"`
-	// AccessTokenFile is a path that need not exist yet, to be read at each use.
-	AccessTokenFile string `env:"IDAAS_ACCESS_TOKEN_FILE" connection:"true" accepts:"a path" help:"file with a ready access token, read again at each use"`
+	// ClientSecret and ClientSecretFile exclude each other, as in all such pairs; the file need not exist yet and is to be
+	// read at each use.
+	ClientSecret     poller.Secret `env:"IDAAS_CLIENT_SECRET" connection:"true" accepts:"a text" help:"its secret"`
+	ClientSecretFile string        `env:"IDAAS_CLIENT_SECRET_FILE" connection:"true" accepts:"a path" help:"file with its secret, read again at each use"`
+	// PrivateKey, PEM like PrivateKeyFile, comes from the variable that the vendor file names.
+	PrivateKey     poller.Secret `env:"-"`
+	PrivateKeyFile string        `env:"IDAAS_PRIVATE_KEY_FILE" connection:"true" accepts:"the path of a PEM file" help:"its private key for 'private_key_jwt', read again at each use"`
+	// PrivateKeyID may be empty.
+	PrivateKeyID string `env:"IDAAS_PRIVATE_KEY_ID" connection:"true" accepts:"a text" help:"id of that key, if the assertion is to name it ('kid')"`
+	// OIDCTokenFile and FederatedCredentialName go together.
+	OIDCTokenFile           string `env:"IDAAS_OIDC_TOKEN_FILE" connection:"true" envDefault:"/var/run/secrets/kubernetes.io/serviceaccount/token" accepts:"a path" help:"token for 'oidc', read again at each use; 'ALIBABA_CLOUD_OIDC_TOKEN_FILE' before the default"`
+	FederatedCredentialName string `env:"IDAAS_FEDERATED_CREDENTIAL_NAME" connection:"true" accepts:"a text" help:"name of the federated credential of the machine client, for 'oidc'"`
+	// AccessToken or AccessTokenFile makes the client settings unused.
+	AccessToken     poller.Secret `env:"IDAAS_ACCESS_TOKEN" connection:"true" accepts:"a text" help:"a ready access token instead of a machine client"`
+	AccessTokenFile string        `env:"IDAAS_ACCESS_TOKEN_FILE" connection:"true" accepts:"a path" help:"file with a ready access token, read again at each use"`
 	// Scope is what an access token is requested for.
 	Scope string `env:"IDAAS_SCOPE" connection:"true" envDefault:"urn:cloud:idaas:pam|authentication_token:read" accepts:"a text" help:"scope of the requested access token"`
+	// VendorFile has been read: what it gives is in the fields above.
+	VendorFile string `env:"CLOUD_IDAAS_CONFIG_PATH" connection:"true" accepts:"the path of a 'client-config.json'" help:"configuration of the vendor SDKs; fills what the variables above leave unset"`
+	// CAFile has been read, into RootCAs, which is nil without it.
+	CAFile  string         `env:"IDAAS_CA_FILE" connection:"true" accepts:"the path of a PEM file" help:"root certificates to trust beside those of the system"`
+	RootCAs *x509.CertPool `env:"-"`
 
 	// InlineTargets and TargetsFile are the sources of Targets as given; LoadTargets reads them again.
 	InlineTargets string `env:"IDAAS_TARGETS" connection:"true" accepts:"'consumerId:credentialProviderIdentifier', comma separated, split at the last colon" help:"what to watch"`
@@ -81,9 +99,9 @@ type Config struct {
 	Warnings []string `env:"-"`
 }
 
-// Load parses environ, a list of NAME=value as os.Environ returns it, and reads the targets file it names; it looks at
-// nothing else. Blanks around a value are dropped and an empty variable is an unset one. The error is of type Faults
-// and lists everything that is wrong.
+// Load parses environ, a list of NAME=value as os.Environ returns it, and reads the files that it names for targets,
+// root certificates and the vendor's settings; secrets in files are left alone. Blanks around a value are dropped and an
+// empty variable is an unset one. The error is of type Faults and lists everything that is wrong.
 func Load(environ []string) (*Config, error) {
 	given := make(map[string]string)
 	for _, pair := range environ {
@@ -92,15 +110,25 @@ func Load(environ []string) (*Config, error) {
 		}
 	}
 	c := new(Config)
-	faults := c.parse(given)
-	faults = append(faults, c.checkCredentials()...)
+	vendor := readVendorFile(given)
+	// What the file gives for this one is the key itself, not a path.
+	c.PrivateKey = poller.NewSecret(vendor.values["IDAAS_PRIVATE_KEY_FILE"])
+	delete(vendor.values, "IDAAS_PRIVATE_KEY_FILE")
+	maps.Copy(given, vendor.values)
+	if path := given["ALIBABA_CLOUD_OIDC_TOKEN_FILE"]; path != "" && given["IDAAS_OIDC_TOKEN_FILE"] == "" {
+		given["IDAAS_OIDC_TOKEN_FILE"] = path
+	}
+	faults := slices.Concat(vendor.faults, c.parse(given), c.checkConnection(vendor.unset))
+	for i, f := range faults {
+		faults[i].Name = cmp.Or(vendor.places[f.Name], f.Name)
+	}
 	targets, err := c.LoadTargets()
 	if inTargets, ok := errors.AsType[Faults](err); ok {
 		faults = append(faults, inTargets...)
 	}
-	c.Targets = targets
+	c.Targets, c.Warnings = targets, vendor.warnings
 
-	unknown := misspelt(environ)
+	unknown := misspelt(environ, vendor.variables)
 	if len(faults) > 0 {
 		// A misspelt name is the likely cause of a missing setting.
 		return nil, append(faults, unknown...)
@@ -111,45 +139,38 @@ func Load(environ []string) (*Config, error) {
 	return c, nil
 }
 
-// parse fills the fields from the variables given and checks what can be judged one setting at a time.
+// parse fills the fields from what is given by the name of a setting and checks what can be judged one setting at a time.
 func (c *Config) parse(given map[string]string) Faults {
-	var faults Faults
-	all := settings()
-	known := make(map[string]string)
-	for _, s := range all {
-		value, ok := given[s.name]
-		switch {
-		case !ok:
-		case len(s.oneOf) > 0 && !slices.Contains(s.oneOf, value):
-			faults = append(faults, s.fault(value, "unknown"))
-		default:
-			known[s.name] = value
-		}
-	}
 	failed, _ := errors.AsType[env.AggregateError](env.ParseWithOptions(c, env.Options{
-		Environment: known,
+		Environment: given,
 		FuncMap: map[reflect.Type]env.ParserFunc{
 			reflect.TypeFor[time.Duration]():   func(s string) (any, error) { return parseDuration(s) },
 			reflect.TypeFor[cron.Schedule]():   func(s string) (any, error) { return parseSchedule(s) },
 			reflect.TypeFor[[]poller.Window](): func(s string) (any, error) { return parseWindows(s) },
 		},
 	}))
-	for _, s := range all {
-		value := known[s.name]
-		if err := s.failure(failed.Errors); err != nil {
+	var faults Faults
+	for _, s := range settings() {
+		value := given[s.name]
+		if value != "" && len(s.oneOf) > 0 && !slices.Contains(s.oneOf, value) {
+			faults = append(faults, s.fault(value, cmp.Or(unsupportedMethods[value], "unknown")))
+		} else if err := s.failure(failed.Errors); err != nil {
 			faults = append(faults, s.fault(value, err.Error()))
 		} else if !s.inRange(reflect.ValueOf(*c).FieldByIndex(s.Index)) {
 			faults = append(faults, s.fault(value, "out of range"))
 		}
 	}
+	baseURL := func(s string) (string, error) { return parseEndpoint(s, false) }
 	for _, check := range []struct {
 		name  string
 		text  *string
 		parse func(string) (string, error)
 	}{
+		{"IDAAS_DOMAIN", &c.Domain, baseURL},
 		{"IDAAS_INSTANCE_ID", &c.InstanceID, parseInstanceID},
-		{"IDAAS_ENDPOINT", &c.Endpoint, func(s string) (string, error) { return parseEndpoint(s, false) }},
+		{"IDAAS_ENDPOINT", &c.Endpoint, baseURL},
 		{"IDAAS_TOKEN_ENDPOINT", &c.TokenEndpoint, func(s string) (string, error) { return parseEndpoint(s, true) }},
+		{"IDAAS_CA_FILE", &c.CAFile, c.readRootCAs},
 		{"IDAAS_LISTEN_ADDRESS", &c.ListenAddress, parseAddress},
 	} {
 		if *check.text == "" {
@@ -163,44 +184,4 @@ func (c *Config) parse(given map[string]string) Faults {
 		*check.text = text
 	}
 	return faults
-}
-
-func (c *Config) checkCredentials() Faults {
-	var faults Faults
-	add := func(name, problem string) { faults = append(faults, Fault{Name: name, Problem: problem}) }
-	if !c.ClientSecret.Empty() && c.ClientSecretFile != "" {
-		add("IDAAS_CLIENT_SECRET", "given together with IDAAS_CLIENT_SECRET_FILE: keep one")
-	}
-	if !c.AccessToken.Empty() && c.AccessTokenFile != "" {
-		add("IDAAS_ACCESS_TOKEN", "given together with IDAAS_ACCESS_TOKEN_FILE: keep one")
-	}
-	if c.HasAccessToken() {
-		return faults
-	}
-	if c.TokenEndpoint == "" {
-		add("IDAAS_TOKEN_ENDPOINT", "required without a ready access token")
-	}
-	noSecret := c.ClientSecret.Empty() && c.ClientSecretFile == ""
-	switch {
-	case c.ClientID == "" && noSecret:
-		add("IDAAS_CLIENT_ID", "no credentials: set IDAAS_CLIENT_ID and one of IDAAS_CLIENT_SECRET, "+
-			"IDAAS_CLIENT_SECRET_FILE, or one of IDAAS_ACCESS_TOKEN, IDAAS_ACCESS_TOKEN_FILE")
-	case c.ClientID == "":
-		add("IDAAS_CLIENT_ID", "required with a client secret")
-	case noSecret:
-		add("IDAAS_CLIENT_SECRET", "IDAAS_CLIENT_ID needs it or IDAAS_CLIENT_SECRET_FILE")
-	}
-	return faults
-}
-
-// HasAccessToken reports whether a ready access token was given, directly or as a file: it wins over the client settings.
-func (c *Config) HasAccessToken() bool { return !c.AccessToken.Empty() || c.AccessTokenFile != "" }
-
-// WithoutConnection returns environ without the settings that lead to an IDaaS and say what to watch there: what is
-// left suits a demo.
-func WithoutConnection(environ []string) []string {
-	return slices.DeleteFunc(slices.Clone(environ), func(pair string) bool {
-		name, _, _ := strings.Cut(pair, "=")
-		return slices.ContainsFunc(settings(), func(s setting) bool { return s.name == name && s.Tag.Get("connection") == "true" })
-	})
 }

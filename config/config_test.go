@@ -72,7 +72,8 @@ func TestDefaults(t *testing.T) {
 	windows := []poller.Window{window("1h", time.Hour), window("1d", 24*time.Hour), window("7d", 7*24*time.Hour), window("30d", 30*24*time.Hour)}
 	want := Config{
 		InstanceID: "idaas_abc", Endpoint: "https://eiam.example.com", TokenEndpoint: "https://login.example.com/api/v2/token",
-		AuthMethod: "client_secret_post", ClientID: "app_1", Scope: "urn:cloud:idaas:pam|authentication_token:read",
+		Network: "internet", AuthMethod: "client_secret_post", ClientID: "app_1",
+		OIDCTokenFile: "/var/run/secrets/kubernetes.io/serviceaccount/token", Scope: "urn:cloud:idaas:pam|authentication_token:read",
 		InlineTargets: "app_2:github", ConsumerLabel: "id",
 		PollTimeout: time.Hour, PollConcurrency: 4, PageSize: 100, RateLimit: 3,
 		RequestTimeout: 10 * time.Second, RequestRetries: 4, Windows: windows,
@@ -90,6 +91,8 @@ func TestDefaults(t *testing.T) {
 
 func TestEverySettingIsRead(t *testing.T) {
 	c := mustLoad(t, []string{
+		"IDAAS_DOMAIN=HTTPS://abc.example.com:8443/", "IDAAS_NETWORK=vpc", "IDAAS_PRIVATE_KEY_FILE=/key", "IDAAS_PRIVATE_KEY_ID=k1",
+		"IDAAS_OIDC_TOKEN_FILE=/oidc", "IDAAS_FEDERATED_CREDENTIAL_NAME=f",
 		"IDAAS_INSTANCE_ID=idaas_abc", "IDAAS_ENDPOINT=http://localhost:1", "IDAAS_TOKEN_ENDPOINT=http://[::1]:2/token",
 		"IDAAS_AUTH_METHOD=client_secret_basic", "IDAAS_CLIENT_ID=me", "IDAAS_CLIENT_SECRET_FILE=/secret",
 		"IDAAS_ACCESS_TOKEN_FILE=/token", "IDAAS_SCOPE=a b", "IDAAS_TARGETS=a:b", "IDAAS_CONSUMER_LABEL=hash",
@@ -97,10 +100,10 @@ func TestEverySettingIsRead(t *testing.T) {
 		"IDAAS_RATE_LIMIT=0.5", "IDAAS_REQUEST_TIMEOUT=90s", "IDAAS_REQUEST_RETRIES=0", "IDAAS_EXPIRING_WITHIN= 90m , 7d,",
 		"IDAAS_LISTEN_ADDRESS=[::1]:0", "IDAAS_WEB_CONFIG_FILE=/web.yml", "IDAAS_LOG_LEVEL=debug", "IDAAS_LOG_FORMAT=json",
 	})
-	got := fmt.Sprint(c.Endpoint, c.TokenEndpoint, c.AuthMethod, c.ClientID, c.ClientSecretFile, c.AccessTokenFile, c.Scope,
+	got := fmt.Sprint(c.Domain, c.Network, c.PrivateKeyFile, c.PrivateKeyID, c.OIDCTokenFile, c.FederatedCredentialName, c.Endpoint, c.TokenEndpoint, c.AuthMethod, c.ClientID, c.ClientSecretFile, c.AccessTokenFile, c.Scope,
 		c.Schedule, c.PollTimeout, c.PollConcurrency, c.PageSize, c.RateLimit, c.RequestTimeout, c.RequestRetries, c.Windows,
 		c.ListenAddress, c.WebConfigFile, c.LogLevel, c.LogFormat, c.Targets[0].Label)
-	want := fmt.Sprint("http://localhost:1", "http://[::1]:2/token", "client_secret_basic", "me", "/secret", "/token", "a b",
+	want := fmt.Sprint("https://abc.example.com:8443", "vpc", "/key", "k1", "/oidc", "f", "http://localhost:1", "http://[::1]:2/token", "client_secret_basic", "me", "/secret", "/token", "a b",
 		cron.Every(24*time.Hour), 90*time.Minute, 1000, 1, 0.5, 90*time.Second, 0,
 		[]poller.Window{window("90m", 90*time.Minute), window("7d", 7*24*time.Hour)},
 		"[::1]:0", "/web.yml", slog.LevelDebug, "json", "ca978112ca1b")
@@ -133,7 +136,7 @@ func TestEmptyIsUnset(t *testing.T) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 	wantFaults(t, faultsOf(t, append(without(minimal(), "IDAAS_CLIENT_SECRET"), "IDAAS_CLIENT_SECRET=")),
-		"IDAAS_CLIENT_SECRET: IDAAS_CLIENT_ID needs it or IDAAS_CLIENT_SECRET_FILE")
+		"IDAAS_CLIENT_SECRET: client_secret_post needs it, or IDAAS_CLIENT_SECRET_FILE")
 }
 
 func TestAllFaultsAtOnce(t *testing.T) {
@@ -143,15 +146,15 @@ func TestAllFaultsAtOnce(t *testing.T) {
 		"IDAAS_INSTANCE_IDD=i",
 	})
 	wantFaults(t, faults,
-		`IDAAS_LOG_LEVEL="verbose": unknown; accepted: debug, info, warn, error`,
-		`IDAAS_INSTANCE_ID: required; accepted: letters, digits and . - _`,
 		`IDAAS_POLL_TIMEOUT="5 minutes": unknown unit " minutes" in duration "5 minutes"; accepted: a duration such as 90s, 1h30m or 7d, from 1ms to 1y`,
 		`IDAAS_PAGE_SIZE="many": invalid syntax; accepted: a whole number from 1 to 1000`,
 		`IDAAS_RATE_LIMIT="NaN": out of range; accepted: a number from 0.001 to 1000`,
+		`IDAAS_LOG_LEVEL="verbose": unknown; accepted: debug, info, warn, error`,
 		`IDAAS_ENDPOINT="https://x/y": a path is not allowed; accepted: [https://]host[:port] without a path; http:// for loopback only`,
+		`IDAAS_INSTANCE_ID: required: set it or IDAAS_DOMAIN`,
 		`IDAAS_CLIENT_SECRET: given together with IDAAS_CLIENT_SECRET_FILE: keep one`,
-		`IDAAS_TOKEN_ENDPOINT: required without a ready access token`,
-		`IDAAS_CLIENT_ID: required with a client secret`,
+		`IDAAS_TOKEN_ENDPOINT: required: set it or IDAAS_DOMAIN`,
+		`IDAAS_CLIENT_ID: client_secret_post needs it, unless there is IDAAS_ACCESS_TOKEN or IDAAS_ACCESS_TOKEN_FILE`,
 		`IDAAS_TARGETS item 1="x": no colon; accepted: consumerId:credentialProviderIdentifier`,
 		`IDAAS_INSTANCE_IDD: not a setting; did you mean IDAAS_INSTANCE_ID?`,
 	)
@@ -159,8 +162,11 @@ func TestAllFaultsAtOnce(t *testing.T) {
 
 func TestRefusedValues(t *testing.T) {
 	for name, values := range map[string][]string{
+		"IDAAS_DOMAIN":           {"a.example.com/x", "http://a.example.com", "<name>.aliyunidaas.com"},
 		"IDAAS_INSTANCE_ID":      {"a/b", "..", "ü"},
-		"IDAAS_AUTH_METHOD":      {"none", "CLIENT_SECRET_POST", "client_secret_basic client_secret_post"},
+		"IDAAS_NETWORK":          {"VPC", "intranet"},
+		"IDAAS_TOKEN_ENDPOINT":   {"https://a.example.com/api/v2/<authorizationServerId>/oauth2/token"},
+		"IDAAS_AUTH_METHOD":      {"none", "PKCS7", "CLIENT_SECRET_POST", "client_secret_basic client_secret_post"},
 		"IDAAS_CONSUMER_LABEL":   {"alias"},
 		"IDAAS_POLL_SCHEDULE":    {"* * * *", "TZ=UTC", "CRON_TZ=UTC", "TZ=Nowhere @daily", "0 0 30 2 *", ", * * * *", "@every 10ms", "@every 999ms", "@every -1h", "@every 0", "@every", "TZ=UTC @every 1ms", "@reboot", "soon"},
 		"IDAAS_POLL_TIMEOUT":     {"0", "0s", "-1h", "1.5h", "60", "2y"},
@@ -181,35 +187,6 @@ func TestRefusedValues(t *testing.T) {
 			}
 		}
 	}
-}
-
-func TestCredentials(t *testing.T) {
-	rest := without(without(minimal(), "IDAAS_CLIENT_ID"), "IDAAS_CLIENT_SECRET")
-	for _, c := range []struct {
-		more string
-		want []string
-	}{
-		{"", []string{"IDAAS_CLIENT_ID: no credentials: set IDAAS_CLIENT_ID and one of IDAAS_CLIENT_SECRET, IDAAS_CLIENT_SECRET_FILE, or one of IDAAS_ACCESS_TOKEN, IDAAS_ACCESS_TOKEN_FILE"}},
-		{"IDAAS_CLIENT_ID=a IDAAS_CLIENT_SECRET=hush IDAAS_CLIENT_SECRET_FILE=b", []string{"IDAAS_CLIENT_SECRET: given together with IDAAS_CLIENT_SECRET_FILE: keep one"}},
-		{"IDAAS_ACCESS_TOKEN=hush IDAAS_ACCESS_TOKEN_FILE=b", []string{"IDAAS_ACCESS_TOKEN: given together with IDAAS_ACCESS_TOKEN_FILE: keep one"}},
-		{"IDAAS_CLIENT_SECRET=hush", []string{"IDAAS_CLIENT_ID: required with a client secret"}},
-		{"IDAAS_CLIENT_ID=a", []string{"IDAAS_CLIENT_SECRET: IDAAS_CLIENT_ID needs it or IDAAS_CLIENT_SECRET_FILE"}},
-		{"IDAAS_CLIENT_ID=a IDAAS_CLIENT_SECRET_FILE=/missing", nil},
-		{"IDAAS_ACCESS_TOKEN=hush", nil},
-		{"IDAAS_ACCESS_TOKEN_FILE=/missing", nil},
-		{"IDAAS_ACCESS_TOKEN=hush IDAAS_CLIENT_ID=a IDAAS_CLIENT_SECRET=hush", nil},
-		{"IDAAS_ACCESS_TOKEN=hush IDAAS_CLIENT_ID=a", nil},
-	} {
-		environ := append(slices.Clone(rest), strings.Fields(c.more)...)
-		if c.want != nil {
-			wantFaults(t, faultsOf(t, environ), c.want...)
-			continue
-		}
-		if got := mustLoad(t, environ).HasAccessToken(); got != strings.Contains(c.more, "ACCESS_TOKEN") {
-			t.Errorf("%s: HasAccessToken = %v", c.more, got)
-		}
-	}
-	mustLoad(t, append(without(rest, "IDAAS_TOKEN_ENDPOINT"), "IDAAS_ACCESS_TOKEN=hush"))
 }
 
 func TestSecretsAreNeverShown(t *testing.T) {

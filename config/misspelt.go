@@ -2,12 +2,13 @@ package config
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
-// misspelt returns the IDAAS_ variables that are no settings, each with the nearest setting. What Kubernetes injects
-// for a service whose name begins with idaas is left out.
-func misspelt(environ []string) Faults {
+// misspelt returns the IDAAS_ variables that are no settings, each with the nearest setting. Those in use otherwise are
+// left out, and what Kubernetes injects for a service whose name begins with idaas.
+func misspelt(environ, inUse []string) Faults {
 	injected := regexp.MustCompile(`^\w*_SERVICE_(HOST|PORT\w*)=|^\w*_PORT(=\w+://|_\d+_(TCP|UDP|SCTP))`)
 	all := settings()
 	var faults Faults
@@ -16,13 +17,8 @@ func misspelt(environ []string) Faults {
 		if !strings.HasPrefix(name, "IDAAS_") || strings.TrimSpace(value) == "" || injected.MatchString(pair) {
 			continue
 		}
-		nearest, least := "", len(name)+1
-		for _, s := range all {
-			if d := distance(name, s.name); d < least {
-				nearest, least = s.name, d
-			}
-		}
-		if least > 0 {
+		nearest := slices.MinFunc(all, func(a, b setting) int { return distance(name, a.name) - distance(name, b.name) }).name
+		if nearest != name && !slices.Contains(inUse, name) {
 			faults = append(faults, Fault{Name: name, Problem: "not a setting; did you mean " + nearest + "?"})
 		}
 	}

@@ -3,9 +3,9 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
-	"net/netip"
-	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -116,6 +116,13 @@ func parseInstanceID(text string) (string, error) {
 	return text, nil
 }
 
+func parseEndpoint(text string, withPath bool) (string, error) {
+	if strings.ContainsAny(text, "<>") {
+		return "", errors.New("what stands between < and > is to be filled in")
+	}
+	return poller.ParseEndpoint(text, withPath)
+}
+
 func parseAddress(text string) (string, error) {
 	_, port, err := net.SplitHostPort(text)
 	if err != nil {
@@ -125,43 +132,6 @@ func parseAddress(text string) (string, error) {
 		return "", errors.New("not a port number from 0 to 65535")
 	}
 	return text, nil
-}
-
-// parseEndpoint returns text as scheme://host[:port], and /path where there must be one, safe to send credentials to.
-// The error does not repeat text, which may hold a password.
-func parseEndpoint(text string, withPath bool) (string, error) {
-	text = strings.TrimRight(text, "/")
-	if !strings.Contains(text, "://") {
-		text = "https://" + text
-	}
-	u, err := url.Parse(text)
-	if err != nil {
-		return "", errors.New("not a URL")
-	}
-	_, portErr := strconv.ParseUint(u.Port(), 10, 16)
-	loopback := strings.EqualFold(u.Hostname(), "localhost")
-	if ip, err := netip.ParseAddr(u.Hostname()); err == nil {
-		loopback = ip.IsLoopback()
-	}
-	switch {
-	case u.Scheme != "https" && u.Scheme != "http":
-		return "", errors.New("neither https nor http")
-	case u.Hostname() == "":
-		return "", errors.New("no host")
-	case strings.HasSuffix(u.Host, ":"), u.Port() != "" && portErr != nil:
-		return "", errors.New("bad port")
-	case u.User != nil:
-		return "", errors.New("user and password are not allowed")
-	case u.RawQuery != "" || u.ForceQuery || strings.Contains(text, "#"):
-		return "", errors.New("query and fragment are not allowed")
-	case u.Scheme == "http" && !loopback:
-		return "", errors.New("http:// is allowed for a loopback host only: credentials would travel in clear")
-	case withPath && u.Path == "":
-		return "", errors.New("no path")
-	case !withPath && u.Path != "":
-		return "", errors.New("a path is not allowed")
-	}
-	return u.String(), nil
 }
 
 // withoutUserinfo makes a URL, however malformed, fit to be shown.
@@ -177,4 +147,18 @@ func withoutUserinfo(text string) string {
 func isIdentifier(text string) bool {
 	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 	return strings.Trim(text, ".") != "" && len(text) <= 64 && strings.Trim(text, allowed) == ""
+}
+
+// readFile returns the bytes of the file at path if they are at most most.
+func readFile(path string, most int64) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	data, err := io.ReadAll(io.LimitReader(file, most+1))
+	if err == nil && int64(len(data)) > most {
+		err = fmt.Errorf("larger than %d MiB", most>>20)
+	}
+	return data, err
 }

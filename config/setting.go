@@ -2,12 +2,10 @@ package config
 
 import (
 	"errors"
-	"math"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/caarlos0/env/v11"
 
@@ -27,16 +25,12 @@ func settings() []setting {
 	var all []setting
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
 		tag := f.Tag.Get
-		name, option, _ := strings.Cut(tag("env"), ",")
-		if name == "-" {
+		if tag("env") == "-" {
 			continue
 		}
 		s := setting{
-			StructField: f, name: name, fallback: tag("envDefault"), help: tag("help"), accepts: tag("accepts"),
+			StructField: f, name: tag("env"), fallback: tag("envDefault"), help: tag("help"), accepts: tag("accepts"),
 			oneOf: strings.Fields(tag("oneof")),
-		}
-		if option == "required" {
-			s.help += " (required)"
 		}
 		if len(s.oneOf) > 0 {
 			s.accepts = "'" + strings.Join(s.oneOf, "', '") + "'"
@@ -63,7 +57,7 @@ func (s setting) fault(value, problem string) Fault {
 	return Fault{Name: s.name, Value: value, Problem: problem, Accepts: strings.ReplaceAll(s.accepts, "'", "")}
 }
 
-// failure picks, out of the errors of env, what went wrong with s; env names a field or a variable.
+// failure picks, out of the errors of env, what went wrong with s; env names the field.
 func (s setting) failure(errs []error) error {
 	for _, err := range errs {
 		if parse, ok := errors.AsType[env.ParseError](err); ok && parse.Name == s.Name {
@@ -71,9 +65,6 @@ func (s setting) failure(errs []error) error {
 				return number.Err
 			}
 			return parse.Err
-		}
-		if unset, ok := errors.AsType[env.VarIsNotSetError](err); ok && unset.Key == s.name {
-			return errors.New("required")
 		}
 	}
 	return nil
@@ -84,24 +75,17 @@ func (s setting) inRange(value reflect.Value) bool {
 	if s.highest == "" {
 		return true
 	}
-	var number float64
-	if value.CanFloat() {
-		number = value.Float()
-	} else {
-		number = float64(value.Int())
-	}
+	number := value.Convert(reflect.TypeFor[float64]()).Float()
 	// This way round, because NaN is in no range.
-	return number >= s.bound(s.lowest) && number <= s.bound(s.highest)
+	return number >= bound(s.lowest) && number <= bound(s.highest)
 }
 
-// bound reads one end of the range, as nanoseconds if it is of durations; a malformed one lets nothing pass.
-func (s setting) bound(text string) float64 {
-	if s.Type == reflect.TypeFor[time.Duration]() {
-		if d, err := parseDuration(text); err == nil {
-			return float64(d)
-		}
-	} else if number, err := strconv.ParseFloat(text, 64); err == nil {
-		return number
+// bound reads one end of a range, as nanoseconds if it is of durations.
+func bound(text string) float64 {
+	number, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		d, _ := parseDuration(text)
+		number = float64(d)
 	}
-	return math.NaN()
+	return number
 }

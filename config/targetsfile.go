@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"unicode"
@@ -17,15 +16,7 @@ const maxFileBytes = 16 << 20
 
 // addFile adds the entries of the YAML file at path.
 func (l *targetList) addFile(path string) {
-	var data []byte
-	file, err := os.Open(path)
-	if err == nil {
-		defer func() { _ = file.Close() }()
-		data, err = io.ReadAll(io.LimitReader(file, maxFileBytes+1))
-	}
-	if err == nil && len(data) > maxFileBytes {
-		err = fmt.Errorf("larger than %d MiB", maxFileBytes>>20)
-	}
+	data, err := readFile(path, maxFileBytes)
 	if err != nil {
 		l.fault(Fault{Name: "IDAAS_TARGETS_FILE", Value: path, Problem: err.Error()})
 		return

@@ -1,0 +1,230 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const inVendorFile = "CLOUD_IDAAS_CONFIG_PATH client-config.json: "
+
+// withVendorFile returns an environment of a target, the vendor file with text and more.
+func withVendorFile(t *testing.T, text string, more ...string) []string {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("client-config.json", []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return append(more, "CLOUD_IDAAS_CONFIG_PATH=client-config.json", "IDAAS_TARGETS=a:b")
+}
+
+const camelCase = `{
+  "idaasInstanceId": "idaas_file", "clientId": "app_file", "issuer": "https://file.example.com/api/v2/iauths_system/oauth2",
+  "tokenEndpoint": "https://file.example.com/api/v2/iauths_system/oauth2/token", "scope": "urn:cloud:idaas:pam|.all",
+  "developerApiEndpoint": "eiam.file.example.com", "openApiEndpoint": 1, "deviceAuthorizationEndpoint": {}, "unknown": [null],
+  "authnConfiguration": {
+    "identityType": "CLIENT", "authnMethod": "CLIENT_SECRET_BASIC", "clientSecretEnvVarName": "MY_SECRET", "privateKeyEnvVarName": "IDAAS_MY_KEY",
+    "applicationFederatedCredentialName": "federated", "clientDeployEnvironment": "KUBERNETES", "pluginName": null,
+    "oidcTokenFilePath": "/file", "oidcTokenFilePathEnvVarName": "MY_TOKEN_FILE"
+  },
+  "httpConfiguration": {"connectTimeout": 5000, "readTimeout": "soon", "unsafeIgnoreSslCert": false}
+}`
+
+// fromVendorFile spells what camelCase and snakeCase give.
+const fromVendorFile = "idaas_file https://eiam.file.example.com https://file.example.com/api/v2/iauths_system/oauth2/token client_secret_basic " +
+	"app_file hush urn:cloud:idaas:pam|.all hush-key federated /variable"
+
+const snakeCase = `{
+  "idaas_instance_id": "idaas_file", "client_id": "app_file", "token_endpoint": "https://file.example.com/api/v2/iauths_system/oauth2/token",
+  "scope": "urn:cloud:idaas:pam|.all", "developer_api_endpoint": "eiam.file.example.com",
+  "authn_configuration": {
+    "authentication_subject": "CLIENT", "authn_method": "CLIENT_SECRET_BASIC", "client_secret_env_var_name": "MY_SECRET", "private_key_env_var_name": "IDAAS_MY_KEY",
+    "application_federated_credential_name": "federated", "oidc_token_file_path": "/file", "oidc_token_file_path_env_var_name": "MY_TOKEN_FILE"
+  }
+}`
+
+func TestVendorFile(t *testing.T) {
+	// IDAAS_MY_KEY is in use, so it is no misspelt setting.
+	variables := []string{"MY_SECRET=hush", "IDAAS_MY_KEY=hush-key", "MY_TOKEN_FILE=/variable", "ALIBABA_CLOUD_OIDC_TOKEN_FILE=/ack"}
+	for name, c := range map[string]struct {
+		text string
+		more []string
+		want string
+	}{
+		"camel case": {camelCase, variables, fromVendorFile},
+		"snake case": {snakeCase, variables, fromVendorFile},
+		"variables win": {camelCase, append(slices.Clone(variables), "IDAAS_DOMAIN=d", "IDAAS_INSTANCE_ID=idaas_var", "IDAAS_ENDPOINT=e", "IDAAS_TOKEN_ENDPOINT=t/t",
+			"IDAAS_AUTH_METHOD=oidc", "IDAAS_CLIENT_ID=app_var", "IDAAS_CLIENT_SECRET=hush-var", "IDAAS_SCOPE=s", "IDAAS_PRIVATE_KEY_FILE=/key",
+			"IDAAS_FEDERATED_CREDENTIAL_NAME=f", "IDAAS_OIDC_TOKEN_FILE=/var"), "idaas_var https://e https://t/t oidc app_var hush-var s  f /var"},
+		"a secret in a file wins": {camelCase, append(slices.Clone(variables), "IDAAS_CLIENT_SECRET_FILE=/secret"), strings.Replace(fromVendorFile, " hush ", "  ", 1)},
+		"what it lacks is discovered": {`{"tokenEndpoint": "file/t"}`, []string{"IDAAS_DOMAIN=d", "IDAAS_CLIENT_ID=c", "IDAAS_CLIENT_SECRET=hush"}, "  https://file/t client_secret_post " +
+			"c hush urn:cloud:idaas:pam|authentication_token:read   /var/run/secrets/kubernetes.io/serviceaccount/token"},
+		"issuer": {
+			`{"issuer": "https://file/oauth2/", "tokenEndpoint": null, "scope": " "}`,
+			[]string{"IDAAS_DOMAIN=d", "IDAAS_CLIENT_ID=c", "IDAAS_CLIENT_SECRET=hush"},
+			"  https://file/oauth2/token client_secret_post c hush urn:cloud:idaas:pam|authentication_token:read   /var/run/secrets/kubernetes.io/serviceaccount/token",
+		},
+		"a path of its own": {
+			`{"authnConfiguration": {"authnMethod": "OIDC", "oidcTokenFilePathEnvVarName": "NONE", "oidcTokenFilePath": "/file", "applicationFederatedCredentialName": "f"}}`,
+			[]string{"IDAAS_DOMAIN=d", "IDAAS_CLIENT_ID=c", "ALIBABA_CLOUD_OIDC_TOKEN_FILE=/ack"},
+			"   oidc c  urn:cloud:idaas:pam|authentication_token:read  f /file",
+		},
+		"both spellings": {
+			`{"clientId": "c", "client_id": "c", "authnConfiguration": {"authnMethod": "PRIVATE_KEY_JWT", "privateKeyEnvVarName": "IDAAS_CLIENT_SECRET"}}`,
+			[]string{"IDAAS_DOMAIN=d", "IDAAS_CLIENT_SECRET=hush"},
+			"   private_key_jwt c hush urn:cloud:idaas:pam|authentication_token:read hush  /var/run/secrets/kubernetes.io/serviceaccount/token",
+		},
+		"a ready access token": {
+			`{"authnConfiguration": {"authnMethod": "PLUGIN", "identityType": "HUMAN", "clientSecretEnvVarName": "NONE"}}`,
+			[]string{"IDAAS_DOMAIN=d", "IDAAS_ACCESS_TOKEN_FILE=/t"},
+			"   client_secret_post   urn:cloud:idaas:pam|authentication_token:read   /var/run/secrets/kubernetes.io/serviceaccount/token",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			loaded := mustLoad(t, withVendorFile(t, c.text, c.more...))
+			got := strings.Join([]string{
+				loaded.InstanceID, loaded.Endpoint, loaded.TokenEndpoint, loaded.AuthMethod, loaded.ClientID, loaded.ClientSecret.Reveal(), loaded.Scope, loaded.PrivateKey.Reveal(),
+				loaded.FederatedCredentialName, loaded.OIDCTokenFile,
+			}, " ")
+			if got != c.want {
+				t.Errorf("got  %s\nwant %s", got, c.want)
+			}
+			if len(loaded.Warnings) > 0 {
+				t.Error(loaded.Warnings)
+			}
+		})
+	}
+}
+
+func TestVendorFileMethods(t *testing.T) {
+	const accepted = "; accepted: client_secret_basic, client_secret_post, client_secret_jwt, private_key_jwt, oidc"
+	for method, want := range map[string]string{
+		"CLIENT_SECRET_BASIC": "client_secret_basic",
+		"CLIENT_SECRET_POST":  "client_secret_post",
+		"CLIENT_SECRET_JWT":   "client_secret_jwt",
+		"PRIVATE_KEY_JWT":     "private_key_jwt",
+		"OIDC":                "oidc",
+		"PKCS7":               `="PKCS7": identity documents of virtual machines are not supported: give the machine client a secret or a key instead` + accepted,
+		"PCA":                 `="PCA": certificates of a private CA are not supported: register their public key and use private_key_jwt instead` + accepted,
+		"PLUGIN":              `="PLUGIN": RAM identities are not supported: use oidc (RRSA in ACK) or a token in IDAAS_ACCESS_TOKEN_FILE instead` + accepted,
+		"NONE":                `="NONE": unknown` + accepted,
+	} {
+		environ := withVendorFile(t, `{"authnConfiguration": {"authnMethod": "`+method+`"}}`, "IDAAS_DOMAIN=d", "IDAAS_CLIENT_ID=c",
+			"IDAAS_CLIENT_SECRET=hush", "IDAAS_PRIVATE_KEY_FILE=/k", "IDAAS_FEDERATED_CREDENTIAL_NAME=f")
+		if strings.HasPrefix(want, "=") {
+			wantFaults(t, faultsOf(t, environ), inVendorFile+"authnConfiguration.authnMethod"+want)
+			mustLoad(t, append(environ, "IDAAS_AUTH_METHOD=oidc"))
+		} else if got := mustLoad(t, environ).AuthMethod; got != want {
+			t.Errorf("%s: %s", method, got)
+		}
+	}
+}
+
+func TestVendorFileFaults(t *testing.T) {
+	const ifSyntax = `CLOUD_IDAAS_CONFIG_PATH="client-config.json": `
+	for name, c := range map[string]struct {
+		text string
+		want []string
+	}{
+		"empty":          {"", []string{ifSyntax + "line 1: unexpected EOF"}},
+		"cut off":        {"{\n\"clientId\":", []string{ifSyntax + "line 2: unexpected EOF"}},
+		"syntax":         {"{\n\"clientId\": hush}", []string{ifSyntax + "line 2: invalid character 'h' at start of value"}},
+		"text after":     {"{}\n\n{}", []string{ifSyntax + "line 3: invalid character '{' after top-level value"}},
+		"twice":          {"{\"a\": 1,\n\"a\": 1}", []string{ifSyntax + "line 2: duplicate object member name"}},
+		"twice inside":   {"{\"a\": {\"b\": 1,\n\"b\": 1}}", []string{ifSyntax + "line 2: duplicate object member name"}},
+		"invalid UTF-8":  {"{\"a\": \"\xff\"}", []string{ifSyntax + "line 1: invalid UTF-8"}},
+		"an array":       {"[]", []string{ifSyntax + "not a JSON object"}},
+		"null":           {"null", []string{ifSyntax + "not a JSON object"}},
+		"other spelling": {`{"ClientId": 1, "clientid": 2}`, nil},
+		"types": {`{"idaasInstanceId": 1, "client_id": ["hush"], "scope": true, "httpConfiguration": [],
+			"authnConfiguration": {"authnMethod": {}, "oidc_token_file_path": 1.5}}`, []string{
+			inVendorFile + "httpConfiguration: not an object",
+			inVendorFile + "idaasInstanceId: not a text",
+			inVendorFile + "clientId: not a text",
+			inVendorFile + "scope: not a text",
+			inVendorFile + "authnConfiguration.authnMethod: not a text",
+			inVendorFile + "authnConfiguration.oidcTokenFilePath: not a text",
+		}},
+		"more types": {`{"authn_configuration": "x", "httpConfiguration": {"unsafeIgnoreSslCert": "yes"}}`, []string{
+			inVendorFile + "authnConfiguration: not an object",
+			inVendorFile + "httpConfiguration.unsafeIgnoreSslCert: not true or false",
+		}},
+		"two spellings": {`{"clientId": "a", "client_id": "b", "authnConfiguration": {"authnMethod": "OIDC", "authn_method": "PCA", "applicationFederatedCredentialName": "f"}}`, []string{
+			inVendorFile + "clientId: given with another value as client_id",
+			inVendorFile + "authnConfiguration.authnMethod: given with another value as authn_method",
+		}},
+		"values": {`{"idaasInstanceId": "../x", "developerApiEndpoint": "http://me:hush@h", "tokenEndpoint": "https://d/api/v2/<authorizationServerId>/oauth2/token"}`, []string{
+			inVendorFile + `idaasInstanceId="../x": not an instance id; accepted: letters, digits and . - _`,
+			inVendorFile + `developerApiEndpoint="…@h": user and password are not allowed; accepted: [https://]host[:port] without a path; http:// for loopback only`,
+			inVendorFile + `tokenEndpoint="https://d/api/v2/<authorizationServerId>/oauth2/token": what stands between < and > is to be filled in; accepted: [https://]host[:port]/path; http:// for loopback only`,
+		}},
+		"issuer": {`{"issuer": "http://h/oauth2"}`, []string{
+			inVendorFile + `issuer="http://h/oauth2/token": http:// is allowed for a loopback host only: credentials would travel in clear; accepted: [https://]host[:port]/path; http:// for loopback only`,
+		}},
+		"human": {`{"authnConfiguration": {"authenticationSubject": "HUMAN", "authnMethod": "OIDC"}}`, []string{
+			inVendorFile + `authnConfiguration.authenticationSubject="HUMAN": a login of a person is not supported: use a machine client instead; accepted: client_secret_basic, client_secret_post, client_secret_jwt, private_key_jwt, oidc`,
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			environ := withVendorFile(t, c.text, "IDAAS_DOMAIN=d", "IDAAS_CLIENT_ID=c", "IDAAS_CLIENT_SECRET=hush")
+			if c.want == nil {
+				mustLoad(t, environ)
+				return
+			}
+			wantFaults(t, faultsOf(t, environ), c.want...)
+		})
+	}
+}
+
+func TestVendorFileVariables(t *testing.T) {
+	for _, c := range []struct{ method, key, variable, more, want string }{
+		{"CLIENT_SECRET_POST", "clientSecretEnvVarName", "MY_1", "", `="MY_1": this variable is not set`},
+		{"CLIENT_SECRET_POST", "clientSecretEnvVarName", "MY_1", "MY_1=", `="MY_1": this variable is not set`},
+		{"PRIVATE_KEY_JWT", "privateKeyEnvVarName", "MY_1", "", `="MY_1": this variable is not set`},
+		{"OIDC", "oidcTokenFilePathEnvVarName", "MY_1", "ALIBABA_CLOUD_OIDC_TOKEN_FILE=/ack", `="MY_1": this variable is not set`},
+		// What people put there instead of a name.
+		{"CLIENT_SECRET_POST", "clientSecretEnvVarName", "CSxHushHush", "", ": not the name of a variable that is set"},
+		{"PRIVATE_KEY_JWT", "privateKeyEnvVarName", "-----BEGIN HUSH", "", ": not the name of a variable that is set"},
+
+		{"CLIENT_SECRET_POST", "clientSecretEnvVarName", "MY_1", "IDAAS_CLIENT_SECRET=hush", ""},
+		{"CLIENT_SECRET_POST", "clientSecretEnvVarName", "MY_1", "IDAAS_CLIENT_SECRET_FILE=/s", ""},
+		{"PRIVATE_KEY_JWT", "privateKeyEnvVarName", "MY_1", "IDAAS_PRIVATE_KEY_FILE=/k", ""},
+		{"PRIVATE_KEY_JWT", "clientSecretEnvVarName", "MY_1", "IDAAS_PRIVATE_KEY_FILE=/k", ""},
+		{"OIDC", "oidcTokenFilePathEnvVarName", "MY_1", "IDAAS_OIDC_TOKEN_FILE=/t", ""},
+	} {
+		text := fmt.Sprintf(`{"authnConfiguration": {"authnMethod": %q, %q: %q, "applicationFederatedCredentialName": "f"}}`, c.method, c.key, c.variable)
+		environ := withVendorFile(t, text, "IDAAS_DOMAIN=d", "IDAAS_CLIENT_ID=c", c.more)
+		if c.want != "" {
+			wantFaults(t, faultsOf(t, environ), inVendorFile+"authnConfiguration."+c.key+c.want)
+			continue
+		}
+		mustLoad(t, environ)
+	}
+}
+
+func TestVendorFileUnreadable(t *testing.T) {
+	environ := withVendorFile(t, strings.Repeat(" ", 1<<20+1), "IDAAS_DOMAIN=d", "IDAAS_ACCESS_TOKEN=hush")
+	wantFaults(t, faultsOf(t, environ), `CLOUD_IDAAS_CONFIG_PATH="client-config.json": larger than 1 MiB`)
+	if err := os.Remove("client-config.json"); err != nil {
+		t.Fatal(err)
+	}
+	wantFaults(t, faultsOf(t, environ), `CLOUD_IDAAS_CONFIG_PATH="client-config.json": open client-config.json: no such file or directory`)
+}
+
+// TestUnverifiedTLS would fail if certificates could go unverified without a word.
+func TestUnverifiedTLS(t *testing.T) {
+	environ := withVendorFile(t, `{"http_configuration": {"unsafe_ignore_ssl_cert": true}}`, "IDAAS_DOMAIN=d", "IDAAS_ACCESS_TOKEN=hush")
+	want := inVendorFile + "httpConfiguration.unsafeIgnoreSslCert: ignored, certificates are always verified; IDAAS_CA_FILE adds roots to trust"
+	if got := mustLoad(t, environ).Warnings; !slices.Equal(got, []string{want}) {
+		t.Errorf("%q", got)
+	}
+	data, err := os.ReadFile("client-config.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := parseVendorFile("client-config.json", data, map[string]string{"IDAAS_CA_FILE": "ca.pem"}); v.warnings != nil {
+		t.Errorf("with what the warning advises: %q", v.warnings)
+	}
+}
