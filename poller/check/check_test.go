@@ -1,0 +1,337 @@
+package check
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
+)
+
+func jsonOf(t *testing.T, v any) string {
+	t.Helper()
+	text, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// stable replaces what differs from run to run in a report.
+func stable(w *world, r Report) Report {
+	took := regexp.MustCompile(`\b(the first in|requests? in|request in) [0-9.a-zµ]+`)
+	id := regexp.MustCompile(`request id [A-Z0-9]+`)
+	clock := regexp.MustCompile(`^[0-9.]+m?s (ahead of|behind)`)
+	out := Report{}
+	for _, f := range r.Findings {
+		for _, text := range []*string{&f.Subject, &f.Detail, &f.Advice} {
+			*text = strings.ReplaceAll(*text, w.http.URL, "https://idaas.test")
+			*text = took.ReplaceAllString(*text, "$1 42ms")
+			*text = id.ReplaceAllString(*text, "request id REQUEST")
+			*text = clock.ReplaceAllString(*text, "120ms behind")
+		}
+		out.Findings = append(out.Findings, f)
+	}
+	return out
+}
+
+func table(t *testing.T, r Report) string {
+	t.Helper()
+	var b bytes.Buffer
+	if err := r.Table(&b); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestHealthy(t *testing.T) {
+	w := newWorld(t, simulator.Config{})
+	w.discover()
+	w.Add("app_billing", "github_oauth", tokens(1500)...)
+	r := w.run(t)
+	if r.Failed() {
+		t.Error("it failed")
+	}
+	s := stable(w, r)
+	golden(t, "healthy.txt", table(t, s))
+	var b bytes.Buffer
+	if err := s.JSON(&b); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "healthy.json", b.String())
+	var back struct {
+		Failed   *bool
+		Findings []Finding
+	}
+	if err := json.Unmarshal(b.Bytes(), &back); err != nil || back.Failed == nil || len(back.Findings) != len(r.Findings) {
+		t.Errorf("JSON reads back as %+v, %v", back, err)
+	}
+}
+
+func TestMixed(t *testing.T) {
+	w := newWorld(t, simulator.Config{
+		MaxPageSize: 50, ClockSkew: -3 * time.Minute, OmitTotalCount: true, Seconds: true, End: simulator.EndEmpty,
+		Clients: []simulator.Client{{ID: testClient, Secret: testSecret, Providers: []string{"github_oauth", "orders_jwt", "slow"}}},
+	})
+	w.Config.Warnings = []string{"IDAAS_POLL_SHEDULE is not a setting: is IDAAS_POLL_SCHEDULE meant?"}
+	w.Config.Schedule = every(time.Second)
+	w.Config.Client.RateLimit = 30
+	w.Config.Client.Retries = 4
+	w.Config.Client.Timeout = 100 * time.Millisecond
+	w.Add("app_billing", "github_oauth", tokens(70)...)
+	w.Add("app_billing", "private", tokens(1)...)
+	w.Inject(simulator.Fault{Consumer: "app_slow", Kind: simulator.Hang})
+	w.Add("app_slow", "slow", tokens(1)...)
+	for _, pair := range []string{"app_billing private", "app_payroll private", "app_slow slow", "app_billing atp_12345", "app_misspelt github_oauth"} {
+		consumer, provider, _ := strings.Cut(pair, " ")
+		w.Config.Targets = append(w.Config.Targets, poller.Target{Consumer: consumer, Provider: provider, Label: consumer})
+	}
+	w.Config.Targets[2].Label = "a consumer with an alias as long as aliases may get, or nearly"
+	r := w.run(t)
+	if !r.Failed() {
+		t.Error("it did not fail")
+	}
+	text := table(t, stable(w, r))
+	golden(t, "mixed.txt", text)
+	for line := range strings.Lines(text) {
+		if n := utf8.RuneCountInString(line); n > tableWidth+1 && !strings.Contains(line, "alias as long") && !strings.Contains(line, "https://") {
+			t.Errorf("a line of %d characters: %s", n, line)
+		}
+	}
+}
+
+// ways returns the finding about one of the instance's ways.
+func ways(r Report, subject string) Finding {
+	for _, f := range r.Findings {
+		if f.Step == stepWays && f.Subject == subject {
+			return f
+		}
+	}
+	return Finding{}
+}
+
+func TestWays(t *testing.T) {
+	never := simulator.Token{ExpiresAs: simulator.AsNull}
+	for name, c := range map[string]struct {
+		api     simulator.Config
+		change  func(*world)
+		subject string
+		status  Status
+		detail  string
+		advice  string
+	}{
+		"milliseconds":        {subject: "expirationTime", status: OK, detail: "absent or 0 in 0 of 6 tokens, in seconds in 0"},
+		"seconds":             {api: simulator.Config{Seconds: true}, subject: "expirationTime", status: OK, detail: "in seconds in 6"},
+		"never expiring":      {change: func(w *world) { w.Add("app_billing", "github_oauth", never) }, subject: "expirationTime", status: OK, detail: "absent or 0 in 1 of 7 tokens"},
+		"right total":         {subject: "totalCount", status: OK, detail: "right for the 2 lists read to the end"},
+		"wrong total":         {change: func(w *world) { w.Inject(simulator.Fault{Consumer: "app_billing", Kind: simulator.Duplicates}) }, subject: "totalCount", status: Warning, detail: "billing at github_oauth: 3 reported, 4 read", advice: "IDAAS_WALK=full"},
+		"no total":            {api: simulator.Config{OmitTotalCount: true}, subject: "totalCount", status: Warning, detail: "absent for 2 of 2 targets", advice: "IDAAS_WALK=full"},
+		"absent at the end":   {subject: "end of a list", status: OK, detail: "nextToken absent (2)"},
+		"null at the end":     {api: simulator.Config{End: simulator.EndNull}, subject: "end of a list", status: OK, detail: "nextToken null (2)"},
+		"empty at the end":    {api: simulator.Config{End: simulator.EndEmpty}, subject: "end of a list", status: OK, detail: "nextToken empty (2)"},
+		"page size":           {subject: "page size", status: OK, detail: "100 accepted"},
+		"page size refused":   {api: simulator.Config{MaxPageSize: 50}, subject: "page size", status: Warning, detail: "100 refused, fell back to 20", advice: "IDAAS_PAGE_SIZE=20"},
+		"page size clamped":   {api: simulator.Config{MaxPageSize: 10, ClampPageSize: true}, change: long, subject: "page size", status: OK, detail: "100 accepted, but no more than 10 tokens a page"},
+		"only long lists":     {change: long, subject: "end of a list", status: Skipped, detail: "neither end nor totalCount judged"},
+		"request id":          {subject: "headers", status: OK, detail: "request id for 2 of 2 targets; no rate-limit headers"},
+		"rate-limit headers":  {change: limited, subject: "headers", status: OK, detail: "X-Ratelimit-User (2)"},
+		"nothing was read":    {change: func(w *world) { w.Config.Client.Auth.Scope = "x" }, subject: "", status: Skipped, detail: "no target was read"},
+		"no target was given": {change: func(w *world) { w.Config.Targets = nil }, subject: "", status: Skipped, detail: "no target was read"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, c.api)
+			if c.change != nil {
+				c.change(w)
+			}
+			f := ways(w.run(t), c.subject)
+			if f.Status != c.status || !strings.Contains(f.Detail, c.detail) || !strings.Contains(f.Advice, c.advice) || (c.advice == "") != (f.Advice == "") {
+				t.Errorf("got %+v, want %+v", f, c)
+			}
+		})
+	}
+}
+
+func long(w *world) {
+	for _, target := range w.Config.Targets {
+		w.Add(target.Consumer, target.Provider, tokens(301)...)
+	}
+}
+
+func limited(w *world) {
+	w.Inject(simulator.Fault{Operation: simulator.List, Kind: simulator.Slow, TimeLeft: time.Second})
+}
+
+func TestPrediction(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*world)
+		cycle  string
+		day    string
+		advice string
+	}{
+		"two short lists": {cycle: "about 2 requests in .*, due every 5m0s", day: "about 684 requests, 108 of them for access tokens; 86400000 would fit the limit of 1000/s"},
+		"long lists":      {change: long, cycle: "about 8 requests in ", day: "about 2412 requests"},
+		"no total": {change: func(w *world) {
+			w.Inject(simulator.Fault{Kind: simulator.MissingTotal})
+			long(w)
+		}, cycle: "at least 8 requests", day: "at least "},
+		"a target not read": {change: func(w *world) { w.Config.Targets[1].Provider = "unknown" }, cycle: "at least 2 requests", day: "at least "},
+		"short pages":       {change: func(w *world) { w.Config.Client.PageSize = 2 }, cycle: "about 4 requests"},
+		"clamped pages": {change: func(w *world) {
+			w.Inject(simulator.Fault{Kind: simulator.ShortPage, Consumer: "app_billing", Page: 1})
+			w.Inject(simulator.Fault{Kind: simulator.ShortPage, Consumer: "app_billing", Page: 2})
+			w.Inject(simulator.Fault{Kind: simulator.ShortPage, Consumer: "app_billing", Page: 3})
+			w.Add("app_billing", "github_oauth", tokens(350)...)
+		}, cycle: "about 9 requests"},
+		"a ready token": {change: func(w *world) { w.readyToken(t) }, cycle: "about 2", day: "about 576 requests, 0 of them"},
+		"rate limit": {change: func(w *world) {
+			w.Config.Schedule = every(time.Second)
+			w.Config.Client.RateLimit = 1.5
+		}, cycle: "about 2 requests in 1.333s, due every 1s", advice: "IDAAS_RATE_LIMIT"},
+		"slow answers": {change: func(w *world) {
+			w.Config.Schedule, w.Config.Concurrency = every(10*time.Millisecond), 0
+			w.Inject(simulator.Fault{Operation: simulator.List, Kind: simulator.Slow, Delay: 30 * time.Millisecond})
+		}, cycle: "due every 10ms", advice: "IDAAS_POLL_CONCURRENCY"},
+		"no schedule": {change: func(w *world) { w.Config.Schedule = never{} }, cycle: "due every 0s", day: "about 0 requests"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, simulator.Config{})
+			if c.change != nil {
+				c.change(w)
+			}
+			for _, f := range w.run(t).Findings {
+				want := map[string]string{"a cycle": c.cycle, "a day": c.day}[f.Subject]
+				if f.Step != stepRequests {
+					continue
+				}
+				if !regexp.MustCompile(want).MatchString(f.Detail) {
+					t.Errorf("%s: %s, want %s", f.Subject, f.Detail, want)
+				}
+				if warned := f.Status == Warning; f.Subject == "a cycle" && (warned != (c.advice != "") || !strings.Contains(f.Advice, c.advice)) {
+					t.Errorf("%s: %+v, want the advice %s", f.Subject, f, c.advice)
+				}
+			}
+		})
+	}
+}
+
+func TestAgenda(t *testing.T) {
+	monday := time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		schedule poller.Schedule
+		cycles   int
+		shortest time.Duration
+	}{
+		"hourly":                  {every(time.Hour), 24, time.Hour},
+		"weekly":                  {every(7 * 24 * time.Hour), 0, 7 * 24 * time.Hour},
+		"more often than allowed": {every(time.Millisecond), 86400, time.Millisecond},
+		"never":                   {never{}, 0, 0},
+	} {
+		if cycles, shortest := agenda(c.schedule, monday); cycles != c.cycles || shortest != c.shortest {
+			t.Errorf("%s: %d, %v", name, cycles, shortest)
+		}
+	}
+}
+
+func TestHundredsOfTargets(t *testing.T) {
+	w := newWorld(t, simulator.Config{})
+	w.Config.Targets = nil
+	for i := range 120 {
+		consumer := fmt.Sprintf("app_%03d", i)
+		w.Add(consumer, "jwt", tokens(250)...)
+		w.Config.Targets = append(w.Config.Targets, poller.Target{Consumer: consumer, Provider: "jwt", Label: consumer})
+	}
+	r := w.run(t)
+	if n := countOf(r, stepTarget, OK); n != 120 {
+		t.Errorf("%d lines", n)
+	}
+	if n := w.Requests(simulator.List); n != 20*3+100 {
+		t.Errorf("%d requests", n)
+	}
+}
+
+func countOf(r Report, step string, status Status) (n int) {
+	for _, f := range r.Findings {
+		if f.Step == step && f.Status == status {
+			n++
+		}
+	}
+	return n
+}
+
+// What all targets need is missing for all of them, but said once, or three times where one target may be to blame.
+func TestSaysItOnce(t *testing.T) {
+	for name, c := range map[string]struct {
+		fault           simulator.Fault
+		failed, skipped int
+		requests        int
+	}{
+		"refused":           {simulator.Fault{Status: 401, Kind: simulator.Status}, 1, 1, 2},
+		"connection":        {simulator.Fault{Kind: simulator.CutBody}, 1, 1, 2},
+		"wrong instance":    {simulator.Fault{Status: 404, Code: "instance_not_found", Kind: simulator.Status}, 1, 1, 1},
+		"trouble":           {simulator.Fault{Kind: simulator.Status}, 3, 1, 6},
+		"one of them":       {simulator.Fault{Kind: simulator.Status, Consumer: "app_1"}, 1, 0, 7},
+		"each of them":      {simulator.Fault{Kind: simulator.Status, Status: 403}, 6, 0, 6},
+		"after a good one":  {simulator.Fault{Kind: simulator.Status, Status: 401, When: afterFirst()}, 3, 1, 7},
+		"before a good one": {simulator.Fault{Kind: simulator.Garbage, Times: 2}, 2, 0, 6},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, simulator.Config{})
+			w.Config.Client.Retries = 4
+			w.Config.Targets = nil
+			for i := range 6 {
+				consumer := fmt.Sprintf("app_%d", i)
+				w.Add(consumer, "jwt", tokens(1)...)
+				w.Config.Targets = append(w.Config.Targets, poller.Target{Consumer: consumer, Provider: "jwt", Label: consumer})
+			}
+			c.fault.Operation = simulator.List
+			w.Inject(c.fault)
+			r := w.run(t)
+			failed, skipped := countOf(r, stepTarget, Failed), countOf(r, stepTarget, Skipped)
+			if n := w.Requests(simulator.List); failed != c.failed || skipped != c.skipped || n != c.requests {
+				t.Errorf("%d failed, %d skipped, %d requests; want %+v\n%s", failed, skipped, n, c, table(t, r))
+			}
+		})
+	}
+}
+
+// afterFirst is true from the second request on.
+func afterFirst() func(time.Time) bool {
+	first := true
+	return func(time.Time) bool {
+		defer func() { first = false }()
+		return !first
+	}
+}
+
+func TestInterrupted(t *testing.T) {
+	w := newWorld(t, simulator.Config{})
+	w.Inject(simulator.Fault{Operation: simulator.List, Kind: simulator.Hang})
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	r := Run(ctx, w.Config)
+	if text := table(t, r); !r.Failed() || !strings.Contains(text, "interrupted") || countOf(r, stepTarget, Skipped) != 1 {
+		t.Error(text)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if r := Run(ended, w.Config); !r.Failed() || countOf(r, stepDiscovery, Failed) != 1 {
+		t.Error(table(t, r))
+	}
+}
+
+func TestNoPrintableHarm(t *testing.T) {
+	w := newWorld(t, simulator.Config{InstanceID: "x\x1b[2J\ny"})
+	w.discover()
+	for _, f := range w.run(t).Findings {
+		if strings.ContainsAny(f.Subject+f.Detail+f.Advice, "\x1b\n") {
+			t.Errorf("%q", f)
+		}
+	}
+}
