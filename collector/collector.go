@@ -3,6 +3,7 @@ package collector
 import (
 	"errors"
 	"io"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,20 +17,27 @@ type Config struct {
 	Operations []string // of the API, as Request will name them
 	WaitCauses []string // as Waited will name them
 	RateLimit  float64  // requests per second of this process
+	// MaxStaleness is the age of a census from which its target's token series are dropped; 0: they are kept.
+	MaxStaleness time.Duration
+	ShardIndex   int
+	ShardCount   int
 }
 
 // Collector is a prometheus.Collector of all idaas_ metrics but the build info. Its other methods tell it what
 // happens; they and Collect are safe for concurrent use, and none waits for a walk.
 type Collector struct {
-	snapshot func() *poller.Snapshot
-	now      func() time.Time
-	events   *events
+	snapshot     func() *poller.Snapshot
+	now          func() time.Time
+	maxStaleness time.Duration
+	events       *events
 }
 
 // New returns a Collector that asks snapshot at each scrape. Every counter is there from the start, at 0.
 func New(c Config, snapshot func() *poller.Snapshot) *Collector {
 	e := newEvents()
 	e.rateLimit.Set(c.RateLimit)
+	e.shards.Set(float64(c.ShardCount))
+	e.shardIndex.WithLabelValues(strconv.Itoa(c.ShardIndex)).Set(1)
 	for _, r := range poller.Reasons() {
 		e.pollFailures.WithLabelValues(string(r))
 		e.tokenFailures.WithLabelValues(string(r))
@@ -42,7 +50,7 @@ func New(c Config, snapshot func() *poller.Snapshot) *Collector {
 	for _, cause := range c.WaitCauses {
 		e.wait.WithLabelValues(cause)
 	}
-	return &Collector{snapshot: snapshot, now: time.Now, events: e}
+	return &Collector{snapshot: snapshot, now: time.Now, maxStaleness: c.MaxStaleness, events: e}
 }
 
 // Describe sends every description.
@@ -64,7 +72,10 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	s, now := c.snapshot(), c.now()
 	send := sender(ch)
 	for _, r := range s.Readings {
-		send.target(r, now)
+		send.walks(r)
+		if r.Census != nil {
+			send.facts(r, now, c.maxStaleness > 0 && now.Sub(r.Census.ReadAt) > c.maxStaleness)
+		}
 	}
 	send.gauge(pollTargets, float64(len(s.Readings)))
 	send.gauge(inProgress, float64(s.InProgress))
@@ -96,8 +107,8 @@ func (ch sender) known(d *prometheus.Desc, ms int64, labels ...string) {
 	}
 }
 
-// target sends what is known of one target: unknown is not zero.
-func (ch sender) target(r *poller.Reading, now time.Time) {
+// walks sends how the walks of one target went.
+func (ch sender) walks(r *poller.Reading) {
 	consumer, provider := r.Target.Label, r.Target.Provider
 	switch {
 	case r.Failure != nil:
@@ -106,11 +117,26 @@ func (ch sender) target(r *poller.Reading, now time.Time) {
 	case r.Attempted():
 		ch.gauge(pollSuccess, 1, consumer, provider)
 	}
-	c := r.Census
-	if c == nil {
+	if c := r.Census; c != nil {
+		ch.time(lastSuccess, c.ReadAt.UnixMilli(), consumer, provider)
+		if c.Reported >= 0 {
+			ch.gauge(reported, float64(c.Reported), consumer, provider)
+		}
+	}
+}
+
+// facts sends the census of one target as it stands now. What a stale one cannot tell any more is left out: unknown is
+// not zero.
+func (ch sender) facts(r *poller.Reading, now time.Time, stale bool) {
+	consumer, provider := r.Target.Label, r.Target.Provider
+	c, at := r.Census, r.Census.At(now)
+	ch.known(lastActive, at.LastActive, consumer, provider)
+	if i := c.Info; i != nil {
+		ch.gauge(targetInfo, 1, consumer, provider, i.ProviderID, i.TokenType, i.ConsumerType)
+	}
+	if stale {
 		return
 	}
-	at := c.At(now)
 	ch.gauge(tokens, float64(at.Total), consumer, provider)
 	ch.gauge(active, float64(at.Active), consumer, provider)
 	ch.gauge(expired, float64(at.Expired), consumer, provider)
@@ -123,14 +149,6 @@ func (ch sender) target(r *poller.Reading, now time.Time) {
 	ch.known(latest, at.Latest, consumer, provider)
 	ch.known(lifetime, c.Lifetime, consumer, provider)
 	ch.known(newestIssue, c.NewestIssue, consumer, provider)
-	ch.known(lastActive, at.LastActive, consumer, provider)
-	if i := c.Info; i != nil {
-		ch.gauge(targetInfo, 1, consumer, provider, i.ProviderID, i.TokenType, i.ConsumerType)
-	}
-	ch.time(lastSuccess, c.ReadAt.UnixMilli(), consumer, provider)
-	if c.Reported >= 0 {
-		ch.gauge(reported, float64(c.Reported), consumer, provider)
-	}
 }
 
 // WriteText writes what g gathers in the text format.

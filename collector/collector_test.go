@@ -2,6 +2,7 @@ package collector
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"maps"
 	"os"
@@ -51,7 +52,7 @@ func reading(c *poller.Census, f *poller.Failure) *poller.Reading {
 
 func newCollector(readings ...*poller.Reading) *Collector {
 	s := &poller.Snapshot{Readings: readings, LastCycle: now.Add(-2 * time.Minute), NextCycle: now.Add(3 * time.Minute), InProgress: 1}
-	c := New(Config{Operations: []string{"list", "token"}, WaitCauses: []string{"limiter", "hint", "backoff"}, RateLimit: 3},
+	c := New(Config{Operations: []string{"list", "token"}, WaitCauses: []string{"limiter", "hint", "backoff"}, RateLimit: 3, ShardIndex: 0, ShardCount: 1},
 		func() *poller.Snapshot { return s })
 	c.now = func() time.Time { return now }
 	return c
@@ -75,6 +76,9 @@ func everything() *Collector {
 	c.AccessToken(now.Add(20 * time.Minute))
 	c.AccessTokenFailed(poller.Timeout)
 	c.Skew(-1500 * time.Millisecond)
+	c.Reloaded(nil)
+	c.Reloaded(errors.New("a fault"))
+	c.StateSaved(nil)
 	c.Instance("idaas_old", "https://old")
 	c.Instance("idaas_1", "https://eiam.example.com")
 	return c
@@ -144,6 +148,16 @@ func TestExposition(t *testing.T) {
 			golden(t, tt.name, exposition(t, newCollector(tt.r), perConsumer))
 		})
 	}
+	t.Run("stale", func(t *testing.T) {
+		c := newCollector(reading(healthy(), failure))
+		c.maxStaleness = 2*time.Minute - 1
+		golden(t, "stale", exposition(t, c, perConsumer))
+	})
+	t.Run("as_stale_as_may_be", func(t *testing.T) {
+		c := newCollector(reading(healthy(), nil))
+		c.maxStaleness = 2 * time.Minute
+		golden(t, "healthy", exposition(t, c, perConsumer))
+	})
 	t.Run("everything", func(t *testing.T) { golden(t, "everything", exposition(t, everything(), all)) })
 }
 

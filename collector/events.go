@@ -3,6 +3,8 @@ package collector
 import (
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
@@ -54,4 +56,19 @@ func (c *Collector) Skew(d time.Duration) { c.events.skew.WithLabelValues().Set(
 func (c *Collector) Instance(id, endpoint string) {
 	c.events.instance.Reset()
 	c.events.instance.WithLabelValues(id, endpoint).Set(1)
+}
+
+// Reloaded tells that the targets were loaded, at start or later; err says why they could not be.
+func (c *Collector) Reloaded(err error) { c.outcome(c.events.reloadOK, c.events.reloadTime, err) }
+
+// StateSaved tells that the state file was written; err says why it could not be.
+func (c *Collector) StateSaved(err error) { c.outcome(c.events.stateOK, c.events.stateTime, err) }
+
+func (c *Collector) outcome(ok, when *prometheus.GaugeVec, err error) {
+	if err != nil {
+		ok.WithLabelValues().Set(0)
+		return
+	}
+	ok.WithLabelValues().Set(1)
+	when.WithLabelValues().Set(float64(c.now().UnixMilli()) / 1000)
 }

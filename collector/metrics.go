@@ -61,6 +61,12 @@ type events struct {
 	tokenExpiration *prometheus.GaugeVec
 	tokenFailures   *prometheus.CounterVec
 	instance        *prometheus.GaugeVec
+	reloadOK        *prometheus.GaugeVec
+	reloadTime      *prometheus.GaugeVec
+	stateOK         *prometheus.GaugeVec
+	stateTime       *prometheus.GaugeVec
+	shards          prometheus.Gauge
+	shardIndex      *prometheus.GaugeVec
 }
 
 func newEvents() *events {
@@ -74,11 +80,17 @@ func newEvents() *events {
 		retries:         counter("api_retries_total", "Requests sent again."),
 		throttled:       counter("api_throttled_total", "Answers that said to slow down."),
 		wait:            counters("api_wait_seconds_total", "Time spent waiting before requests: for the rate limit (limiter), because the API asked for it (hint), between retries (backoff).", "cause"),
-		rateLimit:       prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: "api_rate_limit", Help: "Requests per second that this process may send."}),
+		rateLimit:       gauge("api_rate_limit", "Requests per second that this process may send."),
 		skew:            gauges("api_clock_skew_seconds", "Server Date minus local clock, good to about a second; absent until known."),
 		tokenExpiration: gauges("access_token_expiration_timestamp_seconds", "Expiration of the exporter's own access token; absent until known."),
 		tokenFailures:   counters("access_token_failures_total", "Failed attempts to get an access token.", "reason"),
 		instance:        gauges("instance_info", "1, labelled with the IDaaS instance and the developer API that is asked.", "instance_id", "api_endpoint"),
+		reloadOK:        gauges("config_last_reload_successful", "1 if the targets were loaded without a fault the last time, at start or by a reload, else 0."),
+		reloadTime:      gauges("config_last_reload_success_timestamp_seconds", "When the targets were last loaded without a fault."),
+		stateOK:         gauges("state_last_write_successful", "1 if the state file was written the last time it had to be, else 0; absent until then."),
+		stateTime:       gauges("state_last_write_success_timestamp_seconds", "When the state file was last written; absent until it was."),
+		shards:          gauge("shards", "Processes that share the targets."),
+		shardIndex:      gauges("shard_index", "1, labelled with which of them this one is.", "shard_index"),
 	}
 }
 
@@ -86,6 +98,7 @@ func (e *events) all() []prometheus.Collector {
 	return []prometheus.Collector{
 		e.pollFailures, e.pollDuration, e.cycles, e.skipped, e.requests, e.requestDuration, e.retries, e.throttled,
 		e.wait, e.rateLimit, e.skew, e.tokenExpiration, e.tokenFailures, e.instance,
+		e.reloadOK, e.reloadTime, e.stateOK, e.stateTime, e.shards, e.shardIndex,
 	}
 }
 
@@ -103,6 +116,10 @@ func counter(name, help string) prometheus.Counter {
 
 func counters(name, help string, labels ...string) *prometheus.CounterVec {
 	return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
+}
+
+func gauge(name, help string) prometheus.Gauge {
+	return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help})
 }
 
 func gauges(name, help string, labels ...string) *prometheus.GaugeVec {

@@ -1,9 +1,7 @@
 package poller
 
 import (
-	"cmp"
 	"context"
-	"fmt"
 	"iter"
 	"log/slog"
 	"slices"
@@ -41,11 +39,15 @@ type Events struct {
 
 // Config of a Poller. Targets are distinct by Key.
 type Config struct {
-	Source      Source
-	Schedule    Schedule
-	Targets     []Target
+	Source   Source
+	Schedule Schedule
+	Targets  []Target
+	// Restored is what was known before a restart; what it has of other targets is ignored.
+	Restored    map[Key]*Reading
 	Concurrency int           // targets walked at once, at least 1
 	Timeout     time.Duration // of one walk
+	// BeforeCycle, if set, is called at each due time before any target is queued; it may call SetTargets.
+	BeforeCycle func()
 	Log         *slog.Logger
 	Events      Events
 }
@@ -56,6 +58,7 @@ type Poller struct {
 	schedule    Schedule
 	concurrency int
 	timeout     time.Duration
+	beforeCycle func()
 	log         *slog.Logger
 	events      Events
 	now         func() time.Time
@@ -65,15 +68,16 @@ type Poller struct {
 
 	mu      sync.Mutex // guards what follows, and orders the stores to published
 	index   map[Key]int
-	busy    map[Key]bool
-	queue   []Target
+	jobs    map[Key]*job // queued or being walked
+	queue   []*job
 	running int
+	ctx     context.Context // of Run; nil before and after
 }
 
 // maxSleep bounds how late a step of the wall clock is noticed.
 const maxSleep = 15 * time.Second
 
-// New returns a Poller whose Snapshot knows every target and nothing about them.
+// New returns a Poller whose Snapshot knows every target, and about them what was restored.
 func New(c Config) *Poller {
 	p := &Poller{
 		source:      c.Source,
@@ -83,44 +87,109 @@ func New(c Config) *Poller {
 		log:         c.Log,
 		events:      c.Events,
 		now:         time.Now,
-		index:       make(map[Key]int, len(c.Targets)),
-		busy:        map[Key]bool{},
+		beforeCycle: c.BeforeCycle,
+		jobs:        map[Key]*job{},
 	}
-	s := &Snapshot{Readings: make([]*Reading, len(c.Targets))}
+	if p.beforeCycle == nil {
+		p.beforeCycle = func() {}
+	}
+	readings := make([]*Reading, len(c.Targets))
 	for i, t := range c.Targets {
-		s.Readings[i] = &Reading{Target: t}
-		p.index[t.Key()] = i
+		readings[i] = &Reading{Target: t}
+		if r := c.Restored[t.Key()]; r != nil {
+			readings[i].Census, readings[i].Failure = r.Census, r.Failure
+		}
 	}
-	p.published.Store(s)
+	p.index = indexOf(readings)
+	p.published.Store(&Snapshot{Readings: readings})
 	return p
+}
+
+func indexOf(readings []*Reading) map[Key]int {
+	index := make(map[Key]int, len(readings))
+	for i, r := range readings {
+		index[r.Target.Key()] = i
+	}
+	return index
 }
 
 // Snapshot returns the latest one, without waiting for anything.
 func (p *Poller) Snapshot() *Snapshot { return p.published.Load() }
 
-// Run polls at once and then at each due time until ctx ends. It returns when every walk has, those in flight
-// abandoned and unpublished.
+// Run polls at once and then at each due time until ctx ends; restored targets that were read less than one interval
+// ago wait for the first due time. It returns when every walk has, those in flight abandoned and unpublished.
 func (p *Poller) Run(ctx context.Context) {
 	defer p.walkers.Wait()
+	defer p.begin(ctx)()
 	due := p.wall()
+	next := p.schedule.Next(due)
+	interval := p.schedule.Next(next).Sub(next)
+	p.cycle(due, next, func(r *Reading) bool {
+		return r.Census == nil || due.Sub(r.Census.ReadAt) >= interval || r.Census.ReadAt.After(due)
+	})
 	for {
-		next := p.schedule.Next(due)
+		due, ok := p.wait(ctx, next)
+		if !ok {
+			return
+		}
+		next = p.schedule.Next(due)
 		if now := p.wall(); !next.After(now) {
 			next = p.schedule.Next(now)
 		}
-		p.cycle(ctx, due, next)
-		var ok bool
-		if due, ok = p.wait(ctx, next); !ok {
-			return
-		}
+		p.cycle(due, next, all)
 	}
 }
 
 // Once polls every target once and returns when all walks have ended.
 func (p *Poller) Once(ctx context.Context) {
+	defer p.begin(ctx)()
 	now := p.wall()
-	p.cycle(ctx, now, p.schedule.Next(now))
+	p.cycle(now, p.schedule.Next(now), all)
 	p.walkers.Wait()
+}
+
+func all(*Reading) bool { return true }
+
+// begin lets walks be queued until end is called.
+func (p *Poller) begin(ctx context.Context) (end func()) {
+	set := func(ctx context.Context) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.ctx = ctx
+	}
+	set(ctx)
+	return func() { set(nil) }
+}
+
+// SetTargets replaces the targets, distinct by Key, and publishes at once: those removed are gone, also when one is
+// being walked, those kept stay as they are, and those never read are walked right away if the poller runs.
+func (p *Poller) SetTargets(targets []Target) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	old := p.Snapshot().Readings
+	readings := make([]*Reading, len(targets))
+	var fresh []*Reading
+	for i, t := range targets {
+		readings[i] = &Reading{Target: t}
+		if j, ok := p.index[t.Key()]; ok {
+			readings[i].Census, readings[i].Failure = old[j].Census, old[j].Failure
+		}
+		if readings[i].Census == nil && p.jobs[t.Key()] == nil {
+			fresh = append(fresh, readings[i])
+		}
+	}
+	p.index = indexOf(readings)
+	for key, j := range p.jobs {
+		if _, kept := p.index[key]; !kept {
+			j.cancel()
+			delete(p.jobs, key)
+		}
+	}
+	p.queue = slices.DeleteFunc(p.queue, func(j *job) bool { return j.ctx.Err() != nil })
+	if p.ctx != nil {
+		p.enqueue(fresh)
+	}
+	p.updateLocked(func(s *Snapshot) { s.Readings = readings })
 }
 
 // wall is the time without its monotonic reading, which would hide steps of the clock.
@@ -157,137 +226,30 @@ func (p *Poller) update(change func(*Snapshot)) {
 func (p *Poller) updateLocked(change func(*Snapshot)) {
 	s := *p.published.Load()
 	change(&s)
-	s.InProgress = len(p.busy)
+	s.InProgress = len(p.jobs)
 	p.published.Store(&s)
 }
 
-// cycle queues every target that is not in progress.
-func (p *Poller) cycle(ctx context.Context, due, next time.Time) {
+// cycle queues every target that wants says and that is not in progress.
+func (p *Poller) cycle(due, next time.Time, wants func(*Reading) bool) {
+	start := p.wall()
+	p.beforeCycle()
 	p.mu.Lock()
 	var batch []*Reading
 	skipped := 0
 	for _, r := range p.Snapshot().Readings {
-		if p.busy[r.Target.Key()] {
+		j := p.jobs[r.Target.Key()]
+		switch {
+		case j == nil && wants(r):
+			batch = append(batch, r)
+		case j != nil && j.since.Before(start):
 			skipped++
-			continue
 		}
-		batch = append(batch, r)
 	}
-	p.enqueue(ctx, batch)
+	p.enqueue(batch)
 	p.updateLocked(func(s *Snapshot) { s.LastCycle, s.NextCycle = due, next })
 	p.mu.Unlock()
 	if p.events.Cycle != nil {
 		p.events.Cycle(skipped)
-	}
-}
-
-// enqueue has the targets of batch walked, the longest lists first: the cycle then ends soonest. p.mu must be held.
-func (p *Poller) enqueue(ctx context.Context, batch []*Reading) {
-	pages := func(r *Reading) int {
-		if r.Census == nil {
-			return 0
-		}
-		return r.Census.Pages
-	}
-	slices.SortStableFunc(batch, func(a, b *Reading) int { return cmp.Compare(pages(b), pages(a)) })
-	for _, r := range batch {
-		p.busy[r.Target.Key()] = true
-		p.queue = append(p.queue, r.Target)
-	}
-	for range min(len(p.queue), p.concurrency-p.running) {
-		p.running++
-		p.walkers.Go(func() { p.work(ctx) })
-	}
-}
-
-// work walks queued targets until none is left.
-func (p *Poller) work(ctx context.Context) {
-	for {
-		p.mu.Lock()
-		if len(p.queue) == 0 || ctx.Err() != nil {
-			p.running--
-			p.mu.Unlock()
-			return
-		}
-		t := p.queue[0]
-		p.queue = p.queue[1:]
-		p.mu.Unlock()
-
-		counted, took, err := p.walk(ctx, t)
-		if ctx.Err() != nil {
-			continue
-		}
-		p.publish(t, counted, took, err)
-	}
-}
-
-// walk reads every page of t. Its error carries a Reason.
-func (p *Poller) walk(ctx context.Context, t Target) (*counting, time.Duration, error) {
-	ctx, cancel := context.WithTimeout(ctx, p.timeout)
-	defer cancel()
-	start := time.Now()
-	c := newCounting()
-	for page, err := range p.source.Pages(ctx, t) {
-		if err != nil && ctx.Err() != nil {
-			err = &Error{Deadline, fmt.Errorf("not finished within %v: page %d was next", p.timeout, c.pages+1)}
-		}
-		if err != nil {
-			return nil, time.Since(start), err
-		}
-		c.add(page)
-	}
-	return c, time.Since(start), nil
-}
-
-// publish puts the outcome of one walk into the snapshot and tells what changed.
-func (p *Poller) publish(t Target, counted *counting, took time.Duration, err error) {
-	// No other walk of t can run, so what is known of it stays as it is while the census is taken outside the lock.
-	before := p.reading(t)
-	after := &Reading{Target: t, Census: before.Census}
-	if err != nil {
-		after.Failure = &Failure{Reason: ReasonOf(err), Text: err.Error(), At: p.wall()}
-	} else {
-		after.Census = counted.census(before.Census, p.wall(), took)
-	}
-	p.mu.Lock()
-	delete(p.busy, t.Key())
-	i := p.index[t.Key()]
-	p.updateLocked(func(s *Snapshot) {
-		s.Readings = slices.Clone(s.Readings)
-		s.Readings[i] = after
-	})
-	now := p.Snapshot()
-	p.mu.Unlock()
-
-	if err == nil && p.events.Walked != nil {
-		p.events.Walked(took)
-	}
-	if err != nil && p.events.Failed != nil {
-		p.events.Failed(after.Failure.Reason)
-	}
-	p.logTransition(before, after)
-	if !before.Attempted() && now.Attempted() {
-		p.log.Info("every target was attempted", "targets", len(now.Readings), "failing", now.failing())
-	}
-}
-
-func (p *Poller) reading(t Target) *Reading {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.Snapshot().Readings[p.index[t.Key()]]
-}
-
-// logTransition logs what changed between two readings of a target: a quiet log means that nothing did.
-func (p *Poller) logTransition(before, after *Reading) {
-	log := p.log.With("consumer", after.Target.Label, "credential_provider", after.Target.Provider)
-	switch f, was := after.Failure, before.Failure; {
-	case f != nil && (was == nil || was.Reason != f.Reason):
-		log.Warn("target failing", "reason", f.Reason, "error", f.Text)
-	case f != nil:
-		log.Debug("target still failing", "reason", f.Reason, "error", f.Text)
-	case was != nil:
-		log.Info("target recovered", "after", was.Reason)
-	default:
-		log.Debug("target walked", "took", after.Census.Took, "pages", after.Census.Pages)
 	}
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // shutdownTimeout leaves room in the 5 s that a graceful end may take.
-const shutdownTimeout = 4 * time.Second
+const shutdownTimeout = 3 * time.Second
 
 // CheckConfig reads an exporter-toolkit web configuration; an empty name is none.
 func CheckConfig(file string) error {
@@ -27,30 +27,68 @@ func CheckConfig(file string) error {
 	return nil
 }
 
-// Serve serves handler on listener, as the web configuration says, until ctx ends; requests in flight are then
-// answered. A nil error means that ctx has ended.
-func Serve(ctx context.Context, listener net.Listener, handler http.Handler, configFile string, log *slog.Logger) error {
-	ctx, cancel := context.WithCancel(ctx)
-	server := &http.Server{
-		Handler:           handler,
-		ReadHeaderTimeout: 10 * time.Second,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+// Serve serves until ctx ends or a listener fails; requests in flight are then answered. A nil error means that ctx has
+// ended.
+func Serve(ctx context.Context, c Config) error {
+	all, probes, err := newHandlers(c)
+	if err != nil {
+		return err
 	}
-	var shutdown sync.WaitGroup
-	shutdown.Go(func() {
-		<-ctx.Done()
-		grace, done := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
-		defer done()
-		if server.Shutdown(grace) != nil {
-			_ = server.Close()
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.ListenAddress)
+	if err != nil {
+		return err
+	}
+	sites := []site{{listener, all, c.ConfigFile}}
+	if c.ProbeAddress != "" {
+		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.ProbeAddress)
+		if err != nil {
+			_ = sites[0].listener.Close()
+			return err
 		}
-	})
-	err := web.Serve(listener, server, &web.FlagConfig{WebConfigFile: &configFile}, log)
-	cancel()
-	// The toolkit returns before the shutdown has finished.
-	shutdown.Wait()
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
+		sites = append(sites, site{listener, probes, ""})
 	}
-	return err
+	return serve(ctx, c.Log, sites)
+}
+
+// site is one listener with what it serves.
+type site struct {
+	listener   net.Listener
+	handler    http.Handler
+	configFile string
+}
+
+func serve(ctx context.Context, log *slog.Logger, sites []site) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	failed := make(chan error, len(sites))
+	var serving sync.WaitGroup
+	for _, site := range sites {
+		server := &http.Server{
+			Handler:           site.handler,
+			ReadHeaderTimeout: 10 * time.Second,
+			ReadTimeout:       30 * time.Second,
+			WriteTimeout:      time.Minute,
+			IdleTimeout:       2 * time.Minute,
+			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		}
+		serving.Go(func() {
+			err := web.Serve(site.listener, server, &web.FlagConfig{WebConfigFile: &site.configFile}, log)
+			if !errors.Is(err, http.ErrServerClosed) {
+				failed <- err
+				cancel()
+			}
+		})
+		// Serving ends before the shutdown has finished.
+		serving.Go(func() {
+			<-ctx.Done()
+			grace, done := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+			defer done()
+			if server.Shutdown(grace) != nil {
+				_ = server.Close()
+			}
+		})
+	}
+	serving.Wait()
+	close(failed)
+	return <-failed
 }

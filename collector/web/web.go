@@ -12,20 +12,30 @@ import (
 	"github.com/prometheus/exporter-toolkit/web"
 )
 
-// readyAfter is when an exporter counts as ready although not every target was attempted: a scrape then tells more
-// than an unready pod.
-const readyAfter = time.Minute
+const (
+	// readyAfter is when an exporter counts as ready although not every target was attempted: a scrape then tells more
+	// than an unready pod.
+	readyAfter = time.Minute
+	// maxScrapes bounds the scrapes answered at once; the others are told to come back.
+	maxScrapes = 8
+)
 
-// Config of the handler.
+// Config of what is served.
 type Config struct {
+	ListenAddress string // of every route
+	ProbeAddress  string // of the two health endpoints alone, in plain HTTP; empty: they have no listener of their own
+	ConfigFile    string // exporter-toolkit web configuration of ListenAddress; empty: plain HTTP that anybody may read
+
 	Gatherer prometheus.Gatherer
-	Ready    func() bool // whether every target was attempted
+	Ready    func() bool  // whether there is something to show of every target
+	Reload   func() error // reads the targets again; the error says why they stay as they were
 	Version  string
 	Log      *slog.Logger
 }
 
-// NewHandler returns the handler of every route. The minute after which it is ready counts from now.
-func NewHandler(c Config) (http.Handler, error) {
+// newHandlers returns the handler of every route, and one with the two health endpoints only. The minute after which
+// they are ready counts from now.
+func newHandlers(c Config) (all, probes http.Handler, err error) {
 	landing, err := web.NewLandingPage(web.LandingConfig{
 		Name:        "IDaaS token exporter",
 		Description: "Authentication tokens of Alibaba Cloud IDaaS, for Prometheus",
@@ -38,17 +48,31 @@ func NewHandler(c Config) (http.Handler, error) {
 		},
 	})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	mux := http.NewServeMux()
-	mux.Handle("GET /", landing)
+	ready := &readiness{ready: c.Ready, since: time.Now()}
+	health := func() *http.ServeMux {
+		mux := http.NewServeMux()
+		mux.HandleFunc("GET /-/healthy", healthy)
+		mux.Handle("GET /-/ready", ready)
+		return mux
+	}
+	mux := health()
+	mux.Handle("GET /{$}", landing)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{
-		EnableOpenMetrics: true,
-		ErrorLog:          slog.NewLogLogger(c.Log.Handler(), slog.LevelError),
+		EnableOpenMetrics:   true,
+		MaxRequestsInFlight: maxScrapes,
+		ErrorLog:            slog.NewLogLogger(c.Log.Handler(), slog.LevelError),
 	}))
-	mux.HandleFunc("GET /-/healthy", healthy)
-	mux.Handle("GET /-/ready", &readiness{ready: c.Ready, since: time.Now()})
-	return mux, nil
+	mux.HandleFunc("POST /-/reload", func(w http.ResponseWriter, _ *http.Request) {
+		if err := c.Reload(); err != nil {
+			answer(w, http.StatusBadRequest, "nothing was changed:\n"+err.Error())
+			return
+		}
+		answer(w, http.StatusOK, "reloaded")
+	})
+	// No page of another site may make a browser reload.
+	return http.NewCrossOriginProtection().Handler(mux), health(), nil
 }
 
 func healthy(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "healthy") }

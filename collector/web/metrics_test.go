@@ -1,0 +1,158 @@
+package web
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+)
+
+func TestScrapesAtOnceAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := plain()
+		release := make(chan struct{})
+		c.Gatherer = blocking(release)
+		all, _ := handlers(t, c)
+
+		blocked := make(chan *httptest.ResponseRecorder, maxScrapes)
+		for range maxScrapes {
+			go func() { blocked <- ask(all, "GET", "/metrics") }()
+		}
+		synctest.Wait()
+		// Unless they are refused, these block for good.
+		for range 3 {
+			if w := ask(all, "GET", "/metrics"); w.Code != 503 {
+				t.Errorf("one scrape too many: %d, want 503", w.Code)
+			}
+		}
+		for _, path := range []string{"/-/healthy", "/-/ready", "/"} {
+			if w := ask(all, "GET", path); w.Code != 200 {
+				t.Errorf("%s during the scrapes: %d, want 200", path, w.Code)
+			}
+		}
+		select {
+		case w := <-blocked:
+			t.Errorf("a scrape within the bound: %d before there were metrics", w.Code)
+		default:
+		}
+
+		close(release)
+		for range maxScrapes {
+			if w := <-blocked; w.Code != 200 {
+				t.Errorf("a scrape within the bound: %d, want 200", w.Code)
+			}
+		}
+		synctest.Wait()
+		if w := ask(all, "GET", "/metrics"); w.Code != 200 {
+			t.Errorf("afterwards: %d, want 200", w.Code)
+		}
+	})
+}
+
+// The header that Prometheus sends with native histograms, and without.
+const (
+	acceptNative = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6," + acceptText
+	acceptText   = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4," +
+		"text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1"
+)
+
+// histogram returns a configuration whose only metric is a histogram of both kinds.
+func histogram() Config {
+	h := prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "idaas_test_seconds", Help: "For the test.", Buckets: []float64{1}, NativeHistogramBucketFactor: 1.1,
+	})
+	h.Observe(0.5)
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(h)
+	c := plain()
+	c.Gatherer = registry
+	return c
+}
+
+func TestFormats(t *testing.T) {
+	all, _ := handlers(t, histogram())
+	for _, tt := range []struct {
+		name, accept, encoding string
+		contentType            string
+		end                    string // of the exposition
+	}{
+		{"a browser", "text/html,*/*;q=0.8", "", "text/plain; version=0.0.4", "idaas_test_seconds_count 1\n"},
+		{"nothing asked", "", "", "text/plain; version=0.0.4", "idaas_test_seconds_count 1\n"},
+		{"OpenMetrics", acceptText, "", "application/openmetrics-text; version=1.0.0", "# EOF\n"},
+		{"OpenMetrics, gzip", acceptText, "gzip", "application/openmetrics-text; version=1.0.0", "# EOF\n"},
+		{"text, gzip", "text/plain", "gzip", "text/plain; version=0.0.4", "idaas_test_seconds_count 1\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := ask(all, "GET", "/metrics", "Accept", tt.accept, "Accept-Encoding", tt.encoding)
+			if got := w.Header().Get("Content-Type"); !strings.HasPrefix(got, tt.contentType) {
+				t.Errorf("Content-Type %q, want %q", got, tt.contentType)
+			}
+			if body := decompressed(t, w, tt.encoding); !strings.HasSuffix(body, tt.end) {
+				t.Errorf("does not end in %q:\n%s", tt.end, body)
+			}
+		})
+	}
+}
+
+func TestNativeHistogramInProtobuf(t *testing.T) {
+	all, _ := handlers(t, histogram())
+	for _, encoding := range []string{"", "gzip"} {
+		w := ask(all, "GET", "/metrics", "Accept", acceptNative, "Accept-Encoding", encoding)
+		format := expfmt.ResponseFormat(w.Header())
+		if format.FormatType() != expfmt.TypeProtoDelim {
+			t.Fatalf("Content-Type %q, want delimited protobuf", w.Header().Get("Content-Type"))
+		}
+		var family dto.MetricFamily
+		if err := expfmt.NewDecoder(strings.NewReader(decompressed(t, w, encoding)), format).Decode(&family); err != nil {
+			t.Fatal(err)
+		}
+		h := family.GetMetric()[0].GetHistogram()
+		if family.GetName() != "idaas_test_seconds" || len(h.GetPositiveSpan()) == 0 || len(h.GetBucket()) == 0 {
+			t.Errorf("%v, want a histogram with native and classic buckets", &family)
+		}
+	}
+}
+
+func decompressed(t *testing.T, w *httptest.ResponseRecorder, encoding string) string {
+	t.Helper()
+	if got := w.Header().Get("Content-Encoding"); got != encoding {
+		t.Fatalf("Content-Encoding %q, want %q", got, encoding)
+	}
+	if encoding == "" {
+		return w.Body.String()
+	}
+	z, err := gzip.NewReader(w.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
+func TestFailedGatheringIsLogged(t *testing.T) {
+	var log bytes.Buffer
+	c := plain()
+	c.Log = slog.New(slog.NewTextHandler(&log, nil))
+	c.Gatherer = prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) { return nil, errors.New("two series alike") })
+	all, _ := handlers(t, c)
+	if w := ask(all, "GET", "/metrics"); w.Code != 500 {
+		t.Errorf("%d, want 500", w.Code)
+	}
+	for _, want := range []string{"level=ERROR", "two series alike"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("log %q lacks %q", log.String(), want)
+		}
+	}
+}

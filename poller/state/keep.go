@@ -1,0 +1,73 @@
+package state
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
+)
+
+const (
+	// lookEvery is how often Keep looks for changes: a walk that ends is in the file soon after, and many that end
+	// together are written once.
+	lookEvery = 500 * time.Millisecond
+	// retryEvery is how often it tries a disk that cannot be written.
+	retryEvery = 10 * time.Second
+)
+
+// Keep saves what snapshot returns soon after it has changed, until ctx ends, and then a last time. saved is told each
+// outcome; failures are logged when they begin and end.
+func (f File) Keep(ctx context.Context, snapshot func() *poller.Snapshot, saved func(error), log *slog.Logger) {
+	var last []*poller.Reading
+	failing := false
+	save := func() {
+		s := snapshot()
+		if !changed(last, s.Readings) {
+			return
+		}
+		err := f.Save(s)
+		saved(err)
+		switch {
+		case err != nil && !failing:
+			log.Warn("state not written, polling goes on", "error", err)
+		case err == nil && failing:
+			log.Info("state written again", "file", f.Path)
+		}
+		failing = err != nil
+		if err == nil {
+			last = s.Readings
+		}
+	}
+	for {
+		pause := lookEvery
+		if failing {
+			pause = retryEvery
+		}
+		select {
+		case <-time.After(pause):
+			save()
+		case <-ctx.Done():
+			save()
+			return
+		}
+	}
+}
+
+// changed reports whether there is something to write that was not. That a target still fails as it did is not.
+func changed(old, now []*poller.Reading) bool {
+	if len(old) != len(now) {
+		return true
+	}
+	for i, r := range now {
+		was := old[i]
+		if r == was {
+			continue
+		}
+		if r.Target.Key() != was.Target.Key() || r.Census != was.Census || (r.Failure == nil) != (was.Failure == nil) ||
+			r.Failure != nil && (r.Failure.Reason != was.Failure.Reason || r.Failure.Text != was.Failure.Text) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,204 @@
+// Package state keeps a poller's snapshot in a file, across restarts.
+package state
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/renameio/v2"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
+)
+
+// The file is one line that ends in the SHA-256 of the rest, and gzipped JSON: the instance, then one entry per target.
+// A change of what entries hold needs a new version.
+const (
+	magic      = "idaas-token-exporter state 1 "
+	headerSize = len(magic) + 2*sha256.Size + 1
+)
+
+// File is where the state of one IDaaS instance is kept. It holds no secrets and no token texts, but consumer ids.
+type File struct {
+	Path string
+	// Instance tells one IDaaS instance from another, as configured; a file of another one is not restored.
+	Instance string
+}
+
+// entry is what is kept of a target.
+type entry struct {
+	Consumer, Provider string
+	Census             *poller.Census  `json:",omitzero"`
+	Failure            *poller.Failure `json:",omitzero"`
+}
+
+var (
+	marshalers = json.WithMarshalers(json.JoinMarshalers(json.MarshalToFunc(writeTimes), json.MarshalToFunc(writeDuration)))
+	readers    = json.WithUnmarshalers(json.JoinUnmarshalers(json.UnmarshalFromFunc(readTimes), json.UnmarshalFromFunc(readDuration)))
+)
+
+// Save writes what s knows, atomically and readable by its owner only.
+func (f File) Save(s *poller.Snapshot) (err error) {
+	file, err := renameio.NewPendingFile(f.Path, renameio.WithPermissions(0o600))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Cleanup()) }()
+	if _, err := file.Write(make([]byte, headerSize)); err != nil {
+		return err
+	}
+	sum := sha256.New()
+	if err := f.write(io.MultiWriter(file, sum), s); err != nil {
+		return err
+	}
+	if _, err := file.WriteAt(header(sum), 0); err != nil {
+		return err
+	}
+	return file.CloseAtomicallyReplace()
+}
+
+func header(sum hash.Hash) []byte {
+	return fmt.Appendf(nil, "%s%x\n", magic, sum.Sum(nil))
+}
+
+// write streams: the times, most of all there is, are never in memory twice.
+func (f File) write(w io.Writer, s *poller.Snapshot) error {
+	buffered := bufio.NewWriter(w)
+	zipped, err := gzip.NewWriterLevel(buffered, gzip.BestSpeed)
+	if err != nil {
+		return err
+	}
+	out := jsontext.NewEncoder(zipped)
+	if err := json.MarshalEncode(out, f.Instance); err != nil {
+		return err
+	}
+	for _, r := range s.Readings {
+		if !r.Attempted() {
+			continue
+		}
+		if err := json.MarshalEncode(out, entry{r.Target.Consumer, r.Target.Provider, r.Census, r.Failure}, marshalers); err != nil {
+			return err
+		}
+	}
+	return errors.Join(zipped.Close(), buffered.Flush())
+}
+
+// Load returns what was known when the file was saved, and nil when there is none. A file that is not whole, or not of
+// this instance and version, is an error and restores nothing.
+func (f File) Load() (map[poller.Key]*poller.Reading, error) {
+	file, err := os.Open(f.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	if err := verify(file); err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Path, err)
+	}
+	readings, err := f.read(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.Path, err)
+	}
+	return readings, nil
+}
+
+// verify reads the whole file and leaves it after the first line.
+func verify(file *os.File) error {
+	first := make([]byte, headerSize)
+	if _, err := io.ReadFull(file, first); err != nil || !bytes.HasPrefix(first, []byte(magic)) {
+		return errors.New("not a state file of this version")
+	}
+	sum := sha256.New()
+	if _, err := io.Copy(sum, file); err != nil {
+		return err
+	}
+	if !bytes.Equal(first, header(sum)) {
+		return errors.New("damaged: its checksum is another one")
+	}
+	_, err := file.Seek(int64(headerSize), io.SeekStart)
+	return err
+}
+
+func (f File) read(r io.Reader) (map[poller.Key]*poller.Reading, error) {
+	zipped, err := gzip.NewReader(bufio.NewReader(r))
+	if err != nil {
+		return nil, err
+	}
+	in := jsontext.NewDecoder(zipped)
+	var instance string
+	if err := json.UnmarshalDecode(in, &instance); err != nil {
+		return nil, err
+	}
+	if instance != f.Instance {
+		return nil, fmt.Errorf("of another instance: %q", instance)
+	}
+	readings := map[poller.Key]*poller.Reading{}
+	for {
+		var e entry
+		err := json.UnmarshalDecode(in, &e, readers, json.RejectUnknownMembers(true))
+		if errors.Is(err, io.EOF) {
+			return readings, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		readings[poller.Key{Consumer: e.Consumer, Provider: e.Provider}] = &poller.Reading{Census: e.Census, Failure: e.Failure}
+	}
+}
+
+// writeTimes writes ascending times as the first and then the differences, which are shorter.
+func writeTimes(out *jsontext.Encoder, times []int64) error {
+	if err := out.WriteToken(jsontext.BeginArray); err != nil {
+		return err
+	}
+	before := int64(0)
+	for _, t := range times {
+		if err := out.WriteToken(jsontext.Int(t - before)); err != nil {
+			return err
+		}
+		before = t
+	}
+	return out.WriteToken(jsontext.EndArray)
+}
+
+func readTimes(in *jsontext.Decoder, times *[]int64) error {
+	if _, err := in.ReadToken(); err != nil {
+		return err
+	}
+	before := int64(0)
+	for {
+		token, err := in.ReadToken()
+		if err != nil || token.Kind() == ']' {
+			return err
+		}
+		if token.Kind() != '0' {
+			return fmt.Errorf("not a time: %s", token.Kind())
+		}
+		difference, err := token.Int()
+		if err != nil {
+			return err
+		}
+		before += difference
+		*times = append(*times, before)
+	}
+}
+
+func writeDuration(out *jsontext.Encoder, d time.Duration) error {
+	return out.WriteToken(jsontext.Int(int64(d)))
+}
+
+func readDuration(in *jsontext.Decoder, d *time.Duration) error {
+	return json.UnmarshalDecode(in, (*int64)(d))
+}

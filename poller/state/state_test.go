@@ -1,0 +1,348 @@
+package state
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
+)
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv("STATE_TEST_SAVE_UNTIL_KILLED"); path != "" {
+		saveUntilKilled(path)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+var epoch = time.Date(2026, 3, 1, 12, 0, 0, 123_000_000, time.UTC)
+
+// census has n active tokens that end within 90 days.
+func census(n int) *poller.Census {
+	random := rand.New(rand.NewPCG(1, uint64(n)))
+	c := &poller.Census{
+		Revoked: 3, Expired: 4, NeverExpiring: 5, Expirations: make([]int64, n),
+		Lifetime: 7_776_000_000, NewestIssue: epoch.UnixMilli(), LastActive: epoch.UnixMilli() - 5,
+		Info:     &poller.Info{ProviderID: "atp_01kr2cmj5gxxx4fvmls2e93dxxxxx", TokenType: "jwt", ConsumerType: "custom"},
+		Reported: int64(n + 12), Pages: n/100 + 1, ReadAt: epoch, Took: 1234567 * time.Microsecond,
+	}
+	for i := range c.Expirations {
+		c.Expirations[i] = epoch.UnixMilli() + random.Int64N(90*24*3600*1000)
+	}
+	slices.Sort(c.Expirations)
+	return c
+}
+
+func snapshot(readings ...*poller.Reading) *poller.Snapshot {
+	return &poller.Snapshot{Readings: readings}
+}
+
+func reading(consumer string, c *poller.Census, f *poller.Failure) *poller.Reading {
+	return &poller.Reading{Target: poller.Target{Consumer: consumer, Provider: "p", Label: "shown"}, Census: c, Failure: f}
+}
+
+func newFile(t testing.TB) File {
+	return File{Path: filepath.Join(t.TempDir(), "state"), Instance: "https://example.aliyunidaas.com"}
+}
+
+func some() *poller.Snapshot {
+	failure := &poller.Failure{Reason: poller.Forbidden, Text: `403: "no grant" für dich`, At: epoch.Add(time.Minute)}
+	empty := &poller.Census{Reported: -1, ReadAt: epoch}
+	return snapshot(reading("full", census(250), nil), reading("failing", census(3), failure), reading("never read", nil, failure),
+		reading("empty", empty, nil), reading(`odd "id" Jürgen:測試`, census(1), nil))
+}
+
+func TestWhatIsSavedIsLoaded(t *testing.T) {
+	f := newFile(t)
+	s := some()
+	if err := f.Save(snapshot(append(s.Readings, reading("never attempted", nil, nil))...)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := f.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != len(s.Readings) {
+		t.Errorf("%d readings, want %d", len(got), len(s.Readings))
+	}
+	for _, want := range s.Readings {
+		r := got[want.Target.Key()]
+		if r == nil || !reflect.DeepEqual(r.Census, want.Census) || !reflect.DeepEqual(r.Failure, want.Failure) {
+			t.Errorf("%s:\n got %+v %+v\nwant %+v %+v", want.Target.Consumer, r.Census, r.Failure, want.Census, want.Failure)
+		}
+	}
+	info, err := os.Stat(f.Path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+}
+
+func TestNoFileIsNoError(t *testing.T) {
+	if got, err := newFile(t).Load(); got != nil || err != nil {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// A file that is not whole or not ours restores nothing and says why.
+func TestBadFiles(t *testing.T) {
+	f := newFile(t)
+	if err := f.Save(some()); err != nil {
+		t.Fatal(err)
+	}
+	good, err := os.ReadFile(f.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := func(name string, text []byte, want string) {
+		t.Helper()
+		if err := os.WriteFile(f.Path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := f.Load()
+		if got != nil || err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), f.Path) {
+			t.Errorf("%s: %d readings, %v; want %q", name, len(got), err, want)
+		}
+	}
+	for n := range len(good) {
+		refused(fmt.Sprint("cut after ", n), good[:n], "")
+		damaged := slices.Clone(good)
+		damaged[n] ^= 1 << (n % 8)
+		refused(fmt.Sprint("byte ", n, " flipped"), damaged, "")
+	}
+	refused("empty", nil, "not a state file")
+	refused("another program's", bytes.Repeat([]byte("x"), 1000), "not a state file")
+	refused("a later version", bytes.Replace(good, []byte("state 1"), []byte("state 2"), 1), "of this version")
+	refused("text appended", append(slices.Clone(good), "x"...), "damaged")
+
+	// Whole by its checksum, but not what this version writes.
+	var body bytes.Buffer
+	if err := (File{Instance: "https://other"}).write(&body, some()); err != nil {
+		t.Fatal(err)
+	}
+	whole := func(body []byte) []byte {
+		sum := sha256.New()
+		sum.Write(body)
+		return append(header(sum), body...)
+	}
+	refused("another instance's", whole(body.Bytes()), `of another instance: "https://other"`)
+	refused("no gzip", whole([]byte("{}")), "EOF")
+	f.Path = t.TempDir()
+	if got, err := f.Load(); got != nil || err == nil {
+		t.Errorf("a directory: %v, %v", got, err)
+	}
+}
+
+func TestSize(t *testing.T) {
+	for _, n := range []int{0, 1, 20, 1000, 20_000, 1_000_000} {
+		f := newFile(t)
+		if err := f.Save(snapshot(reading("consumer", census(n), nil))); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(f.Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if limit := int64(6*n + 2048); info.Size() > limit {
+			t.Errorf("%d tokens take %d bytes, at most %d are promised", n, info.Size(), limit)
+		}
+		t.Logf("%d tokens: %d bytes", n, info.Size())
+	}
+}
+
+func TestUnwritable(t *testing.T) {
+	f := File{Path: filepath.Join(t.TempDir(), "missing", "state")}
+	if err := f.Save(some()); err == nil {
+		t.Error("saved into a folder that does not exist")
+	}
+	full := File{Path: "/dev/full/state"}
+	if err := full.Save(some()); err == nil {
+		t.Error("saved below a device")
+	}
+}
+
+func saveUntilKilled(path string) {
+	f := File{Path: path, Instance: "i"}
+	for n := 0; ; n++ {
+		if err := f.Save(snapshot(reading("a", census(1000+n%100), nil), reading("b", census(2000), nil))); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		if n == 0 {
+			fmt.Print("saved")
+		}
+	}
+}
+
+// Whenever the process is killed, the file is the last whole one.
+func TestKilledAtAnyMoment(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state")
+	f := File{Path: path, Instance: "i"}
+	restored := 0
+	for i := range 200 {
+		cmd := exec.CommandContext(t.Context(), os.Args[0])
+		cmd.Env = append(os.Environ(), "STATE_TEST_SAVE_UNTIL_KILLED="+path)
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if i%10 > 0 { // else, as likely as not, before the first save of a process
+			if _, err := out.Read(make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond) // the random moment
+		_ = cmd.Process.Kill()
+		if err := cmd.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
+			t.Fatalf("it ended by itself: %v", err)
+		}
+		got, err := f.Load()
+		if err != nil {
+			t.Fatalf("after kill %d: %v", i, err)
+		}
+		if got == nil && i%10 == 0 && restored == 0 {
+			continue
+		}
+		restored++
+		a, b := got[poller.Key{Consumer: "a", Provider: "p"}], got[poller.Key{Consumer: "b", Provider: "p"}]
+		if len(a.Census.Expirations) < 1000 || len(b.Census.Expirations) != 2000 {
+			t.Fatalf("after kill %d: %d and %d tokens", i, len(a.Census.Expirations), len(b.Census.Expirations))
+		}
+	}
+	t.Logf("restorable after all of 200 kills, %d of them with a file", restored)
+}
+
+func TestKeep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		folder := filepath.Join(t.TempDir(), "folder")
+		if err := os.Mkdir(folder, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		rename := func(from, to string) {
+			if err := os.Rename(from, to); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f := File{Path: filepath.Join(folder, "state"), Instance: "i"}
+		var mu sync.Mutex
+		current := snapshot(reading("a", nil, nil))
+		set := func(s *poller.Snapshot) {
+			mu.Lock()
+			defer mu.Unlock()
+			current = s
+		}
+		var saves []error
+		var log bytes.Buffer
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			f.Keep(ctx, func() *poller.Snapshot {
+				mu.Lock()
+				defer mu.Unlock()
+				return current
+			}, func(err error) {
+				mu.Lock()
+				defer mu.Unlock()
+				saves = append(saves, err)
+			}, slog.New(slog.NewTextHandler(&log, nil)))
+		})
+		expect := func(what string, n int) {
+			t.Helper()
+			time.Sleep(2 * time.Second)
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			if len(saves) != n {
+				t.Errorf("%s: %d saves, want %d", what, len(saves), n)
+			}
+		}
+		expect("at start", 1)
+		expect("nothing new", 1)
+		c := census(5)
+		set(snapshot(reading("a", c, nil)))
+		expect("a walk", 2)
+		failing := func(at time.Duration) *poller.Failure {
+			return &poller.Failure{Reason: poller.Timeout, Text: "late", At: epoch.Add(at)}
+		}
+		set(snapshot(reading("a", c, failing(0))))
+		expect("a failure", 3)
+		set(snapshot(reading("a", c, failing(time.Hour))))
+		expect("the same failure again", 3)
+		set(snapshot(reading("b", c, failing(time.Hour))))
+		expect("other targets", 4)
+
+		rename(folder, folder+" gone")
+		set(snapshot(reading("b", census(6), nil)))
+		expect("an unwritable disk", 5)
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		mu.Lock()
+		if n := len(saves); n < 6 || n > 8 || saves[n-1] == nil {
+			t.Errorf("tries of an unwritable disk: %v", saves)
+		}
+		mu.Unlock()
+		rename(folder+" gone", folder)
+		time.Sleep(15 * time.Second)
+		synctest.Wait()
+		mu.Lock()
+		if err := saves[len(saves)-1]; err != nil {
+			t.Errorf("after the disk was mended: %v", err)
+		}
+		mu.Unlock()
+		set(snapshot(reading("b", census(7), nil)))
+		cancel()
+		wg.Wait()
+		got, err := f.Load()
+		if err != nil || len(got[poller.Key{Consumer: "b", Provider: "p"}].Census.Expirations) != 7 {
+			t.Errorf("the last change before the end is lost: %v", err)
+		}
+		if text := log.String(); strings.Count(text, "state not written") != 1 || strings.Count(text, "state written again") != 1 {
+			t.Errorf("want one line per transition:\n%s", text)
+		}
+		if errors.Join(saves[:4]...) != nil {
+			t.Errorf("saves: %v", saves)
+		}
+	})
+}
+
+func BenchmarkSave(b *testing.B) {
+	f := newFile(b)
+	s := snapshot(reading("a", census(1_000_000), nil))
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := f.Save(s); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkLoad(b *testing.B) {
+	f := newFile(b)
+	if err := f.Save(snapshot(reading("a", census(1_000_000), nil))); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := f.Load(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,207 @@
+package poller
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func targetsOf(consumers ...string) []Target {
+	var targets []Target
+	for _, c := range consumers {
+		targets = append(targets, Target{Consumer: c, Provider: "p", Label: c})
+	}
+	return targets
+}
+
+func shown(s *Snapshot) string {
+	var all []string
+	for _, r := range s.Readings {
+		all = append(all, fmt.Sprintf("%s=%d", r.Target.Label, total(r)))
+	}
+	return strings.Join(all, " ")
+}
+
+func TestSetTargets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeSource{}
+		for i, c := range []string{"a", "b", "c", "d"} {
+			f.set(c, pages(i+1, time.Second))
+		}
+		p := newTestPoller(t, f, 4, "a", "b", "c")
+		stop := run(p)
+		defer stop()
+		time.Sleep(time.Minute)
+		before := p.Snapshot()
+
+		renamed := targetsOf("d", "c", "a")
+		renamed[2].Label = "alias"
+		p.SetTargets(renamed)
+		now := p.Snapshot()
+		if got := shown(now); got != "d=-1 c=3 alias=1" || now.InProgress != 1 {
+			t.Errorf("at once: %s, %d in progress", got, now.InProgress)
+		}
+		if now.Readings[2].Census != before.Readings[0].Census {
+			t.Error("a kept target was touched")
+		}
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if got := shown(p.Snapshot()); got != "d=4 c=3 alias=1" {
+			t.Errorf("the new one is walked right away: %s", got)
+		}
+		if f.begun("a") != 1 || f.begun("c") != 1 {
+			t.Error("kept ones wait for the schedule")
+		}
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		if f.begun("a") != 2 || f.begun("b") != 1 || f.begun("d") != 2 {
+			t.Errorf("walks at the next due time: a %d, b %d, d %d", f.begun("a"), f.begun("b"), f.begun("d"))
+		}
+	})
+}
+
+// A removed target is gone at once, also while it is walked or queued; if it comes back, the old walk has no say.
+func TestSetTargetsWhileWalksRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeSource{}
+		f.set("slow", hanging)
+		f.set("queued", pages(1, time.Second))
+		f.set("kept", pages(2, time.Minute))
+		p := newTestPoller(t, f, 2, "slow", "kept", "queued")
+		p.events.Failed = func(r Reason) { t.Errorf("a removed target failed: %s", r) }
+		stop := run(p)
+		defer stop()
+		time.Sleep(time.Second)
+		p.SetTargets(targetsOf("kept"))
+		synctest.Wait()
+		if s := p.Snapshot(); shown(s) != "kept=-1" || s.InProgress != 1 || f.now != 1 {
+			t.Errorf("%s, %d in progress, %d walks", shown(s), s.InProgress, f.now)
+		}
+		f.set("slow", pages(3, time.Second))
+		p.SetTargets(targetsOf("kept", "slow"))
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if s := p.Snapshot(); shown(s) != "kept=2 slow=3" || f.begun("kept") != 1 || f.begun("queued") != 0 {
+			t.Errorf("%s; walks: kept %d, queued %d", shown(s), f.begun("kept"), f.begun("queued"))
+		}
+	})
+}
+
+func TestBeforeCycle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeSource{}
+		f.set("a", pages(1, time.Second))
+		f.set("b", pages(1, time.Second))
+		p := newTestPoller(t, f, 1, "a")
+		skipped := 0
+		p.events.Cycle = func(n int) { skipped += n }
+		cycles := 0
+		p.beforeCycle = func() {
+			if cycles++; cycles == 2 {
+				p.SetTargets(targetsOf("a", "b"))
+			}
+		}
+		stop := run(p)
+		time.Sleep(6 * time.Minute)
+		stop()
+		if got := shown(p.Snapshot()); got != "a=1 b=1" || f.begun("a") != 2 || f.begun("b") != 1 || skipped != 0 {
+			t.Errorf("%s; walks: a %d, b %d; skipped %d", got, f.begun("a"), f.begun("b"), skipped)
+		}
+	})
+}
+
+func TestSetTargetsBeforeRun(t *testing.T) {
+	f := &fakeSource{}
+	p := newTestPoller(t, f, 1, "a")
+	p.SetTargets(targetsOf("b"))
+	if s := p.Snapshot(); shown(s) != "b=-1" || s.InProgress != 0 {
+		t.Errorf("%s, %d in progress", shown(s), s.InProgress)
+	}
+}
+
+func TestRestored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeSource{}
+		for _, c := range []string{"fresh", "failing", "old", "future", "new"} {
+			f.set(c, pages(2, time.Second))
+		}
+		now := time.Now()
+		census := func(age time.Duration) *Census { return &Census{Revoked: 7, ReadAt: now.Add(-age), Reported: -1} }
+		failure := &Failure{Reason: Forbidden, Text: "no", At: now}
+		p := New(Config{
+			Source: f, Schedule: every(5 * time.Minute), Targets: targetsOf("fresh", "failing", "old", "future", "new"),
+			Concurrency: 5, Timeout: time.Hour, Log: newTestPoller(t, f, 1).log,
+			Restored: map[Key]*Reading{
+				{"fresh", "p"}:   {Census: census(4 * time.Minute)},
+				{"failing", "p"}: {Census: census(time.Hour), Failure: failure},
+				{"old", "p"}:     {Census: census(5 * time.Minute)},
+				{"future", "p"}:  {Census: census(-time.Hour)},
+				{"removed", "p"}: {Census: census(0)},
+			},
+		})
+		if got := shown(p.Snapshot()); got != "fresh=7 failing=7 old=7 future=7 new=-1" || p.Snapshot().Readings[1].Failure != failure {
+			t.Errorf("at once: %s", got)
+		}
+		stop := run(p)
+		defer stop()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := shown(p.Snapshot()); got != "fresh=7 failing=2 old=2 future=2 new=2" {
+			t.Errorf("after a minute: %s", got)
+		}
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		if got := shown(p.Snapshot()); got != "fresh=2 failing=2 old=2 future=2 new=2" {
+			t.Errorf("after the first due time: %s", got)
+		}
+	})
+}
+
+func TestEveryTargetIsInOneShareAndFewMove(t *testing.T) {
+	const n = 2000
+	var targets []Target
+	for i := range n {
+		targets = append(targets, Target{Consumer: fmt.Sprint("secret-", i), Provider: "p", Label: fmt.Sprint(i)})
+	}
+	owners := func(count int) map[string]int {
+		owner := map[string]int{}
+		for shard := range count {
+			share := Share(targets, shard, count)
+			if want := n / count; len(share) < want*8/10 || len(share) > want*12/10 {
+				t.Errorf("shard %d of %d has %d targets, want about %d", shard, count, len(share), want)
+			}
+			for _, s := range share {
+				if _, twice := owner[s.Label]; twice {
+					t.Errorf("%s is in two shares", s.Label)
+				}
+				owner[s.Label] = shard
+			}
+		}
+		if len(owner) != n {
+			t.Errorf("%d shards share %d of %d targets", count, len(owner), n)
+		}
+		return owner
+	}
+	before := owners(1)
+	for count := 2; count <= 6; count++ {
+		after, moved := owners(count), 0
+		for label, shard := range after {
+			if before[label] != shard {
+				moved++
+				if shard != count-1 {
+					t.Errorf("%s moved between old shards", label)
+				}
+			}
+		}
+		if want := n / count; moved < want*8/10 || moved > want*12/10 {
+			t.Errorf("%d of %d targets moved to shard %d, want about %d", moved, n, count, want)
+		}
+		before = after
+	}
+	if got := Share(targets, 0, 1); !slices.EqualFunc(got, targets, func(a, b Target) bool { return a.Key() == b.Key() }) {
+		t.Error("one shard has not every target in its order")
+	}
+}

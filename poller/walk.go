@@ -1,0 +1,142 @@
+package poller
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// job is one walk to be done, of a target that was configured when it was queued.
+type job struct {
+	target Target
+	since  time.Time
+	ctx    context.Context // ends with the poller, or when the target is removed
+	cancel context.CancelFunc
+}
+
+// enqueue has the targets of batch walked, the longest lists first: the cycle then ends soonest. p.mu must be held.
+func (p *Poller) enqueue(batch []*Reading) {
+	pages := func(r *Reading) int {
+		if r.Census == nil {
+			return 0
+		}
+		return r.Census.Pages
+	}
+	slices.SortStableFunc(batch, func(a, b *Reading) int { return cmp.Compare(pages(b), pages(a)) })
+	for _, r := range batch {
+		j := &job{target: r.Target, since: p.wall()}
+		j.ctx, j.cancel = context.WithCancel(p.ctx)
+		p.jobs[r.Target.Key()] = j
+		p.queue = append(p.queue, j)
+	}
+	for range min(len(p.queue), p.concurrency-p.running) {
+		p.running++
+		p.walkers.Go(p.work)
+	}
+}
+
+// work walks queued targets until none is left.
+func (p *Poller) work() {
+	for {
+		p.mu.Lock()
+		if len(p.queue) == 0 {
+			p.running--
+			p.mu.Unlock()
+			return
+		}
+		j := p.queue[0]
+		p.queue = p.queue[1:]
+		p.mu.Unlock()
+
+		if j.ctx.Err() == nil {
+			counted, took, err := p.walk(j.ctx, j.target)
+			p.publish(j, counted, took, err)
+		}
+		j.cancel()
+	}
+}
+
+// walk reads every page of t. Its error carries a Reason.
+func (p *Poller) walk(ctx context.Context, t Target) (*counting, time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	defer cancel()
+	start := time.Now()
+	c := newCounting()
+	for page, err := range p.source.Pages(ctx, t) {
+		if err != nil && ctx.Err() != nil {
+			err = &Error{Deadline, fmt.Errorf("not finished within %v: page %d was next", p.timeout, c.pages+1)}
+		}
+		if err != nil {
+			return nil, time.Since(start), err
+		}
+		c.add(page)
+	}
+	return c, time.Since(start), nil
+}
+
+// publish puts the outcome of one walk into the snapshot and tells what changed. A walk that was abandoned meanwhile has
+// no outcome.
+func (p *Poller) publish(j *job, counted *counting, took time.Duration, err error) {
+	p.mu.Lock()
+	before, ok := p.reading(j)
+	p.mu.Unlock()
+	if !ok {
+		return
+	}
+	after := &Reading{Census: before.Census}
+	if err != nil {
+		after.Failure = &Failure{Reason: ReasonOf(err), Text: err.Error(), At: p.wall()}
+	} else {
+		// Outside the lock, since it can take a while: no other walk of this target can be published meanwhile.
+		after.Census = counted.census(before.Census, p.wall(), took)
+	}
+	p.mu.Lock()
+	if before, ok = p.reading(j); !ok {
+		p.mu.Unlock()
+		return
+	}
+	after.Target = before.Target
+	delete(p.jobs, j.target.Key())
+	p.updateLocked(func(s *Snapshot) {
+		s.Readings = slices.Clone(s.Readings)
+		s.Readings[p.index[j.target.Key()]] = after
+	})
+	now := p.Snapshot()
+	p.mu.Unlock()
+
+	if err == nil && p.events.Walked != nil {
+		p.events.Walked(took)
+	}
+	if err != nil && p.events.Failed != nil {
+		p.events.Failed(after.Failure.Reason)
+	}
+	p.logTransition(before, after)
+	if !before.Attempted() && now.Attempted() {
+		p.log.Info("every target was attempted", "targets", len(now.Readings), "failing", now.failing())
+	}
+}
+
+// reading returns what is known of the target of j, unless j was abandoned. p.mu must be held.
+func (p *Poller) reading(j *job) (*Reading, bool) {
+	if j.ctx.Err() != nil {
+		return nil, false
+	}
+	return p.Snapshot().Readings[p.index[j.target.Key()]], true
+}
+
+// logTransition logs what changed between two readings of a target: a quiet log means that nothing did.
+func (p *Poller) logTransition(before, after *Reading) {
+	log := p.log.With("consumer", after.Target.Label, "credential_provider", after.Target.Provider)
+	switch f, was := after.Failure, before.Failure; {
+	case f != nil && (was == nil || was.Reason != f.Reason):
+		log.Warn("target failing", "reason", f.Reason, "error", f.Text)
+	case f != nil:
+		log.Debug("target still failing", "reason", f.Reason, "error", f.Text)
+	case was != nil:
+		log.Info("target recovered", "after", was.Reason)
+	default:
+		log.Debug("target walked", "took", after.Census.Took, "pages", after.Census.Pages)
+	}
+}
