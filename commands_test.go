@@ -30,8 +30,9 @@ func TestCommands(t *testing.T) {
 		{[]string{"-h"}, 0, "once [FILE]", ""},
 		{[]string{"--help"}, 0, "(default @every 5m)", ""},
 		{[]string{"severe"}, 2, "", `unknown command "severe": the commands are serve`},
-		{[]string{"serve", "now"}, 2, "", "too many arguments"},
-		{[]string{"once", "a", "b"}, 2, "", "too many arguments"},
+		{[]string{"serve", "now"}, 2, "", `serve does not take "now"`},
+		{[]string{"once", "a", "b"}, 2, "", `once does not take "a b"`},
+		{[]string{"check", "--json"}, 2, "", `check does not take "--json"`},
 		{nil, 2, "", "IDAAS_INSTANCE_ID"},
 	} {
 		code, stdout, stderr := command(t, nil, tt.args...)

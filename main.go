@@ -3,9 +3,9 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -13,12 +13,12 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
 	_ "time/tzdata" // for CRON_TZ where there are no zone files
 
-	"github.com/google/renameio/v2"
 	"github.com/lmittmann/tint"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -30,14 +30,17 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/collector/web"
 	"github.com/idaas-exporter/idaas-token-exporter/config"
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/check"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/state"
 )
 
 const name = "idaas-token-exporter"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	version.Version = cmp.Or(version.Version, "devel")
 	code := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
@@ -56,20 +59,18 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	case "help", "-h", "--help":
 		config.Help(stdout)
 		return 0
-	case "serve", "demo", "once":
+	case "serve", "demo", "check", "once":
 	default:
-		fmt.Fprintf(stderr, "unknown command %q: the commands are serve (the default), demo, once, version, help\n", command)
+		fmt.Fprintf(stderr, "unknown command %q: the commands are serve (the default), demo, check, once, version, help\n", command)
 		return 2
 	}
-	if len(args) > 1 || len(args) == 1 && command != "once" {
-		fmt.Fprintf(stderr, "too many arguments for %s: %q; see %s help\n", command, args, name)
+	argument := strings.Join(args, " ")
+	if len(args) > 1 || argument != "" && command != "once" && (command != "check" || argument != "-json") {
+		fmt.Fprintf(stderr, "%s does not take %q: see %s help\n", command, argument, name)
 		return 2
 	}
-
-	var demo *simulator.Demo
 	if command == "demo" {
-		demo = simulator.NewDemo(time.Now)
-		there, stop, err := demo.Serve(ctx)
+		there, stop, err := simulator.NewDemo(time.Now).Serve(ctx)
 		if err != nil {
 			fmt.Fprintln(stderr, "the demo cannot start:", err)
 			return 1
@@ -86,19 +87,21 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return 2
 	}
 	log := newLogger(cfg, stderr)
+	if command == "check" {
+		return preflight(ctx, cfg, argument == "-json", stdout)
+	}
 	for _, w := range cfg.Warnings {
 		log.Warn("odd setting", "warning", w)
 	}
-	if demo != nil {
-		for i, t := range demo.Targets {
-			cfg.Targets[i].Label = cmp.Or(t.Alias, cfg.Targets[i].Label)
-		}
-	}
 	app := newExporter(cfg, log)
 	if command == "once" {
-		return app.once(ctx, args, stdout)
+		return app.once(ctx, argument, stdout)
 	}
-	return app.serve(ctx, demo != nil, stdout)
+	if command == "demo" {
+		_, port, _ := net.SplitHostPort(cfg.ListenAddress)
+		fmt.Fprintf(stdout, "An invented company's tokens. Look at http://localhost:%s/ and http://localhost:%[1]s/metrics\n", port)
+	}
+	return app.serve(ctx)
 }
 
 func newLogger(cfg *config.Config, stderr io.Writer) *slog.Logger {
@@ -110,58 +113,76 @@ func newLogger(cfg *config.Config, stderr io.Writer) *slog.Logger {
 	return slog.New(tint.NewTextHandler(stderr, &tint.Options{Level: cfg.LogLevel, NoColor: !colour, TimeFormat: time.RFC3339}))
 }
 
+// apiConfig is what cfg says of the IDaaS API.
+func apiConfig(cfg *config.Config, log *slog.Logger) idaas.Config {
+	return idaas.Config{
+		Domain: cfg.Domain, Network: cfg.Network,
+		InstanceID: cfg.InstanceID, Endpoint: cfg.Endpoint, TokenEndpoint: cfg.TokenEndpoint,
+		Auth: idaas.Auth{
+			Method: cfg.AuthMethod, ClientID: cfg.ClientID, Scope: cfg.Scope,
+			Secret:     idaas.Credential{Text: cfg.ClientSecret, File: cfg.ClientSecretFile},
+			PrivateKey: idaas.Credential{Text: cfg.PrivateKey, File: cfg.PrivateKeyFile}, KeyID: cfg.PrivateKeyID,
+			IDToken: idaas.Credential{File: cfg.OIDCTokenFile}, FederatedCredential: cfg.FederatedCredentialName,
+		},
+		AccessToken: idaas.Credential{Text: cfg.AccessToken, File: cfg.AccessTokenFile},
+		PageSize:    cfg.PageSize, RateLimit: cfg.ShareOfRate(), Timeout: cfg.RequestTimeout, Retries: cfg.RequestRetries,
+		UserAgent: name + "/" + version.Version, Transport: idaas.NewTransport(cfg.RootCAs), Log: log,
+	}
+}
+
+// preflight looks at everything once and prints what it found.
+func preflight(ctx context.Context, cfg *config.Config, asJSON bool, stdout io.Writer) int {
+	report := check.Run(ctx, check.Config{
+		Client: apiConfig(cfg, nil), Targets: cfg.Targets, Schedule: cfg.Schedule, Concurrency: cfg.PollConcurrency, Warnings: cfg.Warnings,
+	})
+	write := report.Table
+	if asJSON {
+		write = report.JSON
+	}
+	if err := write(stdout); err != nil || report.Failed() {
+		return 1
+	}
+	return 0
+}
+
 // exporter is everything wired up.
 type exporter struct {
 	cfg       *config.Config
 	log       *slog.Logger
-	poller    *poller.Poller
 	collector *collector.Collector
+	poller    *poller.Poller
+	reloader  *config.Reloader
+	state     state.File
+	restored  map[poller.Key]*poller.Reading
 }
 
 func newExporter(cfg *config.Config, log *slog.Logger) *exporter {
-	app := &exporter{cfg: cfg, log: log}
+	app := &exporter{cfg: cfg, log: log, state: state.File{Path: cfg.StateFile, Instance: cmp.Or(cfg.Domain, cfg.Endpoint+" "+cfg.InstanceID)}}
 	app.collector = collector.New(collector.Config{
-		Operations: idaas.Operations(),
-		WaitCauses: idaas.WaitCauses(),
-		RateLimit:  cfg.RateLimit,
+		Operations: idaas.Operations(), WaitCauses: idaas.WaitCauses(), RateLimit: cfg.ShareOfRate(),
+		MaxStaleness: cfg.MaxStaleness, ShardIndex: cfg.ShardIndex, ShardCount: cfg.ShardCount,
 	}, func() *poller.Snapshot { return app.poller.Snapshot() })
-	client := idaas.New(idaas.Config{
-		InstanceID:    cfg.InstanceID,
-		Endpoint:      cfg.Endpoint,
-		TokenEndpoint: cfg.TokenEndpoint,
-		Auth: idaas.Auth{
-			Method:   cfg.AuthMethod,
-			ClientID: cfg.ClientID,
-			Secret:   idaas.Credential{Text: cfg.ClientSecret, File: cfg.ClientSecretFile},
-			Scope:    cfg.Scope,
-		},
-		AccessToken: idaas.Credential{Text: cfg.AccessToken, File: cfg.AccessTokenFile},
-		PageSize:    cfg.PageSize,
-		RateLimit:   cfg.RateLimit,
-		Timeout:     cfg.RequestTimeout,
-		Retries:     cfg.RequestRetries,
-		UserAgent:   name + "/" + cmp.Or(version.Version, "devel"),
-		Transport:   idaas.NewTransport(nil),
-		Log:         log,
-		Events: idaas.Events{
-			Request:           app.collector.Request,
-			Retry:             app.collector.Retry,
-			Throttled:         app.collector.Throttled,
-			Waited:            app.collector.Waited,
-			AccessToken:       app.collector.AccessToken,
-			AccessTokenFailed: app.collector.AccessTokenFailed,
-			Skew:              app.collector.Skew,
-			Instance:          app.collector.Instance,
-		},
+	app.collector.Reloaded(nil)
+	app.reloader = cfg.NewReloader(func(t []poller.Target) { app.poller.SetTargets(t) }, func(err error) {
+		app.collector.Reloaded(err)
+		if err != nil {
+			log.Error("targets not reloaded, they stay as they were", "error", err)
+		}
 	})
+	var err error
+	if app.restored, err = app.state.Load(); err != nil {
+		log.Warn("state not restored, starting as new", "error", err)
+	}
+	api := apiConfig(cfg, log)
+	api.Events = idaas.Events{
+		Request: app.collector.Request, Retry: app.collector.Retry, Throttled: app.collector.Throttled, Waited: app.collector.Waited,
+		AccessToken: app.collector.AccessToken, AccessTokenFailed: app.collector.AccessTokenFailed,
+		Instance: app.collector.Instance, Skew: app.collector.Skew,
+	}
 	app.poller = poller.New(poller.Config{
-		Source:      client,
-		Schedule:    cfg.Schedule,
-		Targets:     cfg.Targets,
-		Concurrency: cfg.PollConcurrency,
-		Timeout:     cfg.PollTimeout,
-		Log:         log,
-		Events:      poller.Events{Cycle: app.collector.Cycle, Walked: app.collector.Walked, Failed: app.collector.WalkFailed},
+		Source: idaas.New(api), Schedule: cfg.Schedule, Targets: cfg.Targets, Restored: app.restored,
+		Concurrency: cfg.PollConcurrency, Timeout: cfg.PollTimeout, BeforeCycle: app.reloader.ReloadIfChanged, Log: log,
+		Events: poller.Events{Cycle: app.collector.Cycle, Walked: app.collector.Walked, Failed: app.collector.WalkFailed},
 	})
 	return app
 }
@@ -174,37 +195,31 @@ func (app *exporter) registry(more ...prometheus.Collector) *prometheus.Registry
 }
 
 // serve polls and serves until ctx ends.
-func (app *exporter) serve(ctx context.Context, demo bool, stdout io.Writer) int {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	registry := app.registry(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	handler, err := web.NewHandler(web.Config{
-		Gatherer: registry,
-		Ready:    func() bool { return app.poller.Snapshot().Attempted() },
-		Version:  version.Version,
-		Log:      app.log,
+func (app *exporter) serve(ctx context.Context) int {
+	app.log.Info("starting "+name, "version", version.Version, "targets", len(app.cfg.Targets))
+	polling, stopPolling := context.WithCancel(ctx)
+	keeping, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
+	var work, keeper sync.WaitGroup
+	work.Go(func() { app.poller.Run(polling) })
+	work.Go(func() { app.reloader.Run(polling) })
+	keeper.Go(func() { app.state.Keep(keeping, app.poller.Snapshot, app.collector.StateSaved, app.log) })
+	err := web.Serve(polling, web.Config{
+		ListenAddress: app.cfg.ListenAddress,
+		ProbeAddress:  app.cfg.ProbeAddress,
+		ConfigFile:    app.cfg.WebConfigFile,
+		Gatherer:      app.registry(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})),
+		Ready:         func() bool { return app.restored != nil || app.poller.Snapshot().Attempted() },
+		Reload:        app.reloader.Reload,
+		Version:       version.Version,
+		Log:           app.log,
 	})
+	stopPolling()
+	work.Wait()
+	// Last, so that the file has all that was published.
+	stopKeeping()
+	keeper.Wait()
 	if err != nil {
-		app.log.Error("the routes cannot be set up", "error", err)
-		return 1
-	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", app.cfg.ListenAddress)
-	if err != nil {
-		app.log.Error("cannot listen", "error", err)
-		return 1
-	}
-	app.log.Info("starting "+name, "version", version.Info(), "targets", len(app.cfg.Targets))
-	if demo {
-		_, port, _ := net.SplitHostPort(listener.Addr().String())
-		fmt.Fprintf(stdout, "A made-up company's tokens. Look at http://localhost:%s/ and http://localhost:%[1]s/metrics\n", port)
-	}
-	var polling sync.WaitGroup
-	polling.Go(func() { app.poller.Run(ctx) })
-	err = web.Serve(ctx, listener, handler, app.cfg.WebConfigFile, app.log)
-	cancel()
-	polling.Wait()
-	if err != nil {
-		app.log.Error("serving failed", "error", err)
+		app.log.Error("cannot serve", "error", err)
 		return 1
 	}
 	app.log.Info("stopped")
@@ -212,21 +227,19 @@ func (app *exporter) serve(ctx context.Context, demo bool, stdout io.Writer) int
 }
 
 // once polls every target once and writes what is then known: also when some targets failed.
-func (app *exporter) once(ctx context.Context, file []string, stdout io.Writer) int {
+func (app *exporter) once(ctx context.Context, file string, stdout io.Writer) int {
 	app.poller.Once(ctx)
-	var text bytes.Buffer
-	err := collector.WriteText(app.registry(), &text)
-	if err == nil && len(file) == 1 {
-		// Readable by node_exporter, which runs as another user.
-		err = renameio.WriteFile(file[0], text.Bytes(), 0o644)
-	} else if err == nil {
-		_, err = stdout.Write(text.Bytes())
+	s := app.poller.Snapshot()
+	err := app.state.Save(s)
+	if file == "" {
+		err = errors.Join(err, collector.WriteText(app.registry(), stdout))
+	} else {
+		err = errors.Join(err, prometheus.WriteToTextfile(file, app.registry()))
 	}
 	if err != nil {
-		app.log.Error("the metrics cannot be written", "error", err)
-		return 1
+		app.log.Error("not everything could be written", "error", err)
 	}
-	if slices.ContainsFunc(app.poller.Snapshot().Readings, func(r *poller.Reading) bool { return r.Census == nil || r.Failure != nil }) {
+	if err != nil || !s.Attempted() || s.Failing() > 0 {
 		return 1
 	}
 	return 0

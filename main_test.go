@@ -319,14 +319,15 @@ func TestDemoShowsEveryMetric(t *testing.T) {
 	r := start(t, []string{"demo"}, "IDAAS_LISTEN_ADDRESS=127.0.0.1:0", "IDAAS_CLIENT_SECRET_FILE=/of/the/real/one", "IDAAS_ENDPOINT=https://real.example.com")
 	r.attempted()
 	e := r.scrape()
-	// Present only while a target fails.
-	missing := map[string]bool{"idaas_poll_error": false}
+	missing := map[string]bool{}
 	for lines := bufio.NewScanner(golden); lines.Scan(); {
 		if fields := strings.Fields(lines.Text()); fields[1] == "HELP" && e[fields[2]] == nil {
 			missing[fields[2]] = true
 		}
 	}
-	delete(missing, "idaas_poll_error")
+	delete(missing, "idaas_poll_error")                  // present only while a target fails
+	delete(missing, "idaas_state_last_write_successful") // and only with a state file
+	delete(missing, "idaas_state_last_write_success_timestamp_seconds")
 	if len(missing) > 0 {
 		t.Errorf("the demo does not show %v", slices.Sorted(maps.Keys(missing)))
 	}

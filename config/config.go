@@ -76,16 +76,25 @@ type Config struct {
 	// PageSize is the maxResults of a page.
 	PageSize int `env:"IDAAS_PAGE_SIZE" envDefault:"100" accepts:"a whole number" range:"1 1000" help:"tokens per page; falls back to 20 with a warning when the API refuses it"`
 	// RateLimit is in requests per second.
-	RateLimit float64 `env:"IDAAS_RATE_LIMIT" envDefault:"3" accepts:"a number" range:"0.001 1000" help:"API requests per second, fractions allowed"`
+	RateLimit float64 `env:"IDAAS_RATE_LIMIT" envDefault:"3" accepts:"a number" range:"0.001 1000" help:"API requests per second of the whole deployment, fractions allowed; each shard takes its part"`
 	// RequestTimeout bounds one attempt of one HTTP request.
 	RequestTimeout time.Duration `env:"IDAAS_REQUEST_TIMEOUT" envDefault:"10s" accepts:"a duration" range:"1ms 1h" help:"longest HTTP request"`
 	// RequestRetries is how often a failed request is tried again; 0 means never.
 	RequestRetries int `env:"IDAAS_REQUEST_RETRIES" envDefault:"4" accepts:"a whole number" range:"0 20" help:"how often a failed HTTP request is tried again"`
 	// Windows has at least one, in the order written, no two equally long; Targets carry it or their own.
 	Windows []poller.Window `env:"IDAAS_EXPIRING_WITHIN" envDefault:"1h,1d,7d,30d" accepts:"durations such as '90m' or '7d', comma separated, no two equal" help:"windows in which tokens about to expire are counted; the label shows them as written"`
+	// MaxStaleness is 0 if token series are kept however old.
+	MaxStaleness time.Duration `env:"IDAAS_MAX_STALENESS" envDefault:"0" accepts:"a duration" range:"0 10y" help:"age at which the token series of a target not read since are dropped; 0 keeps them"`
+	// StateFile is a path, not read here.
+	StateFile string `env:"IDAAS_STATE_FILE" connection:"true" accepts:"a path" help:"file that keeps what was read across restarts"`
+	// ShardIndex is below ShardCount.
+	ShardIndex int `env:"IDAAS_SHARD_INDEX" envDefault:"0" accepts:"'auto', the number at the end of the host name, or one" range:"0 999" help:"which share of the targets this process polls, counted from 0"`
+	ShardCount int `env:"IDAAS_SHARD_COUNT" envDefault:"1" accepts:"a whole number" range:"1 1000" help:"processes that share the targets; all are given the same ones"`
 
 	// ListenAddress is host:port, either of which may be left out, with a numeric port.
 	ListenAddress string `env:"IDAAS_LISTEN_ADDRESS" envDefault:":9877" accepts:"'[host]:port'" help:"address of the metrics and the status page"`
+	// ProbeAddress is of the same form, and free beside ListenAddress.
+	ProbeAddress string `env:"IDAAS_PROBE_ADDRESS" accepts:"'[host]:port', not that of the metrics" help:"a second, plain listener with only the two health endpoints"`
 	// WebConfigFile is a path, not yet read.
 	WebConfigFile string `env:"IDAAS_WEB_CONFIG_FILE" accepts:"the path of an exporter-toolkit web configuration" help:"TLS and basic auth of that address"`
 	// LogLevel is one of slog's four.
@@ -93,10 +102,12 @@ type Config struct {
 	// LogFormat is text or json.
 	LogFormat string `env:"IDAAS_LOG_FORMAT" envDefault:"text" oneof:"text json" help:"form of the log"`
 
-	// Targets has at least one, IDAAS_TARGETS first, then the file, in the order written.
+	// Targets are this process's share, possibly none: IDAAS_TARGETS first, then the file, in the order written.
 	Targets []poller.Target `env:"-"`
 	// Warnings are sentences about settings that are legal but probably not meant.
 	Warnings []string `env:"-"`
+
+	read string `env:"-"` // what the targets file was like when Targets were read from it
 }
 
 // Load parses environ, a list of NAME=value as os.Environ returns it, and reads the files that it names for targets,
@@ -118,21 +129,23 @@ func Load(environ []string) (*Config, error) {
 	if path := given["ALIBABA_CLOUD_OIDC_TOKEN_FILE"]; path != "" && given["IDAAS_OIDC_TOKEN_FILE"] == "" {
 		given["IDAAS_OIDC_TOKEN_FILE"] = path
 	}
-	faults := slices.Concat(vendor.faults, c.parse(given), c.checkConnection(vendor.unset))
+	faults := slices.Concat(vendor.faults, autoShard(given), c.parse(given), c.checkConnection(vendor.unset), c.checkTogether())
 	for i, f := range faults {
 		faults[i].Name = cmp.Or(vendor.places[f.Name], f.Name)
 	}
-	targets, err := c.LoadTargets()
+	data, read, err := c.readTargetsFile()
+	targets, err := c.targets(data, err)
 	if inTargets, ok := errors.AsType[Faults](err); ok {
 		faults = append(faults, inTargets...)
 	}
-	c.Targets, c.Warnings = targets, vendor.warnings
+	c.Targets, c.read = targets, read
 
 	unknown := misspelt(environ, vendor.variables)
 	if len(faults) > 0 {
 		// A misspelt name is the likely cause of a missing setting.
 		return nil, append(faults, unknown...)
 	}
+	c.Warnings = append(vendor.warnings, c.warnings(time.Now())...)
 	for _, f := range unknown {
 		c.Warnings = append(c.Warnings, f.String())
 	}
@@ -156,8 +169,9 @@ func (c *Config) parse(given map[string]string) Faults {
 			faults = append(faults, s.fault(value, cmp.Or(unsupportedMethods[value], "unknown")))
 		} else if err := s.failure(failed.Errors); err != nil {
 			faults = append(faults, s.fault(value, err.Error()))
-		} else if !s.inRange(reflect.ValueOf(*c).FieldByIndex(s.Index)) {
+		} else if field := reflect.ValueOf(c).Elem().FieldByIndex(s.Index); !s.inRange(field) {
 			faults = append(faults, s.fault(value, "out of range"))
+			field.SetZero() // or the targets would be shared out among a billion shards
 		}
 	}
 	baseURL := func(s string) (string, error) { return parseEndpoint(s, false) }
@@ -172,6 +186,7 @@ func (c *Config) parse(given map[string]string) Faults {
 		{"IDAAS_TOKEN_ENDPOINT", &c.TokenEndpoint, func(s string) (string, error) { return parseEndpoint(s, true) }},
 		{"IDAAS_CA_FILE", &c.CAFile, c.readRootCAs},
 		{"IDAAS_LISTEN_ADDRESS", &c.ListenAddress, parseAddress},
+		{"IDAAS_PROBE_ADDRESS", &c.ProbeAddress, parseAddress},
 	} {
 		if *check.text == "" {
 			continue

@@ -77,7 +77,7 @@ func TestDefaults(t *testing.T) {
 		InlineTargets: "app_2:github", ConsumerLabel: "id",
 		PollTimeout: time.Hour, PollConcurrency: 4, PageSize: 100, RateLimit: 3,
 		RequestTimeout: 10 * time.Second, RequestRetries: 4, Windows: windows,
-		ListenAddress: ":9877", LogLevel: slog.LevelInfo, LogFormat: "text",
+		ShardCount: 1, ListenAddress: ":9877", LogLevel: slog.LevelInfo, LogFormat: "text",
 		Targets: []poller.Target{{Consumer: "app_2", Provider: "github", Label: "app_2", Windows: windows}},
 	}
 	if got := c.ClientSecret.Reveal(); got != "hush-hush" {

@@ -9,11 +9,13 @@ import (
 const usage = `Usage: idaas-token-exporter [command]
 
 Commands:
-  serve        poll on a schedule and serve /metrics (the default)
-  demo         the same with a simulated IDaaS and made-up tokens: no account needed
-  once [FILE]  poll once and write the metrics to standard output or, atomically, into FILE
-  version      print the version
-  help         print this
+  serve          poll on a schedule and serve /metrics (the default)
+  demo           the same with a simulated IDaaS and made-up tokens: no account needed
+  check [-json]  look at settings, access token and the first pages of every target, and say what
+                 to do
+  once [FILE]    poll once and write the metrics to standard output or, atomically, into FILE
+  version        print the version
+  help           print this
 
 Settings, from the environment:
 

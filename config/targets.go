@@ -21,10 +21,29 @@ const (
 // loaded again. It leaves c as it is. The error is of type Faults and never shows a consumer in another form than
 // IDAAS_CONSUMER_LABEL asks for.
 func (c *Config) LoadTargets() ([]poller.Target, error) {
+	data, _, err := c.readTargetsFile()
+	return c.targets(data, err)
+}
+
+// readTargetsFile returns also what tells one reading from another that gave other bytes or another error.
+func (c *Config) readTargetsFile() (data []byte, read string, err error) {
+	if c.TargetsFile == "" {
+		return nil, "", nil
+	}
+	data, err = readFile(c.TargetsFile, maxFileBytes)
+	sum := sha256.New()
+	fmt.Fprintf(sum, "%s%v", data, err)
+	return data, string(sum.Sum(nil)), err
+}
+
+// targets returns this process's share of IDAAS_TARGETS and of the targets file, whose reading gave data and err.
+func (c *Config) targets(data []byte, err error) ([]poller.Target, error) {
 	l := targetList{hash: c.ConsumerLabel == "hash", windows: c.Windows}
 	l.addInline(c.InlineTargets)
-	if c.TargetsFile != "" {
-		l.addFile(c.TargetsFile)
+	if err != nil {
+		l.fault(Fault{Name: "IDAAS_TARGETS_FILE", Value: c.TargetsFile, Problem: err.Error()})
+	} else if c.TargetsFile != "" {
+		l.addYAML(c.TargetsFile, data)
 	}
 	targets := l.targets()
 	if len(targets) == 0 && l.faults == nil {
@@ -33,7 +52,7 @@ func (c *Config) LoadTargets() ([]poller.Target, error) {
 	if l.faults != nil {
 		return nil, l.faults
 	}
-	return targets, nil
+	return poller.Share(targets, c.ShardIndex, c.ShardCount), nil
 }
 
 // targetList gathers entries from all sources, then judges them together.

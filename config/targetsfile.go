@@ -14,16 +14,6 @@ import (
 
 const maxFileBytes = 16 << 20
 
-// addFile adds the entries of the YAML file at path.
-func (l *targetList) addFile(path string) {
-	data, err := readFile(path, maxFileBytes)
-	if err != nil {
-		l.fault(Fault{Name: "IDAAS_TARGETS_FILE", Value: path, Problem: err.Error()})
-		return
-	}
-	l.addYAML(path, data)
-}
-
 // addYAML adds the entries of data. It walks nodes instead of decoding into structs, because only so every fault
 // has a line, and nothing, such as a null in a list, is passed over.
 func (l *targetList) addYAML(path string, data []byte) {

@@ -169,10 +169,13 @@ func (p *Poller) SetTargets(targets []Target) {
 	old := p.Snapshot().Readings
 	readings := make([]*Reading, len(targets))
 	var fresh []*Reading
+	added := 0
 	for i, t := range targets {
 		readings[i] = &Reading{Target: t}
 		if j, ok := p.index[t.Key()]; ok {
 			readings[i].Census, readings[i].Failure = old[j].Census, old[j].Failure
+		} else {
+			added++
 		}
 		if readings[i].Census == nil && p.jobs[t.Key()] == nil {
 			fresh = append(fresh, readings[i])
@@ -190,6 +193,9 @@ func (p *Poller) SetTargets(targets []Target) {
 		p.enqueue(fresh)
 	}
 	p.updateLocked(func(s *Snapshot) { s.Readings = readings })
+	if kept := len(targets) - added; added > 0 || kept < len(old) {
+		p.log.Info("targets changed", "added", added, "removed", len(old)-kept, "targets", len(targets))
+	}
 }
 
 // wall is the time without its monotonic reading, which would hide steps of the clock.

@@ -42,7 +42,8 @@ func (s *Snapshot) Attempted() bool {
 	return true
 }
 
-func (s *Snapshot) failing() int {
+// Failing returns the number of targets whose latest walk failed.
+func (s *Snapshot) Failing() int {
 	n := 0
 	for _, r := range s.Readings {
 		if r.Failure != nil {

@@ -114,7 +114,7 @@ func (p *Poller) publish(j *job, counted *counting, took time.Duration, err erro
 	}
 	p.logTransition(before, after)
 	if !before.Attempted() && now.Attempted() {
-		p.log.Info("every target was attempted", "targets", len(now.Readings), "failing", now.failing())
+		p.log.Info("every target was attempted", "targets", len(now.Readings), "failing", now.Failing())
 	}
 }
 

@@ -59,13 +59,13 @@ func TestLandingPage(t *testing.T) {
 		t.Errorf("Content-Type %q, want HTML", got)
 	}
 	page := w.Body.String()
-	for _, want := range []string{"IDaaS token exporter", "1.2.3-test", `href="metrics"`, `href="-/healthy"`, `href="-/ready"`} {
+	for _, want := range []string{"IDaaS token exporter", "1.2.3-test", `href="/metrics"`, `href="/-/healthy"`, `href="/-/ready"`} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q", want)
 		}
 	}
 	// A link to what is not served.
-	if strings.Contains(page, "pprof") {
+	if strings.Contains(page, "debug/pprof") {
 		t.Error("the page offers profiles")
 	}
 }

@@ -73,6 +73,8 @@ func serve(ctx context.Context, log *slog.Logger, sites []site) error {
 		}
 		serving.Go(func() {
 			err := web.Serve(site.listener, server, &web.FlagConfig{WebConfigFile: &site.configFile}, log)
+			// A fault of the configuration file leaves it open.
+			_ = site.listener.Close()
 			if !errors.Is(err, http.ErrServerClosed) {
 				failed <- err
 				cancel()

@@ -19,6 +19,9 @@ const (
 // Keep saves what snapshot returns soon after it has changed, until ctx ends, and then a last time. saved is told each
 // outcome; failures are logged when they begin and end.
 func (f File) Keep(ctx context.Context, snapshot func() *poller.Snapshot, saved func(error), log *slog.Logger) {
+	if f.Path == "" {
+		return
+	}
 	var last []*poller.Reading
 	failing := false
 	save := func() {

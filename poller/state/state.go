@@ -30,7 +30,7 @@ const (
 
 // File is where the state of one IDaaS instance is kept. It holds no secrets and no token texts, but consumer ids.
 type File struct {
-	Path string
+	Path string // empty: nothing is kept, and there is nothing to restore
 	// Instance tells one IDaaS instance from another, as configured; a file of another one is not restored.
 	Instance string
 }
@@ -49,6 +49,9 @@ var (
 
 // Save writes what s knows, atomically and readable by its owner only.
 func (f File) Save(s *poller.Snapshot) (err error) {
+	if f.Path == "" {
+		return nil
+	}
 	file, err := renameio.NewPendingFile(f.Path, renameio.WithPermissions(0o600))
 	if err != nil {
 		return err
@@ -97,7 +100,7 @@ func (f File) write(w io.Writer, s *poller.Snapshot) error {
 // this instance and version, is an error and restores nothing.
 func (f File) Load() (map[poller.Key]*poller.Reading, error) {
 	file, err := os.Open(f.Path)
-	if errors.Is(err, fs.ErrNotExist) {
+	if f.Path == "" || errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 
 // Consumers and credential providers of the demo company.
 const (
-	demoBilling  = "app_ngtkgrr5ea5g5eao6z4tq2"
-	demoCheckout = "app_mzq2wk7ul3vd4c6hnb5ya1"
+	demoBilling  = "billing"
+	demoCheckout = "checkout-api"
 	demoImporter = "app_k4xw2c9t6jrg8fep3lm7s0"
 	demoCI       = "ci-runner@example.com"
 	demoReport   = "nightly-report"
@@ -37,7 +37,6 @@ type Demo struct {
 // DemoTarget is one consumer at one credential provider of a Demo.
 type DemoTarget struct {
 	Consumer string
-	Alias    string // "" when the consumer's id is readable as it is
 	Provider string
 }
 
@@ -51,17 +50,17 @@ func NewDemo(now func() time.Time) *Demo {
 		ClientID:     "app_tokenexporter5demo7m2m",
 		ClientSecret: "CS3kV9xQ2mT7pLw8RzYb4Hn6",
 		Targets: []DemoTarget{
-			{demoBilling, "billing", demoOrders},
-			{demoBilling, "billing", demoCRM},
-			{demoCheckout, "checkout-api", demoOrders},
-			{demoCheckout, "checkout-api", demoWarehouse},
-			{demoCI, "", demoGitHub},
-			{demoCI, "", demoOrders},
-			{demoReport, "", demoWarehouse},
-			{demoReport, "", demoCRM},
-			{demoAgent, "", demoCRM},
-			{demoAgent, "", demoOrders},
-			{demoImporter, "legacy-importer", demoWarehouse},
+			{demoBilling, demoOrders},
+			{demoBilling, demoCRM},
+			{demoCheckout, demoOrders},
+			{demoCheckout, demoWarehouse},
+			{demoCI, demoGitHub},
+			{demoCI, demoOrders},
+			{demoReport, demoWarehouse},
+			{demoReport, demoCRM},
+			{demoAgent, demoCRM},
+			{demoAgent, demoOrders},
+			{demoImporter, demoWarehouse},
 		},
 	}
 	d.Handler = New(Config{
@@ -180,9 +179,8 @@ func demoToken(consumer, provider string, number int64) Token {
 	if provider == demoGitHub || provider == demoCRM {
 		t.Type = "oauth_access_token"
 	}
-	switch consumer {
-	case demoBilling, demoCheckout, demoImporter:
-		t.ConsumerType, t.CreatorID = "application", consumer
+	if consumer == demoImporter {
+		t.ConsumerType = "application"
 	}
 	return t
 }

@@ -1,0 +1,63 @@
+package config
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
+)
+
+// Reloader re-reads the targets, all or nothing. It is safe for concurrent use: there is one reload at a time.
+type Reloader struct {
+	config *Config
+	apply  func([]poller.Target)
+	told   func(error)
+	mu     sync.Mutex
+	read   string
+}
+
+// NewReloader returns a Reloader of the targets of c that hands good ones to apply and, after it, every outcome to told;
+// neither may call the Reloader.
+func (c *Config) NewReloader(apply func([]poller.Target), told func(error)) *Reloader {
+	return &Reloader{config: c, apply: apply, told: told, read: c.read}
+}
+
+// Reload reads the targets; the error is of type Faults.
+func (r *Reloader) Reload() error { return r.reload(true) }
+
+// Run reloads at each SIGHUP until ctx ends.
+func (r *Reloader) Run(ctx context.Context) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	for {
+		select {
+		case <-hangups:
+			_ = r.Reload() // which told
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// ReloadIfChanged does the same if the bytes of the targets file are not those last read, be they good or bad.
+func (r *Reloader) ReloadIfChanged() { _ = r.reload(false) }
+
+func (r *Reloader) reload(always bool) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	data, read, err := r.config.readTargetsFile()
+	if read == r.read && !always {
+		return nil
+	}
+	r.read = read
+	targets, err := r.config.targets(data, err)
+	if err == nil {
+		r.apply(targets)
+	}
+	r.told(err)
+	return err
+}

@@ -1,0 +1,129 @@
+package idaas
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
+)
+
+func discovered(change func(*Config)) func(*Config) {
+	return func(c *Config) {
+		c.Domain, c.Network = "http://localhost", Internet
+		c.InstanceID, c.Endpoint, c.TokenEndpoint = "", "", ""
+		change(c)
+	}
+}
+
+func TestDiscovery(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		change   func(*Config)
+		requests int
+		want     Instance
+	}{
+		{"everything", func(*Config) {}, 2, Instance{"idaas_simulator", "http://127.0.0.1", "http://localhost" + simulator.TokenPath}},
+		{"inside a VPC", func(c *Config) { c.Network = VPC }, 2, Instance{"idaas_simulator", "http://127.0.0.2", "http://localhost" + simulator.TokenPath}},
+		{"what is set wins", func(c *Config) { c.Endpoint = "http://127.0.0.3" }, 2, Instance{"idaas_simulator", "http://127.0.0.3", "http://localhost" + simulator.TokenPath}},
+		{"token endpoint set", func(c *Config) { c.TokenEndpoint = "http://localhost" + simulator.TokenPath }, 1, Instance{"idaas_simulator", "http://127.0.0.1", "http://localhost" + simulator.TokenPath}},
+		{"only the token endpoint unset", func(c *Config) { c.InstanceID, c.Endpoint = "idaas_simulator", "http://127.0.0.3" }, 2, Instance{"idaas_simulator", "http://127.0.0.3", "http://localhost" + simulator.TokenPath}},
+		{"everything set", func(c *Config) {
+			c.InstanceID, c.Endpoint, c.TokenEndpoint = "idaas_simulator", "http://127.0.0.3", "http://localhost"+simulator.TokenPath
+		}, 0, Instance{"idaas_simulator", "http://127.0.0.3", "http://localhost" + simulator.TokenPath}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newAPI(t, simulator.Config{InternetEndpoint: "http://127.0.0.1", VPCEndpoint: "http://127.0.0.2"})
+				targets := a.fill(20, 3)
+				c := a.client(discovered(tt.change))
+				for range 3 {
+					for _, r := range a.poll(t, c, targets...) {
+						a.checkCounts(t, r)
+					}
+				}
+				if n := a.Requests(simulator.Discovery); n != tt.requests {
+					t.Errorf("%d discovery requests for all targets and polls, want %d", n, tt.requests)
+				}
+				if got, err := c.Locate(t.Context()); err != nil || got != tt.want {
+					t.Errorf("%+v, %v; want %+v", got, err, tt.want)
+				}
+			})
+		})
+	}
+}
+
+func TestAReadyTokenNeedsNoTokenEndpoint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(t, simulator.Config{})
+		c := a.client(discovered(func(c *Config) { c.AccessToken = Credential{Text: poller.NewSecret("ready")} }))
+		got, err := c.Locate(t.Context())
+		if err != nil || got.TokenEndpoint != "" || a.Requests(simulator.Discovery) != 1 {
+			t.Errorf("%+v, %v after %d requests", got, err, a.Requests(simulator.Discovery))
+		}
+	})
+}
+
+// Discovery that fails is tried again with each poll; until then every walk fails with its reason.
+func TestDiscoveryIsRetriedWithEachPoll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(t, simulator.Config{})
+		targets := a.fill(30, 3)
+		c := a.client(discovered(func(*Config) {}), retries(0))
+		repair := a.Inject(simulator.Fault{Operation: simulator.Discovery, Kind: simulator.Status, Status: 404})
+		p := a.poller(c, 4, targets...)
+		stop := run(p)
+		defer stop()
+		time.Sleep(time.Minute)
+		if failed := failures(p.Snapshot().Readings); failed[poller.NotFound] != 30 || a.Requests("") != 1 {
+			t.Fatalf("%v after %d requests", failed, a.Requests(""))
+		}
+		repair()
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		for _, r := range p.Snapshot().Readings {
+			a.checkCounts(t, r)
+		}
+	})
+}
+
+func TestBadDiscoveryDocuments(t *testing.T) {
+	const instanceDocument = `{"instance_id":"idaas_1","developer_api_endpoint":{"internet":"https://api.example.com"},"default_authorization_server_issuer":"https://issuer.example.com/x"}`
+	for _, tt := range []struct{ name, instance, issuer, want string }{
+		{"not JSON", "<html>", "", "instance document: "},
+		{"empty", "{}", "", "no instance_id"},
+		{"null", "null", "", "no instance_id"},
+		{"dots", strings.Replace(instanceDocument, "idaas_1", "..", 1), "", "no instance_id"},
+		{"no endpoint for the network", strings.Replace(instanceDocument, `"internet"`, `"vpc"`, 1), "", "developer_api_endpoint for internet: no host"},
+		{"plain http", strings.Replace(instanceDocument, "https://api", "http://api", 1), "", "loopback"},
+		{"wrong type", strings.Replace(instanceDocument, `"idaas_1"`, "7", 1), "", "instance document: "},
+		{"no issuer", strings.Replace(instanceDocument, "https://issuer.example.com/x", "", 1), "", "default_authorization_server_issuer: no host"},
+		{"plain http issuer", strings.Replace(instanceDocument, "https://issuer", "http://issuer", 1), "", "default_authorization_server_issuer: http://"},
+		{"no token endpoint", instanceDocument, "{}", "OpenID document: its token_endpoint: no host"},
+		{"plain http token endpoint", instanceDocument, `{"token_endpoint":"http://issuer.example.com/token"}`, "loopback"},
+		{"token endpoint of a wrong type", instanceDocument, `{"token_endpoint":["x"]}`, "OpenID document: "},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := &api{}
+				a.serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if strings.HasSuffix(r.URL.Path, "/openid-configuration") {
+						_, _ = io.WriteString(w, tt.issuer)
+						return
+					}
+					_, _ = io.WriteString(w, tt.instance)
+				}))
+				// The test's transport speaks no TLS.
+				a.transport.DialTLSContext = a.transport.DialContext
+				_, err := a.client(discovered(func(*Config) {})).Locate(t.Context())
+				if err == nil || poller.ReasonOf(err) != poller.Malformed || !strings.Contains(err.Error(), tt.want) {
+					t.Errorf("%v, want %q", err, tt.want)
+				}
+			})
+		})
+	}
+}
