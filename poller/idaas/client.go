@@ -44,7 +44,7 @@ type Client struct {
 	timeout       time.Duration
 	retries       int
 	userAgent     string
-	http          *http.Client
+	transport     http.RoundTripper // bare: an http.Client fails for a redirect to what is no URL
 	log           *slog.Logger
 	events        Events
 
@@ -67,10 +67,7 @@ func New(c Config) *Client {
 		userAgent:     c.UserAgent,
 		log:           c.Log,
 		events:        c.Events.orNothing(),
-		http: &http.Client{
-			Transport:     c.Transport,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
+		transport:     c.Transport,
 	}
 	client.pageSize.Store(int64(c.PageSize))
 	client.gate = newGate(c.RateLimit, client.events.Waited)

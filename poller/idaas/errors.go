@@ -160,8 +160,8 @@ var rateLimitHeaders = []string{"X-Ratelimit-User-Api", "X-Ratelimit-User"}
 func hint(header http.Header, now time.Time) time.Duration {
 	var longest time.Duration
 	after := header.Get("Retry-After")
-	if s, err := strconv.ParseInt(after, 10, 32); err == nil {
-		longest = time.Duration(s) * time.Second
+	if d, ok := count(after, time.Second); ok {
+		longest = d
 	} else if at, err := http.ParseTime(after); err == nil {
 		// By the server's own clock, when it tells it.
 		if date, err := http.ParseTime(header.Get("Date")); err == nil {
@@ -172,12 +172,18 @@ func hint(header http.Header, now time.Time) time.Duration {
 	for _, name := range rateLimitHeaders {
 		for pair := range strings.SplitSeq(header.Get(name), ",") {
 			key, value, _ := strings.Cut(strings.TrimSpace(pair), ":")
-			if ms, err := strconv.ParseInt(strings.TrimSpace(value), 10, 32); err == nil && strings.EqualFold(key, "TimeLeft") {
-				longest = max(longest, time.Duration(ms)*time.Millisecond)
+			if d, ok := count(value, time.Millisecond); ok && strings.EqualFold(key, "TimeLeft") {
+				longest = max(longest, d)
 			}
 		}
 	}
 	return max(0, longest)
+}
+
+// count reads a whole number of units. One too large to be read is very large: no reason to take it for nothing.
+func count(text string, unit time.Duration) (time.Duration, bool) {
+	n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 32)
+	return time.Duration(n) * unit, err == nil || errors.Is(err, strconv.ErrRange)
 }
 
 // maxText bounds, in characters, what is repeated of a text from outside.

@@ -1,6 +1,7 @@
 package idaas
 
 import (
+	"reflect"
 	"time"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
@@ -49,29 +50,10 @@ type Events struct {
 
 // orNothing returns e with every nil field replaced by a function that does nothing.
 func (e Events) orNothing() Events {
-	if e.Request == nil {
-		e.Request = func(string, string, time.Duration) {}
-	}
-	if e.Retry == nil {
-		e.Retry = func() {}
-	}
-	if e.Throttled == nil {
-		e.Throttled = func() {}
-	}
-	if e.Waited == nil {
-		e.Waited = func(string, time.Duration) {}
-	}
-	if e.AccessToken == nil {
-		e.AccessToken = func(time.Time) {}
-	}
-	if e.AccessTokenFailed == nil {
-		e.AccessTokenFailed = func(poller.Reason) {}
-	}
-	if e.Instance == nil {
-		e.Instance = func(string, string) {}
-	}
-	if e.Skew == nil {
-		e.Skew = func(time.Duration) {}
+	for _, f := range reflect.ValueOf(&e).Elem().Fields() {
+		if f.IsNil() {
+			f.Set(reflect.MakeFunc(f.Type(), func([]reflect.Value) []reflect.Value { return nil }))
+		}
 	}
 	return e
 }

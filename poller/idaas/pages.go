@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/go-json-experiment/json"
 
@@ -187,9 +188,9 @@ func decodePage(body []byte, tokens []poller.Token) (poller.Page, string, error)
 			Expires: millis(t.Expires),
 			Issued:  max(millis(t.Created), millis(t.Updated)),
 			Info: poller.Info{
-				ProviderID:   cut(t.ProviderID),
-				TokenType:    cut(t.Type),
-				ConsumerType: cut(t.ConsumerType),
+				ProviderID:   label(t.ProviderID),
+				TokenType:    label(t.Type),
+				ConsumerType: label(t.ConsumerType),
 			},
 		})
 	}
@@ -208,5 +209,10 @@ func millis(v int64) int64 {
 	return v
 }
 
-// cut bounds what becomes a label value.
-func cut(s string) string { return scrubber{}.clean(s) }
+// label makes a text of the API fit to be a label value; most are as they come, and there is one for each token.
+func label(s string) string {
+	if len(s) <= maxText && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return s
+	}
+	return scrubber{}.clean(s)
+}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptrace"
 	"strconv"
 	"time"
 
@@ -72,12 +73,12 @@ func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *fa
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	req = req.WithContext(ctx)
+	req = req.WithContext(httptrace.WithClientTrace(ctx, c.gateRepeats(ctx)))
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", c.userAgent)
 
 	start := time.Now()
-	resp, err := c.http.Do(req)
+	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
 		c.events.Request(call.operation, "error", time.Since(start))
 		return noAnswer(err, call.what, call.hide)
@@ -110,6 +111,19 @@ func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *fa
 		err = fmt.Errorf("status 200 with the error %s", said)
 	}
 	return fail(poller.Malformed, "%s: %s", call.what, call.hide.clean(err.Error()))
+}
+
+// gateRepeats has the gate passed also by what a transport sends again by itself, as it does when a connection that it
+// kept turns out to be broken.
+func (c *Client) gateRepeats(ctx context.Context) *httptrace.ClientTrace {
+	repeat := false
+	return &httptrace.ClientTrace{GetConn: func(string) {
+		if repeat {
+			// Should ctx end meanwhile, so does the request.
+			_ = c.gate.wait(ctx)
+		}
+		repeat = true
+	}}
 }
 
 // measureSkew compares the server's Date, which is cut to the second, with the middle of the exchange.

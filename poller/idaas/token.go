@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"strings"
@@ -32,16 +33,18 @@ func (c Credential) read() (string, error) {
 	if c.File == "" {
 		return c.Text.Reveal(), nil
 	}
-	info, err := os.Stat(c.File)
+	f, err := os.Open(c.File)
 	if err != nil {
 		return "", err
 	}
-	if info.Size() > maxCredential {
+	defer func() { _ = f.Close() }()
+	// What the file system says of its size would be nothing for a device.
+	text, err := io.ReadAll(io.LimitReader(f, maxCredential+1))
+	if err != nil {
+		return "", err
+	}
+	if len(text) > maxCredential {
 		return "", fmt.Errorf("%s is longer than %d MiB", c.File, maxCredential>>20)
-	}
-	text, err := os.ReadFile(c.File)
-	if err != nil {
-		return "", err
 	}
 	s := strings.TrimSpace(string(text))
 	if s == "" {

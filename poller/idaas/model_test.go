@@ -1,0 +1,146 @@
+package idaas
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
+)
+
+// model is what the tokens of one target were at every moment, kept apart from the simulator.
+type model struct {
+	tokens map[string]*life
+	drifts []time.Time // when a token came away from before others, so that pages by offset drift
+}
+
+// life is what a token was: each form from its time on, until the next.
+type life struct{ forms []form }
+
+type form struct {
+	from    time.Time
+	exists  bool
+	revoked bool
+	expires time.Time // zero: never
+}
+
+func (m *model) set(id string, f form) {
+	l := m.tokens[id]
+	if l == nil {
+		l = &life{forms: []form{{}}}
+		m.tokens[id] = l
+	}
+	f.from = time.Now()
+	l.forms = append(l.forms, f)
+}
+
+func (l *life) now() form { return l.forms[len(l.forms)-1] }
+
+// within returns the forms that l had at any moment of a span. At the very moment of a change it had both.
+func (l *life) within(start, end time.Time) []form {
+	var all []form
+	for i, f := range l.forms {
+		if f.from.After(end) || i+1 < len(l.forms) && l.forms[i+1].from.Before(start) {
+			continue
+		}
+		all = append(all, f)
+	}
+	return all
+}
+
+const (
+	absent  = "absent"
+	revoked = "revoked"
+	expired = "expired"
+	active  = "active" // and will expire
+	endless = "endless"
+)
+
+func (f form) state(at time.Time) string {
+	switch {
+	case !f.exists:
+		return absent
+	case f.revoked:
+		return revoked
+	case f.expires.IsZero():
+		return endless
+	case f.expires.UnixMilli() <= at.UnixMilli():
+		return expired
+	}
+	return active
+}
+
+// bounds are the least and the most tokens that a right walk may have counted in each state, and in all.
+type bounds struct {
+	least, most map[string]int
+	total       [2]int
+	changed     bool // some token changed during the walk
+}
+
+// bounds says what may be shown at a time of a walk over a span. A token that stayed as it was counts once, one that changed at most once,
+// as one of what it was. If a walk may miss tokens, nothing is sure to be counted.
+func (m *model) bounds(start, end, at time.Time, mayMiss bool) bounds {
+	b := bounds{least: map[string]int{}, most: map[string]int{}}
+	for _, l := range m.tokens {
+		states := map[string]bool{}
+		forms := l.within(start, end)
+		for _, f := range forms {
+			states[f.state(at)] = true
+		}
+		b.changed = b.changed || len(forms) > 1
+		here := states[absent]
+		delete(states, absent)
+		if len(states) == 0 {
+			continue
+		}
+		b.total[1]++
+		for s := range states {
+			b.most[s]++
+			if len(states) == 1 && !here && !mayMiss {
+				b.least[s]++
+			}
+		}
+		if !here && !mayMiss {
+			b.total[0]++
+		}
+	}
+	return b
+}
+
+// drifted reports whether pages by offset may have missed tokens in a span.
+func (m *model) drifted(start, end time.Time) bool {
+	for _, at := range m.drifts {
+		if !at.Before(start) && !at.After(end) {
+			return true
+		}
+	}
+	return false
+}
+
+// wrong returns what of the states shown at a time cannot be; empty if all can.
+func (b bounds) wrong(s poller.States) string {
+	if s.Active+s.Expired+s.Revoked != s.Total {
+		return fmt.Sprintf("the states do not sum up to the total: %+v", s)
+	}
+	for state, n := range map[string]int{revoked: s.Revoked, expired: s.Expired, active: s.Active - s.NeverExpiring, endless: s.NeverExpiring} {
+		if n < b.least[state] || n > b.most[state] {
+			return fmt.Sprintf("%d %s, want from %d to %d", n, state, b.least[state], b.most[state])
+		}
+	}
+	if s.Total < b.total[0] || s.Total > b.total[1] {
+		return fmt.Sprintf("%d in all, want from %d to %d", s.Total, b.total[0], b.total[1])
+	}
+	return ""
+}
+
+// forget drops what no walk can still have seen.
+func (m *model) forget(before time.Time) {
+	for id, l := range m.tokens {
+		if f := l.now(); !f.exists && f.from.Before(before) {
+			delete(m.tokens, id)
+			continue
+		}
+		for len(l.forms) > 1 && l.forms[1].from.Before(before) {
+			l.forms = l.forms[1:]
+		}
+	}
+}
