@@ -2,9 +2,15 @@
 package check
 
 import (
+	"bufio"
+	"cmp"
 	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -22,6 +28,29 @@ type Config struct {
 	Warnings    []string // about settings that are legal but odd
 }
 
+// Status is how a finding turned out.
+type Status string
+
+// Every Status.
+const (
+	OK      Status = "ok"
+	Warning Status = "warning"
+	Failed  Status = "failed"
+	Skipped Status = "skipped"
+)
+
+// Finding is one line of the table. Its texts are printable, one line each, and hold no secret and no raw consumer id.
+type Finding struct {
+	Status  Status `json:"status"`
+	Step    string `json:"step"`
+	Subject string `json:"subject"` // what of the step: a target, a client, …; may be empty
+	Detail  string `json:"detail"`  // what was found
+	Advice  string `json:"advice"`  // what to do; empty when ok or skipped
+}
+
+// Report is what a Run found.
+type Report struct{ Findings []Finding }
+
 // The steps, in their order.
 const (
 	stepSettings  = "settings"
@@ -33,57 +62,47 @@ const (
 	stepRequests  = "requests"
 )
 
-const (
-	// samplePages of a list are read, and one of each list after the first closeTargets.
-	samplePages  = 3
-	closeTargets = 20
-
-	maxSkew = time.Minute
-)
+// samplePages of a list are read at most.
+const samplePages = 3
 
 // preflight is one Run. Everything happens in one goroutine.
 type preflight struct {
 	Config
 	client   *idaas.Client
+	method   string // to get an access token, or given
 	findings []Finding
-	read     []reading
-	life     time.Duration  // of a fetched access token; 0: unknown
+	read     []idaas.Sample
 	skew     *time.Duration // the one least in doubt; nil: unknown
-	listed   int            // requests of the list call that were answered well
-	listTime time.Duration
-}
-
-// reading is what was read of a target.
-type reading struct {
-	subject string
-	idaas.Sample
 }
 
 // Run looks at everything. It always returns: what cannot be looked at is skipped.
 func Run(ctx context.Context, c Config) Report {
-	p := &preflight{Config: c}
+	p := &preflight{Config: c, method: c.Client.Auth.Method}
+	if c.Client.AccessToken.Given() {
+		p.method = given
+	}
 	c.Client.Retries = min(c.Client.Retries, 1)
 	c.Client.Log = slog.New(slog.DiscardHandler)
-	c.Client.Events = idaas.Events{Skew: p.tellSkew, Request: p.tellRequest}
+	c.Client.Events = idaas.Events{Skew: func(d time.Duration) {
+		if p.skew == nil || d.Abs() < p.skew.Abs() {
+			p.skew = &d
+		}
+	}}
 	p.client = idaas.New(c.Client)
 
-	p.add(stepSettings, OK, "", count(len(c.Targets), "target"), "")
+	p.add(OK, stepSettings, "", fmt.Sprintf("targets: %d", len(c.Targets)), "")
 	for _, w := range c.Warnings {
-		p.add(stepSettings, Warning, "", w, "change it, unless it is meant so")
+		p.add(Warning, stepSettings, "", w, "change it, unless it is meant so")
 	}
-	switch {
-	case !p.locate(ctx):
-		p.skip(stepAccess, stepDiscovery+" failed")
-		p.skip(stepTarget, stepDiscovery+" failed")
-	case !p.authenticate(ctx):
-		p.skip(stepTarget, stepAccess+" failed")
-	default:
+	if p.locate(ctx) && p.authenticate(ctx) {
 		p.readTargets(ctx)
+	} else {
+		p.add(Skipped, stepTarget, "", "not tried without what failed", "")
 	}
 	p.clock()
 	if len(p.read) == 0 {
-		p.skip(stepWays, "no target was read")
-		p.skip(stepRequests, "no target was read")
+		p.add(Skipped, stepWays, "", "no target was read", "")
+		p.add(Skipped, stepRequests, "", "no target was read", "")
 	} else {
 		p.ways()
 		p.predict()
@@ -91,40 +110,23 @@ func Run(ctx context.Context, c Config) Report {
 	return Report{p.findings}
 }
 
-// add adds a finding; what a server says of itself is made safe for a terminal.
-func (p *preflight) add(step string, status Status, subject, detail, advice string) {
-	clean := func(text string) string {
-		return strings.Map(func(r rune) rune {
-			if unicode.IsPrint(r) {
-				return r
-			}
-			return ' '
-		}, text)
-	}
-	p.findings = append(p.findings, Finding{status, step, clean(subject), clean(detail), clean(advice)})
+// add adds a finding. Its detail, which may be what a server says of itself, is made safe for a terminal.
+func (p *preflight) add(status Status, step, subject, detail, advice string) {
+	detail = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, detail)
+	p.findings = append(p.findings, Finding{status, step, subject, detail, advice})
 }
-
-func (p *preflight) skip(step, why string) { p.add(step, Skipped, "", why, "") }
 
 func (p *preflight) fail(ctx context.Context, step, subject string, err error) {
+	advice := p.advice(step, err)
 	if ctx.Err() != nil {
-		p.add(step, Failed, subject, "interrupted", "run it again, and let it finish")
-		return
+		advice = "this was interrupted: run it again, and let it finish"
 	}
-	p.add(step, Failed, subject, err.Error(), p.advice(step, err))
-}
-
-func (p *preflight) tellSkew(d time.Duration) {
-	if p.skew == nil || d.Abs() < p.skew.Abs() {
-		p.skew = &d
-	}
-}
-
-func (p *preflight) tellRequest(operation, code string, took time.Duration) {
-	if operation == idaas.OpList && code == "200" {
-		p.listed++
-		p.listTime += took
-	}
+	p.add(Failed, step, subject, err.Error(), advice)
 }
 
 func (p *preflight) locate(ctx context.Context) bool {
@@ -133,118 +135,208 @@ func (p *preflight) locate(ctx context.Context) bool {
 		p.fail(ctx, stepDiscovery, p.Client.Domain, err)
 		return false
 	}
-	p.add(stepDiscovery, OK, "instance", at.ID, "")
-	p.add(stepDiscovery, OK, "API", at.Endpoint, "")
-	if at.TokenEndpoint != "" {
-		p.add(stepDiscovery, OK, "token endpoint", at.TokenEndpoint, "")
-	}
+	p.add(OK, stepDiscovery, "instance", at.ID, "")
+	p.add(OK, stepDiscovery, "API", at.Endpoint, "")
+	p.add(OK, stepDiscovery, "token endpoint", cmp.Or(at.TokenEndpoint, "none needed"), "")
 	return true
 }
 
 func (p *preflight) authenticate(ctx context.Context) bool {
-	subject := p.Client.Auth.Method
-	if p.ready() {
-		subject = "given"
-	}
 	t, err := p.client.Authenticate(ctx)
 	if err != nil {
-		p.fail(ctx, stepAccess, subject, err)
+		p.fail(ctx, stepAccess, p.method, err)
 		return false
 	}
-	life, scope := "lifetime unknown", ", scope unknown"
+	life := "lifetime unknown"
 	if !t.Expires.IsZero() {
-		p.life = time.Until(t.Expires)
-		life = "good for " + short(p.life)
+		life = "good for " + time.Until(t.Expires).Round(time.Second).String()
 	}
-	if t.Scope != "" {
-		scope = ", scope " + t.Scope
-	}
-	p.add(stepAccess, OK, subject, life+scope, "")
+	p.add(OK, stepAccess, p.method, life+", scope "+cmp.Or(t.Scope, "unknown"), "")
 	return true
 }
 
-// readTargets samples one target after the other, until failures show that the others would fail too.
+// readTargets samples one target after the other, unless the first failure shows that the others would fail too.
 func (p *preflight) readTargets(ctx context.Context) {
-	inARow := 0 // failures that may be any target's
 	for i, t := range p.Targets {
-		pages := samplePages
-		if i >= closeTargets {
-			pages = 1
-		}
 		subject := t.Label + " at " + t.Provider
-		s, err := p.client.Sample(ctx, t, pages)
+		s, err := p.client.Sample(ctx, t, samplePages)
 		if err == nil {
-			inARow = 0
-			p.read = append(p.read, reading{subject, s})
+			p.read = append(p.read, s)
 			p.tellSample(subject, s)
 			continue
 		}
 		p.fail(ctx, stepTarget, subject, err)
-		anyones, sure := common(err)
-		if !anyones {
-			inARow = 0
-			continue
-		}
-		inARow++
-		if left := len(p.Targets) - i - 1; left > 0 && (ctx.Err() != nil || sure && len(p.read) == 0 || inARow == 3) {
-			p.skip(stepTarget, count(left, "more target")+" not tried: they would fail the same way")
+		// Failures that any target would have.
+		shared := []poller.Reason{poller.Connection, poller.Timeout, poller.Unauthorized, poller.AccessToken}
+		hopeless := ctx.Err() != nil || len(p.read) == 0 && slices.Contains(shared, poller.ReasonOf(err))
+		if left := len(p.Targets) - i - 1; left > 0 && hopeless {
+			p.add(Skipped, stepTarget, "", fmt.Sprintf("the other %d not tried: they would likely fail the same way", left), "")
 			return
 		}
 	}
 }
 
-// common reports whether a failure may be any target's, and surely is if no target was read before.
-func common(err error) (anyones, sure bool) {
-	switch poller.ReasonOf(err) {
-	case poller.Connection, poller.Unauthorized, poller.AccessToken, poller.Throttled:
-		return true, true
-	case poller.Timeout, poller.ServerError, poller.Malformed:
-		return true, false
-	}
-	return strings.Contains(idaas.CodeOf(err), "instance"), true
-}
-
 func (p *preflight) tellSample(subject string, s idaas.Sample) {
+	status, advice := OK, ""
 	if s.Tokens == 0 && s.Complete {
-		p.add(stepTarget, Warning, subject, "no tokens", "the API answers an unknown consumer with an empty list: "+
-			"unless none was issued yet, check the id in IDAAS_TARGETS or IDAAS_TARGETS_FILE")
-		return
+		status = Warning
+		advice = "the API answers an unknown consumer with an empty list: unless none was issued yet, check the id in IDAAS_TARGETS or " +
+			"IDAAS_TARGETS_FILE"
 	}
-	reported := "totalCount absent"
+	reported := "absent"
 	if s.Reported >= 0 {
-		reported = count(int(s.Reported), "token") + " reported"
+		reported = strconv.FormatInt(s.Reported, 10)
 	}
-	p.add(stepTarget, OK, subject, fmt.Sprintf("%s, %d read: %s of %d, the first in %s",
-		reported, s.Tokens, count(s.Pages, "page"), s.Size, short(s.Took)), "")
+	p.add(status, stepTarget, subject, fmt.Sprintf("totalCount %s, tokens read %d, pages read %d, page size %d, first page in %v",
+		reported, s.Tokens, s.Pages, s.Size, s.Took.Round(time.Millisecond)), advice)
 }
 
 func (p *preflight) clock() {
 	if p.skew == nil {
-		p.skip(stepClock, "no answer told the time")
+		p.add(Skipped, stepClock, "", "no answer told the time", "")
 		return
 	}
-	detail := short(p.skew.Abs()) + " behind the server's, give or take 1s"
+	side := "behind"
 	if *p.skew < 0 {
-		detail = short(p.skew.Abs()) + " ahead of the server's, give or take 1s"
+		side = "ahead of"
 	}
-	if p.skew.Abs() <= maxSkew {
-		p.add(stepClock, OK, "", detail, "")
-		return
+	status, advice := OK, ""
+	if p.skew.Abs() > time.Minute {
+		status = Failed
+		advice = "set this machine's clock by NTP: tokens would seem to expire at the wrong time, and signed credentials be refused"
 	}
-	p.add(stepClock, Failed, "", detail, "set this machine's clock by NTP: tokens would be seen to expire at the wrong time, and signed "+
-		"or timed credentials be refused")
+	p.add(status, stepClock, "", fmt.Sprintf("%v %s the server's, give or take 1s", p.skew.Abs().Round(time.Second), side), advice)
 }
 
-func count(n int, what string) string {
-	if n != 1 {
-		what += "s"
+// ways tells what the instance does where the API's documents are silent.
+func (p *preflight) ways() {
+	var tokens, never, seconds, right, silent, withID int
+	var ends, limits []string
+	size := p.Client.PageSize
+	for _, s := range p.read {
+		tokens += s.Tokens
+		never += s.WithoutExpiration
+		seconds += s.InSeconds
+		size = min(size, s.Size)
+		limits = append(limits, s.RateLimit...)
+		if s.RequestID {
+			withID++
+		}
+		if s.Reported < 0 {
+			silent++
+		}
+		if s.Complete {
+			ends = append(ends, "nextToken "+s.End)
+		}
+		if s.Complete && s.Reported == int64(s.Tokens) {
+			right++
+		}
 	}
-	return fmt.Sprintf("%d %s", n, what)
+	tell := func(status Status, subject, advice, format string, args ...any) {
+		p.add(status, stepWays, subject, fmt.Sprintf(format, args...), advice)
+	}
+
+	tell(OK, "expirationTime", "", "absent, null or 0 for %d of %d tokens, in seconds for %d", never, tokens, seconds)
+
+	status, advice := OK, ""
+	if silent > 0 || right < len(ends) {
+		status = Warning
+		advice = "totalCount cannot be relied on: idaas_poll_reported_tokens is then no check of the counts; " +
+			"run this again, if tokens may just have come or gone"
+	}
+	tell(status, "totalCount", advice, "absent for %d of %d targets, right for %d of %d lists read to the end",
+		silent, len(p.read), right, len(ends))
+	tell(OK, "end of a list", "", "%s", cmp.Or(distinct(ends), fmt.Sprintf("not seen within %d pages", samplePages)))
+
+	if size < p.Client.PageSize {
+		advice := fmt.Sprintf("set IDAAS_PAGE_SIZE=%d, or find the limit in between", size)
+		tell(Warning, "page size", advice, "%d refused, fell back to %d", p.Client.PageSize, size)
+	} else {
+		tell(OK, "page size", "", "%d accepted", size)
+	}
+	headers := cmp.Or(distinct(limits), "no rate-limit headers")
+	tell(OK, "headers", "", "request id for %d of %d targets; %s", withID, len(p.read), headers)
 }
 
-func short(d time.Duration) string {
-	if d < 10*time.Second {
-		return d.Round(time.Millisecond).String()
+func distinct(texts []string) string {
+	slices.Sort(texts)
+	return strings.Join(slices.Compact(texts), ", ")
+}
+
+const day = 24 * time.Hour
+
+// predict tells what full walks of all targets take, by the schedule and the rate limit.
+func (p *preflight) predict() {
+	requests, longest, about := len(p.Targets)-len(p.read), 1, "about"
+	if requests > 0 {
+		about = "at least"
 	}
-	return d.Round(time.Second).String()
+	var firsts time.Duration
+	for _, s := range p.read {
+		pages := s.Pages
+		if !s.Complete {
+			// By the tokens a page had, which may be fewer than were asked for.
+			pages = max(pages+1, (int(s.Reported)*s.Pages+s.Tokens-1)/max(1, s.Tokens))
+		}
+		if !s.Complete && s.Reported < 0 {
+			about = "at least"
+		}
+		requests += pages
+		longest = max(longest, pages)
+		firsts += s.Took
+	}
+	paced := time.Duration(float64(requests) / p.Client.RateLimit * float64(time.Second))
+	inTurn := max(longest, requests/max(1, p.Concurrency))
+	cycle := max(paced, firsts/time.Duration(len(p.read))*time.Duration(inTurn))
+	cycles, interval := agenda(p.Schedule, time.Now())
+
+	status, advice := OK, ""
+	if interval > 0 && cycle > interval {
+		status = Warning
+		advice = "a cycle cannot end before the next is due: poll less often (IDAAS_POLL_SCHEDULE), or raise IDAAS_RATE_LIMIT as far as " +
+			"the API's quota allows, IDAAS_PAGE_SIZE (100 at most) or, if answers are slow, IDAAS_POLL_CONCURRENCY"
+	}
+	p.add(status, stepRequests, "a cycle", fmt.Sprintf("%s %d in %v, due every %v",
+		about, requests, cycle.Round(time.Millisecond), interval), advice)
+	p.add(OK, stepRequests, "a day", fmt.Sprintf("%s %d, besides a few for access tokens; %.0f would fit the limit of %g/s",
+		about, cycles*requests, p.Client.RateLimit*day.Seconds(), p.Client.RateLimit), "")
+}
+
+// agenda returns how often s comes due within a day of now, and the shortest time between.
+func agenda(s poller.Schedule, now time.Time) (cycles int, shortest time.Duration) {
+	due := s.Next(now)
+	shortest = s.Next(due).Sub(due)
+	for !due.IsZero() && due.Sub(now) <= day && cycles < int(day/time.Second) {
+		next := s.Next(due)
+		shortest = min(shortest, next.Sub(due))
+		due = next
+		cycles++
+	}
+	return cycles, shortest
+}
+
+// Failed reports whether anything did.
+func (r Report) Failed() bool {
+	return slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Status == Failed })
+}
+
+// JSON writes the report for machines: {"failed": …, "findings": […]}.
+func (r Report) JSON(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(map[string]any{"failed": r.Failed(), "findings": r.Findings})
+}
+
+// Table writes the report for people. Advice stands under the last of the findings in a row that it is for.
+func (r Report) Table(w io.Writer) error {
+	const row = "%-8s  %-15s  %-40s  %s\n"
+	out := bufio.NewWriter(w)
+	fmt.Fprintf(out, row, "STATUS", "STEP", "SUBJECT", "FOUND")
+	for i, f := range r.Findings {
+		fmt.Fprintf(out, row, f.Status, f.Step, f.Subject, f.Detail)
+		if f.Advice != "" && (i == len(r.Findings)-1 || r.Findings[i+1].Advice != f.Advice) {
+			fmt.Fprintf(out, "          → %s\n", f.Advice)
+		}
+	}
+	return out.Flush()
 }

@@ -130,7 +130,7 @@ func TestFailures(t *testing.T) {
 	}{
 		"wrong secret": {
 			change: client(func(c *idaas.Config) { c.Auth.Secret.Text = poller.NewSecret("other planted") }),
-			step:   stepAccess, detail: "invalid_client", advice: []string{"the secret does not belong to client app_exporter", "IDAAS_CLIENT_SECRET or IDAAS_CLIENT_SECRET_FILE"},
+			step:   stepAccess, detail: "invalid_client", advice: []string{"the secret (IDAAS_CLIENT_SECRET or IDAAS_CLIENT_SECRET_FILE) does not belong to client app_exporter"},
 		},
 		"wrong secret, basic": {
 			change: client(func(c *idaas.Config) {
@@ -154,7 +154,7 @@ func TestFailures(t *testing.T) {
 				w.secrets = append(w.secrets, key)
 				w.Config.Client.Auth.Method, w.Config.Client.Auth.PrivateKey.File = "private_key_jwt", file(t, key)
 			},
-			step: stepAccess, detail: "invalid_client", advice: []string{"the private key does not belong", "IDAAS_PRIVATE_KEY_FILE", "clock"},
+			step: stepAccess, detail: "invalid_client", advice: []string{"the private key (IDAAS_PRIVATE_KEY_FILE) does not belong", "clock"},
 		},
 		"no key": {
 			change: func(t *testing.T, w *world) {
@@ -165,7 +165,7 @@ func TestFailures(t *testing.T) {
 		},
 		"secret file missing": {
 			change: client(func(c *idaas.Config) { c.Auth.Secret = idaas.Credential{File: "/nonexistent/secret"} }),
-			step:   stepAccess, detail: "no such file", advice: []string{"read /nonexistent/secret", "IDAAS_CLIENT_SECRET_FILE"},
+			step:   stepAccess, detail: "no such file", advice: []string{"read that file", "IDAAS_CLIENT_SECRET_FILE"},
 		},
 		"secret file empty": {
 			change: func(t *testing.T, w *world) { w.Config.Client.Auth.Secret = idaas.Credential{File: file(t, "\n")} },
@@ -244,7 +244,7 @@ func TestFailures(t *testing.T) {
 		},
 		"wrong instance":   {change: client(func(c *idaas.Config) { c.InstanceID = "idaas_other" }), step: stepTarget, detail: "404", advice: []string{"IDAAS_INSTANCE_ID", "IDAAS_ENDPOINT", "region"}},
 		"unknown provider": {change: func(_ *testing.T, w *world) { w.Config.Targets[1].Provider = "Orders" }, step: stepTarget, detail: "credential_provider_not_found", advice: []string{"IDAAS_TARGETS_FILE", "identifier, neither its name nor its id 'atp_…'"}},
-		"unknown consumer": {change: func(_ *testing.T, w *world) { w.Config.Targets[1].Consumer = "app_misspelt" }, step: stepTarget, status: Warning, detail: "no tokens", advice: []string{"unknown consumer with an empty list", "IDAAS_TARGETS"}},
+		"unknown consumer": {change: func(_ *testing.T, w *world) { w.Config.Targets[1].Consumer = "app_misspelt" }, step: stepTarget, status: Warning, detail: "tokens read 0", advice: []string{"unknown consumer with an empty list", "IDAAS_TARGETS"}},
 		"consumer refused": {change: listFault(404, "consumer_not_found"), step: stepTarget, advice: []string{"consumer id", "IDAAS_TARGETS"}},
 		"plain 404":        {change: listFault(404, "x"), step: stepTarget, advice: []string{"IDAAS_INSTANCE_ID", "IDAAS_TARGETS"}},
 		"page size refused for good": {
@@ -273,11 +273,11 @@ func TestFailures(t *testing.T) {
 				w.secrets = append(w.secrets, text)
 				w.Config.Client.AccessToken.Text = poller.NewSecret(text)
 			},
-			step: stepAccess, detail: "expired", advice: []string{"renew IDAAS_ACCESS_TOKEN"},
+			step: stepAccess, detail: "expired", advice: []string{"the access token (IDAAS_ACCESS_TOKEN", "renew"},
 		},
 		"ready token file missing": {
-			change: client(func(c *idaas.Config) { c.AccessToken.File = "/nonexistent/token" }),
-			step:   stepAccess, detail: "no such file", advice: []string{"read /nonexistent/token", "IDAAS_ACCESS_TOKEN_FILE"},
+			change: client(func(c *idaas.Config) { c.AccessToken.File = "/nonexistent/scope/license" }),
+			step:   stepAccess, detail: "no such file", advice: []string{"read that file", "IDAAS_ACCESS_TOKEN_FILE"},
 		},
 		"no such host": {
 			change: func(t *testing.T, w *world) {
@@ -348,7 +348,7 @@ func TestFailures(t *testing.T) {
 			if !found {
 				t.Errorf("want %s %s %q %q, got\n%s", c.status, c.step, c.detail, c.advice, table(t, r))
 			}
-			if c.step == stepAccess && c.status == Failed && w.Requests(simulator.List) > 0 || c.step == stepDiscovery && countOf(r, stepAccess, Skipped) != 1 {
+			if c.step == stepAccess && c.status == Failed && w.Requests(simulator.List) > 0 || c.step == stepDiscovery && countOf(r, stepTarget, Skipped) != 1 {
 				t.Errorf("what cannot work was tried:\n%s", table(t, r))
 			}
 		})
