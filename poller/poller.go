@@ -54,14 +54,8 @@ type Config struct {
 
 // Poller walks targets on a schedule and publishes a Snapshot after each walk.
 type Poller struct {
-	source      Source
-	schedule    Schedule
-	concurrency int
-	timeout     time.Duration
-	beforeCycle func()
-	log         *slog.Logger
-	events      Events
-	now         func() time.Time
+	config Config
+	now    func() time.Time
 
 	published atomic.Pointer[Snapshot]
 	walkers   sync.WaitGroup
@@ -79,19 +73,9 @@ const maxSleep = 15 * time.Second
 
 // New returns a Poller whose Snapshot knows every target, and about them what was restored.
 func New(c Config) *Poller {
-	p := &Poller{
-		source:      c.Source,
-		schedule:    c.Schedule,
-		concurrency: c.Concurrency,
-		timeout:     c.Timeout,
-		log:         c.Log,
-		events:      c.Events,
-		now:         time.Now,
-		beforeCycle: c.BeforeCycle,
-		jobs:        map[Key]*job{},
-	}
-	if p.beforeCycle == nil {
-		p.beforeCycle = func() {}
+	p := &Poller{config: c, now: time.Now, jobs: map[Key]*job{}}
+	if c.BeforeCycle == nil {
+		p.config.BeforeCycle = func() {}
 	}
 	readings := make([]*Reading, len(c.Targets))
 	for i, t := range c.Targets {
@@ -122,8 +106,8 @@ func (p *Poller) Run(ctx context.Context) {
 	defer p.walkers.Wait()
 	defer p.begin(ctx)()
 	due := p.wall()
-	next := p.schedule.Next(due)
-	interval := p.schedule.Next(next).Sub(next)
+	next := p.config.Schedule.Next(due)
+	interval := p.config.Schedule.Next(next).Sub(next)
 	p.cycle(due, next, func(r *Reading) bool {
 		return r.Census == nil || due.Sub(r.Census.ReadAt) >= interval || r.Census.ReadAt.After(due)
 	})
@@ -132,9 +116,9 @@ func (p *Poller) Run(ctx context.Context) {
 		if !ok {
 			return
 		}
-		next = p.schedule.Next(due)
+		next = p.config.Schedule.Next(due)
 		if now := p.wall(); !next.After(now) {
-			next = p.schedule.Next(now)
+			next = p.config.Schedule.Next(now)
 		}
 		p.cycle(due, next, all)
 	}
@@ -144,7 +128,7 @@ func (p *Poller) Run(ctx context.Context) {
 func (p *Poller) Once(ctx context.Context) {
 	defer p.begin(ctx)()
 	now := p.wall()
-	p.cycle(now, p.schedule.Next(now), all)
+	p.cycle(now, p.config.Schedule.Next(now), all)
 	p.walkers.Wait()
 }
 
@@ -194,7 +178,7 @@ func (p *Poller) SetTargets(targets []Target) {
 	}
 	p.updateLocked(func(s *Snapshot) { s.Readings = readings })
 	if kept := len(targets) - added; added > 0 || kept < len(old) {
-		p.log.Info("targets changed", "added", added, "removed", len(old)-kept, "targets", len(targets))
+		p.config.Log.Info("targets changed", "added", added, "removed", len(old)-kept, "targets", len(targets))
 	}
 }
 
@@ -208,7 +192,7 @@ func (p *Poller) wait(ctx context.Context, next time.Time) (time.Time, bool) {
 		if !now.Before(next) {
 			return next, ctx.Err() == nil
 		}
-		if earlier := p.schedule.Next(now); earlier.Before(next) {
+		if earlier := p.config.Schedule.Next(now); earlier.Before(next) {
 			next = earlier
 			p.update(func(s *Snapshot) { s.NextCycle = next })
 		}
@@ -239,7 +223,7 @@ func (p *Poller) updateLocked(change func(*Snapshot)) {
 // cycle queues every target that wants says and that is not in progress.
 func (p *Poller) cycle(due, next time.Time, wants func(*Reading) bool) {
 	start := p.wall()
-	p.beforeCycle()
+	p.config.BeforeCycle()
 	p.mu.Lock()
 	var batch []*Reading
 	skipped := 0
@@ -255,7 +239,7 @@ func (p *Poller) cycle(due, next time.Time, wants func(*Reading) bool) {
 	p.enqueue(batch)
 	p.updateLocked(func(s *Snapshot) { s.LastCycle, s.NextCycle = due, next })
 	p.mu.Unlock()
-	if p.events.Cycle != nil {
-		p.events.Cycle(skipped)
+	if p.config.Events.Cycle != nil {
+		p.config.Events.Cycle(skipped)
 	}
 }

@@ -164,9 +164,9 @@ func TestAFailedWalkPublishesNothingOfItself(t *testing.T) {
 		f.set("b", pages(1, time.Second))
 		var log strings.Builder
 		p := newTestPoller(t, f, 4, "a", "b")
-		p.log = slog.New(slog.NewTextHandler(&log, nil))
+		p.config.Log = slog.New(slog.NewTextHandler(&log, nil))
 		var failed []Reason
-		p.events.Failed = func(r Reason) { failed = append(failed, r) }
+		p.config.Events.Failed = func(r Reason) { failed = append(failed, r) }
 		stop := run(p)
 		time.Sleep(time.Minute)
 		good := p.Snapshot().Readings[0].Census
@@ -214,7 +214,7 @@ func TestASlowTargetDelaysNobody(t *testing.T) {
 		f.set("a", pages(1, time.Second))
 		p := newTestPoller(t, f, 2, "slow", "a")
 		var skipped atomic.Int64
-		p.events.Cycle = func(n int) { skipped.Add(int64(n)) }
+		p.config.Events.Cycle = func(n int) { skipped.Add(int64(n)) }
 		stop := run(p)
 		defer stop()
 		time.Sleep(30*time.Minute + time.Second)
@@ -254,7 +254,7 @@ func TestConcurrencyAndOrder(t *testing.T) {
 		f.mu.Lock()
 		order = nil
 		f.mu.Unlock()
-		p.concurrency = 1
+		p.config.Concurrency = 1
 		p.Once(t.Context())
 		if got := strings.Join(order, " "); got != "19 18 17 16 15 14 13 12 11 10 9 8 7 6 5 4 3 2 1 0" {
 			t.Errorf("longest lists first, got %s", got)
@@ -267,7 +267,7 @@ func TestAWalkInFlightIsAbandonedUnpublished(t *testing.T) {
 		f := &fakeSource{}
 		f.set("a", hanging)
 		p := newTestPoller(t, f, 1, "a")
-		p.events.Failed = func(Reason) { t.Error("an abandoned walk has not failed") }
+		p.config.Events.Failed = func(Reason) { t.Error("an abandoned walk has not failed") }
 		stop := run(p)
 		time.Sleep(time.Second)
 		start := time.Now()
@@ -327,7 +327,7 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 	var log strings.Builder
 	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "secret", s, "outer", outer{s})
 	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "secret", s, "outer", &outer{s})
-	all := string(text) + log.String() + s.String()
+	all := string(text) + log.String()
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 		all += fmt.Sprintf(verb, s) + fmt.Sprintf(verb, &s) + fmt.Sprintf(verb, outer{s}) + fmt.Sprintf(verb, &outer{s}) + fmt.Sprintf(verb, []Secret{s})
 	}

@@ -38,7 +38,7 @@ func TestSchedulesOverDaylightSaving(t *testing.T) {
 				f := &fakeSource{}
 				f.set("a", pages(1, time.Second))
 				p := newTestPoller(t, f, 1, "a")
-				p.schedule = schedule
+				p.config.Schedule = schedule
 				offset := tt.start.Sub(time.Now())
 				p.now = func() time.Time { return time.Now().Add(offset) }
 				var due []string

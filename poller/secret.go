@@ -3,7 +3,6 @@ package poller
 import (
 	"fmt"
 	"io"
-	"log/slog"
 )
 
 const hidden = "[secret]"
@@ -38,11 +37,5 @@ func (s *Secret) UnmarshalText(text []byte) error {
 // Format prints a fixed text for every verb.
 func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, hidden) }
 
-// String returns a fixed text.
-func (Secret) String() string { return hidden }
-
-// MarshalText returns a fixed text, for JSON and YAML alike.
+// MarshalText returns a fixed text, for JSON, YAML and slog alike.
 func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
-
-// LogValue returns a fixed text.
-func (Secret) LogValue() slog.Value { return slog.StringValue(hidden) }

@@ -71,7 +71,7 @@ func TestSetTargetsWhileWalksRun(t *testing.T) {
 		f.set("queued", pages(1, time.Second))
 		f.set("kept", pages(2, time.Minute))
 		p := newTestPoller(t, f, 2, "slow", "kept", "queued")
-		p.events.Failed = func(r Reason) { t.Errorf("a removed target failed: %s", r) }
+		p.config.Events.Failed = func(r Reason) { t.Errorf("a removed target failed: %s", r) }
 		stop := run(p)
 		defer stop()
 		time.Sleep(time.Second)
@@ -97,9 +97,9 @@ func TestBeforeCycle(t *testing.T) {
 		f.set("b", pages(1, time.Second))
 		p := newTestPoller(t, f, 1, "a")
 		skipped := 0
-		p.events.Cycle = func(n int) { skipped += n }
+		p.config.Events.Cycle = func(n int) { skipped += n }
 		cycles := 0
-		p.beforeCycle = func() {
+		p.config.BeforeCycle = func() {
 			if cycles++; cycles == 2 {
 				p.SetTargets(targetsOf("a", "b"))
 			}
@@ -133,7 +133,7 @@ func TestRestored(t *testing.T) {
 		failure := &Failure{Reason: Forbidden, Text: "no", At: now}
 		p := New(Config{
 			Source: f, Schedule: every(5 * time.Minute), Targets: targetsOf("fresh", "failing", "old", "future", "new"),
-			Concurrency: 5, Timeout: time.Hour, Log: newTestPoller(t, f, 1).log,
+			Concurrency: 5, Timeout: time.Hour, Log: newTestPoller(t, f, 1).config.Log,
 			Restored: map[Key]*Reading{
 				{"fresh", "p"}:   {Census: census(4 * time.Minute)},
 				{"failing", "p"}: {Census: census(time.Hour), Failure: failure},

@@ -31,7 +31,7 @@ func (p *Poller) enqueue(batch []*Reading) {
 		p.jobs[r.Target.Key()] = j
 		p.queue = append(p.queue, j)
 	}
-	for range min(len(p.queue), p.concurrency-p.running) {
+	for range min(len(p.queue), p.config.Concurrency-p.running) {
 		p.running++
 		p.walkers.Go(p.work)
 	}
@@ -60,13 +60,13 @@ func (p *Poller) work() {
 
 // walk reads every page of t. Its error carries a Reason.
 func (p *Poller) walk(ctx context.Context, t Target) (*counting, time.Duration, error) {
-	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	ctx, cancel := context.WithTimeout(ctx, p.config.Timeout)
 	defer cancel()
 	start := time.Now()
 	c := newCounting()
-	for page, err := range p.source.Pages(ctx, t) {
+	for page, err := range p.config.Source.Pages(ctx, t) {
 		if err != nil && ctx.Err() != nil {
-			err = &Error{Deadline, fmt.Errorf("not finished within %v: page %d was next", p.timeout, c.pages+1)}
+			err = &Error{Deadline, fmt.Errorf("not finished within %v: page %d was next", p.config.Timeout, c.pages+1)}
 		}
 		if err != nil {
 			return nil, time.Since(start), err
@@ -106,15 +106,15 @@ func (p *Poller) publish(j *job, counted *counting, took time.Duration, err erro
 	now := p.Snapshot()
 	p.mu.Unlock()
 
-	if err == nil && p.events.Walked != nil {
-		p.events.Walked(took)
+	if err == nil && p.config.Events.Walked != nil {
+		p.config.Events.Walked(took)
 	}
-	if err != nil && p.events.Failed != nil {
-		p.events.Failed(after.Failure.Reason)
+	if err != nil && p.config.Events.Failed != nil {
+		p.config.Events.Failed(after.Failure.Reason)
 	}
 	p.logTransition(before, after)
 	if !before.Attempted() && now.Attempted() {
-		p.log.Info("every target was attempted", "targets", len(now.Readings), "failing", now.Failing())
+		p.config.Log.Info("every target was attempted", "targets", len(now.Readings), "failing", now.Failing())
 	}
 }
 
@@ -128,7 +128,7 @@ func (p *Poller) reading(j *job) (*Reading, bool) {
 
 // logTransition logs what changed between two readings of a target: a quiet log means that nothing did.
 func (p *Poller) logTransition(before, after *Reading) {
-	log := p.log.With("consumer", after.Target.Label, "credential_provider", after.Target.Provider)
+	log := p.config.Log.With("consumer", after.Target.Label, "credential_provider", after.Target.Provider)
 	switch f, was := after.Failure, before.Failure; {
 	case f != nil && (was == nil || was.Reason != f.Reason):
 		log.Warn("target failing", "reason", f.Reason, "error", f.Text)
