@@ -6,14 +6,19 @@ import (
 	"cmp"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
+	"net"
+	"os"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/caarlos0/env/v11"
+	"github.com/prometheus/common/model"
 	"github.com/robfig/cron/v3"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
@@ -23,84 +28,58 @@ import (
 // changes it afterwards, so it may be shared between goroutines. The tags are the manual: name, default, what is
 // accepted (oneof, range or accepts) and meaning, and whether it is part of the connection to an IDaaS.
 type Config struct {
-	// Domain is scheme://host[:port] like Endpoint; with it, the next three are empty if they are to be discovered.
-	Domain string `env:"IDAAS_DOMAIN" connection:"true" accepts:"'[https://]host[:port]' without a path; 'http://' for loopback only" help:"domain of the IDaaS instance; what is unset of the next three is discovered from it"`
-	// InstanceID is fit for a URL path as it is.
-	InstanceID string `env:"IDAAS_INSTANCE_ID" connection:"true" accepts:"letters, digits and . - _" help:"id of the IDaaS instance ('idaas_…')"`
-	// Endpoint is scheme://host[:port] without a path or trailing slash; http only for a loopback host.
-	Endpoint string `env:"IDAAS_ENDPOINT" connection:"true" accepts:"'[https://]host[:port]' without a path; 'http://' for loopback only" help:"base URL of the developer API"`
-	// TokenEndpoint is scheme://host[:port]/path, under the same rules; it may also be empty with a ready access token.
+	// Domain, Endpoint and TokenEndpoint are URLs without a trailing slash, or empty if they are to be discovered.
+	Domain        string `env:"IDAAS_DOMAIN" connection:"true" accepts:"'[https://]host[:port]' without a path; 'http://' for loopback only" help:"domain of the IDaaS instance; what is unset of the next three is discovered from it"`
+	InstanceID    string `env:"IDAAS_INSTANCE_ID" connection:"true" accepts:"letters, digits and . - _" help:"id of the IDaaS instance ('idaas_…')"`
+	Endpoint      string `env:"IDAAS_ENDPOINT" connection:"true" accepts:"'[https://]host[:port]' without a path; 'http://' for loopback only" help:"base URL of the developer API"`
 	TokenEndpoint string `env:"IDAAS_TOKEN_ENDPOINT" connection:"true" accepts:"'[https://]host[:port]/path'; 'http://' for loopback only" help:"OAuth 2.0 token endpoint; unused with a ready access token"`
-	// Network says which developer API to discover.
-	Network string `env:"IDAAS_NETWORK" connection:"true" envDefault:"internet" oneof:"internet vpc" help:"from where a discovered developer API is reached"`
+	Network       string `env:"IDAAS_NETWORK" connection:"true" envDefault:"internet" oneof:"internet vpc" help:"from where a discovered developer API is reached"`
 
-	// AuthMethod says how the machine client authenticates at the token endpoint; what the method needs is set.
 	AuthMethod string `env:"IDAAS_AUTH_METHOD" connection:"true" envDefault:"client_secret_post" oneof:"client_secret_basic client_secret_post client_secret_jwt private_key_jwt oidc" help:"how the machine client authenticates; unused with a ready access token"`
-	// ClientID is set unless there is a ready access token.
-	ClientID string `env:"IDAAS_CLIENT_ID" connection:"true" accepts:"a text" help:"id of the machine client"`
-	// ClientSecret and ClientSecretFile exclude each other, as in all such pairs; the file need not exist yet and is to be
-	// read at each use.
+	ClientID   string `env:"IDAAS_CLIENT_ID" connection:"true" accepts:"a text" help:"id of the machine client"`
+	// A secret is given as such or as a file, which need not exist yet and is to be read at each use.
 	ClientSecret     poller.Secret `env:"IDAAS_CLIENT_SECRET" connection:"true" accepts:"a text" help:"its secret"`
 	ClientSecretFile string        `env:"IDAAS_CLIENT_SECRET_FILE" connection:"true" accepts:"a path" help:"file with its secret, read again at each use"`
-	// PrivateKey, PEM like PrivateKeyFile, comes from the variable that the vendor file names.
-	PrivateKey     poller.Secret `env:"-"`
-	PrivateKeyFile string        `env:"IDAAS_PRIVATE_KEY_FILE" connection:"true" accepts:"the path of a PEM file" help:"its private key for 'private_key_jwt', read again at each use"`
-	// PrivateKeyID may be empty.
-	PrivateKeyID string `env:"IDAAS_PRIVATE_KEY_ID" connection:"true" accepts:"a text" help:"id of that key, if the assertion is to name it ('kid')"`
-	// OIDCTokenFile and FederatedCredentialName go together.
-	OIDCTokenFile           string `env:"IDAAS_OIDC_TOKEN_FILE" connection:"true" envDefault:"/var/run/secrets/kubernetes.io/serviceaccount/token" accepts:"a path" help:"token for 'oidc', read again at each use; 'ALIBABA_CLOUD_OIDC_TOKEN_FILE' before the default"`
-	FederatedCredentialName string `env:"IDAAS_FEDERATED_CREDENTIAL_NAME" connection:"true" accepts:"a text" help:"name of the federated credential of the machine client, for 'oidc'"`
-	// AccessToken or AccessTokenFile makes the client settings unused.
-	AccessToken     poller.Secret `env:"IDAAS_ACCESS_TOKEN" connection:"true" accepts:"a text" help:"a ready access token instead of a machine client"`
-	AccessTokenFile string        `env:"IDAAS_ACCESS_TOKEN_FILE" connection:"true" accepts:"a path" help:"file with a ready access token, read again at each use"`
-	// Scope is what an access token is requested for.
-	Scope string `env:"IDAAS_SCOPE" connection:"true" envDefault:"urn:cloud:idaas:pam|authentication_token:read" accepts:"a text" help:"scope of the requested access token"`
-	// VendorFile has been read: what it gives is in the fields above.
-	VendorFile string `env:"CLOUD_IDAAS_CONFIG_PATH" connection:"true" accepts:"the path of a 'client-config.json'" help:"configuration of the vendor SDKs; fills what the variables above leave unset"`
-	// CAFile has been read, into RootCAs, which is nil without it.
-	CAFile  string         `env:"IDAAS_CA_FILE" connection:"true" accepts:"the path of a PEM file" help:"root certificates to trust beside those of the system"`
-	RootCAs *x509.CertPool `env:"-"`
+	// PrivateKey comes from the variable that the vendor file names.
+	PrivateKey              poller.Secret `env:"-"`
+	PrivateKeyFile          string        `env:"IDAAS_PRIVATE_KEY_FILE" connection:"true" accepts:"the path of a PEM file" help:"its private key for 'private_key_jwt', read again at each use"`
+	PrivateKeyID            string        `env:"IDAAS_PRIVATE_KEY_ID" connection:"true" accepts:"a text" help:"id of that key, if the assertion is to name it ('kid')"`
+	OIDCTokenFile           string        `env:"IDAAS_OIDC_TOKEN_FILE" connection:"true" envDefault:"/var/run/secrets/kubernetes.io/serviceaccount/token" accepts:"a path" help:"token for 'oidc', read again at each use; 'ALIBABA_CLOUD_OIDC_TOKEN_FILE' before the default"`
+	FederatedCredentialName string        `env:"IDAAS_FEDERATED_CREDENTIAL_NAME" connection:"true" accepts:"a text" help:"name of the federated credential of the machine client, for 'oidc'"`
+	AccessToken             poller.Secret `env:"IDAAS_ACCESS_TOKEN" connection:"true" accepts:"a text" help:"a ready access token instead of a machine client"`
+	AccessTokenFile         string        `env:"IDAAS_ACCESS_TOKEN_FILE" connection:"true" accepts:"a path" help:"file with a ready access token, read again at each use"`
+	Scope                   string        `env:"IDAAS_SCOPE" connection:"true" envDefault:"urn:cloud:idaas:pam|authentication_token:read" accepts:"a text" help:"scope of the requested access token"`
+	// VendorFile and CAFile have been read; RootCAs is nil without the latter.
+	VendorFile string         `env:"CLOUD_IDAAS_CONFIG_PATH" connection:"true" accepts:"the path of a 'client-config.json'" help:"configuration of the vendor SDKs; fills what the variables above leave unset"`
+	CAFile     string         `env:"IDAAS_CA_FILE" connection:"true" accepts:"the path of a PEM file" help:"root certificates to trust beside those of the system"`
+	RootCAs    *x509.CertPool `env:"-"`
 
-	// InlineTargets and TargetsFile are the sources of Targets as given; LoadTargets reads them again.
+	// InlineTargets and TargetsFile are as given; LoadTargets reads them again.
 	InlineTargets string `env:"IDAAS_TARGETS" connection:"true" accepts:"'consumerId:credentialProviderIdentifier', comma separated, split at the last colon" help:"what to watch"`
 	TargetsFile   string `env:"IDAAS_TARGETS_FILE" connection:"true" accepts:"the path of a YAML file" help:"more to watch, with aliases and windows; adds to 'IDAAS_TARGETS'"`
-	// ConsumerLabel is the shown form of a consumer without an alias; Targets carry the result.
 	ConsumerLabel string `env:"IDAAS_CONSUMER_LABEL" envDefault:"id" oneof:"id hash" help:"how a consumer without an alias is shown: its id, or 12 hex digits of the SHA-256 of the id"`
 
 	// Schedule comes due at most once a second, and always again.
-	Schedule cron.Schedule `env:"IDAAS_POLL_SCHEDULE" envDefault:"@every 5m" accepts:"five cron fields, '@hourly' and the like, '@every 90s' (at least 1s); 'CRON_TZ=Zone' may lead" help:"when every target is walked"`
-	// PollTimeout bounds the walk of one target.
-	PollTimeout time.Duration `env:"IDAAS_POLL_TIMEOUT" envDefault:"1h" accepts:"a duration such as '90s', '1h30m' or '7d'," range:"1ms 1y" help:"longest walk of one target: a guard against endless lists, not a pace"`
-	// PollConcurrency is the number of targets walked at once.
-	PollConcurrency int `env:"IDAAS_POLL_CONCURRENCY" envDefault:"4" accepts:"a whole number" range:"1 1000" help:"targets walked at once"`
-	// PageSize is the maxResults of a page.
-	PageSize int `env:"IDAAS_PAGE_SIZE" envDefault:"100" accepts:"a whole number" range:"1 1000" help:"tokens per page; falls back to 20 with a warning when the API refuses it"`
-	// RateLimit is in requests per second.
-	RateLimit float64 `env:"IDAAS_RATE_LIMIT" envDefault:"3" accepts:"a number" range:"0.001 1000" help:"API requests per second of the whole deployment, fractions allowed; each shard takes its part"`
-	// RequestTimeout bounds one attempt of one HTTP request.
-	RequestTimeout time.Duration `env:"IDAAS_REQUEST_TIMEOUT" envDefault:"10s" accepts:"a duration" range:"1ms 1h" help:"longest HTTP request"`
-	// RequestRetries is how often a failed request is tried again; 0 means never.
-	RequestRetries int `env:"IDAAS_REQUEST_RETRIES" envDefault:"4" accepts:"a whole number" range:"0 20" help:"how often a failed HTTP request is tried again"`
+	Schedule        cron.Schedule `env:"IDAAS_POLL_SCHEDULE" envDefault:"@every 5m" accepts:"five cron fields, '@hourly' and the like, '@every 90s' (at least 1s); 'CRON_TZ=Zone' may lead" help:"when every target is walked"`
+	PollTimeout     time.Duration `env:"IDAAS_POLL_TIMEOUT" envDefault:"1h" accepts:"a duration such as '90s', '1h30m' or '7d'," range:"1ms 1y" help:"longest walk of one target: a guard against endless lists, not a pace"`
+	PollConcurrency int           `env:"IDAAS_POLL_CONCURRENCY" envDefault:"4" accepts:"a whole number" range:"1 1000" help:"targets walked at once"`
+	PageSize        int           `env:"IDAAS_PAGE_SIZE" envDefault:"100" accepts:"a whole number" range:"1 1000" help:"tokens per page; falls back to 20 with a warning when the API refuses it"`
+	RateLimit       float64       `env:"IDAAS_RATE_LIMIT" envDefault:"3" accepts:"a number" range:"0.001 1000" help:"API requests per second of the whole deployment, fractions allowed; each shard takes its part"`
+	RequestTimeout  time.Duration `env:"IDAAS_REQUEST_TIMEOUT" envDefault:"10s" accepts:"a duration" range:"1ms 1h" help:"longest HTTP request"`
+	RequestRetries  int           `env:"IDAAS_REQUEST_RETRIES" envDefault:"4" accepts:"a whole number" range:"0 20" help:"how often a failed HTTP request is tried again"`
 	// Windows has at least one, in the order written, no two equally long; Targets carry it or their own.
-	Windows []poller.Window `env:"IDAAS_EXPIRING_WITHIN" envDefault:"1h,1d,7d,30d" accepts:"durations such as '90m' or '7d', comma separated, no two equal" help:"windows in which tokens about to expire are counted; the label shows them as written"`
-	// MaxStaleness is 0 if token series are kept however old.
-	MaxStaleness time.Duration `env:"IDAAS_MAX_STALENESS" envDefault:"0" accepts:"a duration" range:"0 10y" help:"age at which the token series of a target not read since are dropped; 0 keeps them"`
-	// StateFile is a path, not read here.
-	StateFile string `env:"IDAAS_STATE_FILE" connection:"true" accepts:"a path" help:"file that keeps what was read across restarts"`
-	// ShardIndex is below ShardCount.
-	ShardIndex int `env:"IDAAS_SHARD_INDEX" envDefault:"0" accepts:"'auto', the number at the end of the host name, or one" range:"0 999" help:"which share of the targets this process polls, counted from 0"`
-	ShardCount int `env:"IDAAS_SHARD_COUNT" envDefault:"1" accepts:"a whole number" range:"1 1000" help:"processes that share the targets; all are given the same ones"`
+	Windows      []poller.Window `env:"IDAAS_EXPIRING_WITHIN" envDefault:"1h,1d,7d,30d" accepts:"durations such as '90m' or '7d', comma separated, no two equal" help:"windows in which tokens about to expire are counted; the label shows them as written"`
+	MaxStaleness time.Duration   `env:"IDAAS_MAX_STALENESS" envDefault:"0" accepts:"a duration" range:"0 10y" help:"age at which the token series of a target not read since are dropped; 0 keeps them"`
+	StateFile    string          `env:"IDAAS_STATE_FILE" connection:"true" accepts:"a path" help:"file that keeps what was read across restarts"`
+	ShardIndex   int             `env:"IDAAS_SHARD_INDEX" envDefault:"0" accepts:"'auto', the number at the end of the host name, or one" range:"0 999" help:"which share of the targets this process polls, counted from 0"`
+	ShardCount   int             `env:"IDAAS_SHARD_COUNT" envDefault:"1" accepts:"a whole number" range:"1 1000" help:"processes that share the targets; all are given the same ones"`
 
-	// ListenAddress is host:port, either of which may be left out, with a numeric port.
-	ListenAddress string `env:"IDAAS_LISTEN_ADDRESS" envDefault:":9877" accepts:"'[host]:port'" help:"address of the metrics and the status page"`
-	// ProbeAddress is of the same form, and free beside ListenAddress.
-	ProbeAddress string `env:"IDAAS_PROBE_ADDRESS" accepts:"'[host]:port', not that of the metrics" help:"a second, plain listener with only the two health endpoints"`
-	// WebConfigFile is a path, not yet read.
-	WebConfigFile string `env:"IDAAS_WEB_CONFIG_FILE" accepts:"the path of an exporter-toolkit web configuration" help:"TLS and basic auth of that address"`
-	// LogLevel is one of slog's four.
-	LogLevel slog.Level `env:"IDAAS_LOG_LEVEL" envDefault:"info" oneof:"debug info warn error" help:"least severe messages logged"`
-	// LogFormat is text or json.
-	LogFormat string `env:"IDAAS_LOG_FORMAT" envDefault:"text" oneof:"text json" help:"form of the log"`
+	// The addresses have a numeric port.
+	ListenAddress string     `env:"IDAAS_LISTEN_ADDRESS" envDefault:":9877" accepts:"'[host]:port'" help:"address of the metrics and the status page"`
+	ProbeAddress  string     `env:"IDAAS_PROBE_ADDRESS" accepts:"'[host]:port', not that of the metrics" help:"a second, plain listener with only the two health endpoints"`
+	WebConfigFile string     `env:"IDAAS_WEB_CONFIG_FILE" accepts:"the path of an exporter-toolkit web configuration" help:"TLS and basic auth of that address"`
+	LogLevel      slog.Level `env:"IDAAS_LOG_LEVEL" envDefault:"info" oneof:"debug info warn error" help:"least severe messages logged"`
+	LogFormat     string     `env:"IDAAS_LOG_FORMAT" envDefault:"text" oneof:"text json" help:"form of the log"`
 
 	// Targets are this process's share, possibly none: IDAAS_TARGETS first, then the file, in the order written.
 	Targets []poller.Target `env:"-"`
@@ -126,26 +105,27 @@ func Load(environ []string) (*Config, error) {
 	c.PrivateKey = poller.NewSecret(vendor.values["IDAAS_PRIVATE_KEY_FILE"])
 	delete(vendor.values, "IDAAS_PRIVATE_KEY_FILE")
 	maps.Copy(given, vendor.values)
-	if path := given["ALIBABA_CLOUD_OIDC_TOKEN_FILE"]; path != "" && given["IDAAS_OIDC_TOKEN_FILE"] == "" {
-		given["IDAAS_OIDC_TOKEN_FILE"] = path
+	given["IDAAS_OIDC_TOKEN_FILE"] = cmp.Or(given["IDAAS_OIDC_TOKEN_FILE"], given["ALIBABA_CLOUD_OIDC_TOKEN_FILE"])
+	if given["IDAAS_SHARD_INDEX"] == "auto" {
+		host, _ := os.Hostname()
+		given["IDAAS_SHARD_INDEX"] = hostNumber(host)
 	}
-	faults := slices.Concat(vendor.faults, autoShard(given), c.parse(given), c.checkConnection(vendor.unset), c.checkTogether())
+	faults := slices.Concat(vendor.faults, c.parse(given), c.check())
 	for i, f := range faults {
 		faults[i].Name = cmp.Or(vendor.places[f.Name], f.Name)
 	}
 	data, read, err := c.readTargetsFile()
-	targets, err := c.targets(data, err)
-	if inTargets, ok := errors.AsType[Faults](err); ok {
+	c.read = read
+	if c.Targets, err = c.targets(data, err); err != nil {
+		inTargets, _ := errors.AsType[Faults](err)
 		faults = append(faults, inTargets...)
 	}
-	c.Targets, c.read = targets, read
-
-	unknown := misspelt(environ, vendor.variables)
+	unknown := misspelt(environ)
 	if len(faults) > 0 {
-		// A misspelt name is the likely cause of a missing setting.
-		return nil, append(faults, unknown...)
+		// These are the likely cause of a missing setting.
+		return nil, slices.Concat(faults, vendor.unset, unknown)
 	}
-	c.Warnings = append(vendor.warnings, c.warnings(time.Now())...)
+	c.Warnings = c.warnings(time.Now())
 	for _, f := range unknown {
 		c.Warnings = append(c.Warnings, f.String())
 	}
@@ -162,41 +142,137 @@ func (c *Config) parse(given map[string]string) Faults {
 			reflect.TypeFor[[]poller.Window](): func(s string) (any, error) { return parseWindows(s) },
 		},
 	}))
+	// The errors of env name the field.
+	errs := make(map[string]error)
+	for _, err := range failed.Errors {
+		if parse, ok := errors.AsType[env.ParseError](err); ok {
+			errs[parse.Name] = parse.Err
+		}
+	}
 	var faults Faults
 	for _, s := range settings() {
-		value := given[s.name]
-		if value != "" && len(s.oneOf) > 0 && !slices.Contains(s.oneOf, value) {
-			faults = append(faults, s.fault(value, cmp.Or(unsupportedMethods[value], "unknown")))
-		} else if err := s.failure(failed.Errors); err != nil {
-			faults = append(faults, s.fault(value, err.Error()))
-		} else if field := reflect.ValueOf(c).Elem().FieldByIndex(s.Index); !s.inRange(field) {
-			faults = append(faults, s.fault(value, "out of range"))
+		value, field, err := given[s.name], reflect.ValueOf(c).Elem().FieldByIndex(s.Index), errs[s.Name]
+		if number, ok := errors.AsType[*strconv.NumError](err); ok {
+			err = number.Err
+		}
+		switch {
+		case value != "" && len(s.oneOf) > 0 && !slices.Contains(s.oneOf, value):
+			err = errors.New(cmp.Or(unsupportedMethods[value], "unknown"))
+		case err == nil && !s.inRange(field):
+			err = errors.New("out of range")
 			field.SetZero() // or the targets would be shared out among a billion shards
+		case value != "" && field.Kind() == reflect.String:
+			var text string
+			if text, err = c.normalize(s.name, value); err == nil {
+				field.SetString(text)
+			}
+			value = value[max(strings.LastIndex(value, "@"), 0):] // user and password are not shown
 		}
-	}
-	baseURL := func(s string) (string, error) { return parseEndpoint(s, false) }
-	for _, check := range []struct {
-		name  string
-		text  *string
-		parse func(string) (string, error)
-	}{
-		{"IDAAS_DOMAIN", &c.Domain, baseURL},
-		{"IDAAS_INSTANCE_ID", &c.InstanceID, parseInstanceID},
-		{"IDAAS_ENDPOINT", &c.Endpoint, baseURL},
-		{"IDAAS_TOKEN_ENDPOINT", &c.TokenEndpoint, func(s string) (string, error) { return parseEndpoint(s, true) }},
-		{"IDAAS_CA_FILE", &c.CAFile, c.readRootCAs},
-		{"IDAAS_LISTEN_ADDRESS", &c.ListenAddress, parseAddress},
-		{"IDAAS_PROBE_ADDRESS", &c.ProbeAddress, parseAddress},
-	} {
-		if *check.text == "" {
-			continue
-		}
-		text, err := check.parse(*check.text)
 		if err != nil {
-			faults = append(faults, lookup(check.name).fault(withoutUserinfo(*check.text), err.Error()))
-			continue
+			faults = append(faults, s.fault(value, err.Error()))
 		}
-		*check.text = text
 	}
 	return faults
+}
+
+// normalize returns the text of one setting as it is used.
+func (c *Config) normalize(name, text string) (string, error) {
+	switch name {
+	case "IDAAS_DOMAIN", "IDAAS_ENDPOINT", "IDAAS_TOKEN_ENDPOINT":
+		if strings.ContainsAny(text, "<>") {
+			return "", errors.New("what stands between < and > is to be filled in")
+		}
+		return poller.ParseEndpoint(text, name == "IDAAS_TOKEN_ENDPOINT")
+	case "IDAAS_INSTANCE_ID":
+		return text, checkIdentifier(text)
+	case "IDAAS_CA_FILE":
+		return text, c.readRootCAs(text)
+	case "IDAAS_LISTEN_ADDRESS", "IDAAS_PROBE_ADDRESS":
+		return text, checkAddress(text)
+	}
+	return text, nil
+}
+
+// maxWindows bounds the series of one target.
+const maxWindows = 32
+
+// parseDuration reads Prometheus' syntax.
+func parseDuration(text string) (time.Duration, error) {
+	d, err := model.ParseDuration(text)
+	return time.Duration(d), err
+}
+
+// parseSchedule refuses, beside what cron refuses, what makes cron panic, come due never or more often than written.
+func parseSchedule(spec string) (cron.Schedule, error) {
+	if text, ok := strings.CutPrefix(spec, "@every "); ok {
+		every, err := parseDuration(strings.TrimSpace(text))
+		if err == nil && every < time.Second {
+			err = errors.New("due more than once a second")
+		}
+		return cron.Every(every), err
+	}
+	if strings.Contains(spec, "TZ=") {
+		spec += " " // cron panics when nothing ends the zone
+	}
+	schedule, err := cron.ParseStandard(spec)
+	if err == nil && schedule.Next(time.Unix(0, 0)).IsZero() {
+		err = errors.New("never due")
+	}
+	return schedule, err
+}
+
+// parseWindows reads a comma separated list; the error names everything wrong in it.
+func parseWindows(text string) ([]poller.Window, error) {
+	labels := splitList(text)
+	if len(labels) == 0 || len(labels) > maxWindows {
+		return nil, fmt.Errorf("not 1 to %d windows", maxWindows)
+	}
+	var windows []poller.Window
+	var problems []string
+	for _, label := range labels {
+		d, err := parseDuration(label)
+		same := slices.IndexFunc(windows, func(w poller.Window) bool { return w.Duration == d })
+		switch {
+		case err != nil:
+			problems = append(problems, err.Error())
+		case d == 0:
+			problems = append(problems, label+" is no time at all")
+		case same >= 0:
+			problems = append(problems, label+" is as long as "+windows[same].Label)
+		default:
+			windows = append(windows, poller.Window{Label: label, Duration: d})
+		}
+	}
+	if problems != nil {
+		return nil, errors.New(strings.Join(problems, ", "))
+	}
+	return windows, nil
+}
+
+// splitList returns the trimmed items of a comma separated list; empty ones, as after a trailing comma, are dropped.
+func splitList(text string) []string {
+	var items []string
+	for item := range strings.SplitSeq(text, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			items = append(items, item)
+		}
+	}
+	return items
+}
+
+// checkIdentifier judges what an instance or a credential provider is called by; dots alone would be a step in a URL path.
+func checkIdentifier(text string) error {
+	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+	if strings.Trim(text, ".") == "" || len(text) > 64 || strings.Trim(text, allowed) != "" {
+		return errors.New("not an identifier of 1 to 64 letters, digits and . - _")
+	}
+	return nil
+}
+
+func checkAddress(text string) error {
+	_, port, _ := net.SplitHostPort(text)
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return errors.New("not an address with a port number from 0 to 65535")
+	}
+	return nil
 }

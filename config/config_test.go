@@ -98,15 +98,18 @@ func TestEverySettingIsRead(t *testing.T) {
 		"IDAAS_ACCESS_TOKEN_FILE=/token", "IDAAS_SCOPE=a b", "IDAAS_TARGETS=a:b", "IDAAS_CONSUMER_LABEL=hash",
 		"IDAAS_POLL_SCHEDULE=@every 1d", "IDAAS_POLL_TIMEOUT=1h30m", "IDAAS_POLL_CONCURRENCY=1000", "IDAAS_PAGE_SIZE=1",
 		"IDAAS_RATE_LIMIT=0.5", "IDAAS_REQUEST_TIMEOUT=90s", "IDAAS_REQUEST_RETRIES=0", "IDAAS_EXPIRING_WITHIN= 90m , 7d,",
+		"IDAAS_MAX_STALENESS=3d", "IDAAS_STATE_FILE=/state", "IDAAS_SHARD_INDEX=1", "IDAAS_SHARD_COUNT=1000", "IDAAS_PROBE_ADDRESS=:0",
 		"IDAAS_LISTEN_ADDRESS=[::1]:0", "IDAAS_WEB_CONFIG_FILE=/web.yml", "IDAAS_LOG_LEVEL=debug", "IDAAS_LOG_FORMAT=json",
 	})
 	got := fmt.Sprint(c.Domain, c.Network, c.PrivateKeyFile, c.PrivateKeyID, c.OIDCTokenFile, c.FederatedCredentialName, c.Endpoint, c.TokenEndpoint, c.AuthMethod, c.ClientID, c.ClientSecretFile, c.AccessTokenFile, c.Scope,
 		c.Schedule, c.PollTimeout, c.PollConcurrency, c.PageSize, c.RateLimit, c.RequestTimeout, c.RequestRetries, c.Windows,
-		c.ListenAddress, c.WebConfigFile, c.LogLevel, c.LogFormat, c.Targets[0].Label)
+		c.ListenAddress, c.WebConfigFile, c.LogLevel, c.LogFormat,
+		c.ConsumerLabel, c.MaxStaleness, c.StateFile, c.ShardIndex, c.ShardCount, c.ProbeAddress)
 	want := fmt.Sprint("https://abc.example.com:8443", "vpc", "/key", "k1", "/oidc", "f", "http://localhost:1", "http://[::1]:2/token", "client_secret_basic", "me", "/secret", "/token", "a b",
 		cron.Every(24*time.Hour), 90*time.Minute, 1000, 1, 0.5, 90*time.Second, 0,
 		[]poller.Window{window("90m", 90*time.Minute), window("7d", 7*24*time.Hour)},
-		"[::1]:0", "/web.yml", slog.LevelDebug, "json", "ca978112ca1b")
+		"[::1]:0", "/web.yml", slog.LevelDebug, "json",
+		"hash", 72*time.Hour, "/state", 1, 1000, ":0")
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -146,11 +149,11 @@ func TestAllFaultsAtOnce(t *testing.T) {
 		"IDAAS_INSTANCE_IDD=i",
 	})
 	wantFaults(t, faults,
+		`IDAAS_ENDPOINT="https://x/y": a path is not allowed; accepted: [https://]host[:port] without a path; http:// for loopback only`,
 		`IDAAS_POLL_TIMEOUT="5 minutes": unknown unit " minutes" in duration "5 minutes"; accepted: a duration such as 90s, 1h30m or 7d, from 1ms to 1y`,
 		`IDAAS_PAGE_SIZE="many": invalid syntax; accepted: a whole number from 1 to 1000`,
 		`IDAAS_RATE_LIMIT="NaN": out of range; accepted: a number from 0.001 to 1000`,
 		`IDAAS_LOG_LEVEL="verbose": unknown; accepted: debug, info, warn, error`,
-		`IDAAS_ENDPOINT="https://x/y": a path is not allowed; accepted: [https://]host[:port] without a path; http:// for loopback only`,
 		`IDAAS_INSTANCE_ID: required: set it or IDAAS_DOMAIN`,
 		`IDAAS_CLIENT_SECRET: given together with IDAAS_CLIENT_SECRET_FILE: keep one`,
 		`IDAAS_TOKEN_ENDPOINT: required: set it or IDAAS_DOMAIN`,
@@ -168,7 +171,7 @@ func TestRefusedValues(t *testing.T) {
 		"IDAAS_TOKEN_ENDPOINT":   {"https://a.example.com/api/v2/<authorizationServerId>/oauth2/token"},
 		"IDAAS_AUTH_METHOD":      {"none", "PKCS7", "CLIENT_SECRET_POST", "client_secret_basic client_secret_post"},
 		"IDAAS_CONSUMER_LABEL":   {"alias"},
-		"IDAAS_POLL_SCHEDULE":    {"* * * *", "TZ=UTC", "CRON_TZ=UTC", "TZ=Nowhere @daily", "0 0 30 2 *", ", * * * *", "@every 10ms", "@every 999ms", "@every -1h", "@every 0", "@every", "TZ=UTC @every 1ms", "@reboot", "soon"},
+		"IDAAS_POLL_SCHEDULE":    {"* * * *", "TZ=UTC", "CRON_TZ=UTC", "TZ=Nowhere @daily", "0 0 30 2 *", ", * * * *", "@every 10ms", "@every 999ms", "@every -1h", "@every 0", "@every", "@reboot", "soon"},
 		"IDAAS_POLL_TIMEOUT":     {"0", "0s", "-1h", "1.5h", "60", "2y"},
 		"IDAAS_POLL_CONCURRENCY": {"0", "-1", "1001", "2.5", "99999999999999999999"},
 		"IDAAS_PAGE_SIZE":        {"0", "1001", "1e2"},
@@ -177,12 +180,16 @@ func TestRefusedValues(t *testing.T) {
 		"IDAAS_REQUEST_RETRIES":  {"-1", "21"},
 		"IDAAS_EXPIRING_WITHIN":  {"1d,24h", "0", "1h,0s", "-1h", "1h 2h", ",", "1h,,x", strings.Repeat("1h,", 33)},
 		"IDAAS_LISTEN_ADDRESS":   {"9877", ":http", ":65536", "::1:9877", ":-1"},
+		"IDAAS_MAX_STALENESS":    {"-1h", "11y", "1.5h", "never"},
+		"IDAAS_SHARD_INDEX":      {"-1", "1000", "two", "0.5"},
+		"IDAAS_SHARD_COUNT":      {"0", "1001", "many"},
+		"IDAAS_PROBE_ADDRESS":    {"9878", ":http", ":65536"},
 		"IDAAS_LOG_LEVEL":        {"INFO", "info+1"},
 		"IDAAS_LOG_FORMAT":       {"logfmt"},
 	} {
 		for _, value := range values {
 			faults := faultsOf(t, append(without(minimal(), name), name+"="+value))
-			if len(faults) != 1 || faults[0].Name != name || faults[0].Value != value || faults[0].Problem == "" || faults[0].Accepts == "" {
+			if len(faults) != 1 || faults[0].Name != name || faults[0].Value != value || !strings.Contains(faults[0].Problem, "; accepted: ") {
 				t.Errorf("%s=%q: %+v", name, value, faults)
 			}
 		}
@@ -226,7 +233,7 @@ func TestDistance(t *testing.T) {
 	for _, c := range []struct {
 		a, b string
 		want int
-	}{{"", "", 0}, {"abc", "", 3}, {"", "abc", 3}, {"kitten", "sitting", 3}, {"abc", "abc", 0}, {"ab", "ba", 2}} {
+	}{{"", "", 0}, {"abc", "", 3}, {"", "abc", 3}, {"abc", "abc", 0}, {"abcd", "abd", 1}, {"xbc", "bc", 1}, {"ab", "ba", 4}, {"aa", "aaa", 1}} {
 		if got := distance(c.a, c.b); got != c.want {
 			t.Errorf("distance(%q, %q) = %d, want %d", c.a, c.b, got, c.want)
 		}

@@ -3,9 +3,12 @@ package config
 import (
 	"errors"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-json-experiment/json"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
@@ -96,11 +99,10 @@ func FuzzTargetsFile(f *testing.F) {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		l := targetList{hash: true, windows: []poller.Window{window("1h", time.Hour)}}
-		l.addYAML("targets.yaml", data)
-		targets := l.targets()
-		checkFaults(t, l.faults)
-		if l.faults != nil {
+		c := Config{TargetsFile: "targets.yaml", ConsumerLabel: "hash", Windows: []poller.Window{window("1h", time.Hour)}}
+		targets, err := c.targets(data, nil)
+		if faults, ok := errors.AsType[Faults](err); ok {
+			checkFaults(t, faults)
 			return
 		}
 		if len(targets) == 0 {
@@ -109,7 +111,7 @@ func FuzzTargetsFile(f *testing.F) {
 		seen := make(map[[2]string]bool)
 		for _, target := range targets {
 			key := [2]string{target.Label, target.Provider}
-			if target.Consumer == "" || target.Label == "" || !isIdentifier(target.Provider) || len(target.Windows) == 0 || seen[key] {
+			if target.Consumer == "" || target.Label == "" || checkIdentifier(target.Provider) != nil || len(target.Windows) == 0 || seen[key] {
 				t.Errorf("%+v", target)
 			}
 			seen[key] = true
@@ -126,19 +128,23 @@ func FuzzVendorFile(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		given := map[string]string{"MY_SECRET": planted, "IDAAS_MY_KEY": planted, "MY_TOKEN_FILE": planted}
-		v := parseVendorFile("client-config.json", data, given)
-		if len(v.values) != len(v.places) || strings.Contains(strings.Join(v.warnings, ""), planted) {
+		var top map[string]any
+		if json.Unmarshal(data, &top) != nil {
+			return
+		}
+		v := fromVendor("client-config.json: ", top, given)
+		if len(v.values) != len(v.places) {
 			t.Errorf("%+v", v)
 		}
-		checkFaults(t, v.faults)
-		for setting, text := range v.values {
-			if text == "" || lookup(setting).name != setting {
-				t.Errorf("%s=%q", setting, text)
+		checkFaults(t, slices.Concat(v.faults, v.unset))
+		for name, text := range v.values {
+			if text == "" || !slices.ContainsFunc(settings(), func(s setting) bool { return s.name == name }) {
+				t.Errorf("%s=%q", name, text)
 			}
 		}
 		maps.Copy(given, v.values)
 		c := new(Config)
 		checkFaults(t, c.parse(given))
-		checkFaults(t, c.checkConnection(v.unset))
+		checkFaults(t, c.check())
 	})
 }

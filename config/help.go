@@ -27,13 +27,9 @@ func Help(w io.Writer) {
 	var b strings.Builder
 	b.WriteString(usage)
 	for _, s := range settings() {
-		fmt.Fprint(&b, s.name)
-		if s.fallback != "" {
-			fmt.Fprintf(&b, "  (default %s)", s.fallback)
-		}
-		fmt.Fprintf(&b, "\n    %s\n    accepts %s\n", s.help, s.accepts)
+		fmt.Fprintf(&b, "%s  (default %s)\n    %s\n    accepts %s\n", s.name, s.fallback, s.help, s.accepts)
 	}
-	_, _ = io.WriteString(w, strings.ReplaceAll(b.String(), "'", ""))
+	_, _ = io.WriteString(w, strings.NewReplacer("  (default )", "", "'", "").Replace(b.String()))
 }
 
 // MarkdownTable returns the same as a table, each line ended by a newline.
@@ -41,13 +37,8 @@ func MarkdownTable() string {
 	var b strings.Builder
 	b.WriteString("| variable | default | meaning |\n|---|---|---|\n")
 	for _, s := range settings() {
-		fallback := "–"
-		if s.fallback != "" {
-			fallback = "'" + s.fallback + "'"
-		}
-		row := fmt.Sprintf("'%s' ¦ %s ¦ %s; accepts %s", s.name, fallback, s.help, s.accepts)
-		row = strings.NewReplacer("|", `\|`, "¦", "|", "'", "`").Replace(row)
-		b.WriteString("| " + row + " |\n")
+		row := fmt.Sprintf("¦ '%s' ¦ '%s' ¦ %s; accepts %s ¦\n", s.name, s.fallback, s.help, s.accepts)
+		b.WriteString(strings.NewReplacer("''", "–", "'", "`", "|", `\|`, "¦", "|").Replace(row))
 	}
 	return b.String()
 }

@@ -40,6 +40,7 @@ func TestMarkdownTable(t *testing.T) {
 		"| variable | default | meaning |\n|---|---|---|\n",
 		"| `IDAAS_SCOPE` | `urn:cloud:idaas:pam\\|authentication_token:read` | scope of the requested access token; accepts a text |\n",
 		"| `IDAAS_POLL_CONCURRENCY` | `4` | targets walked at once; accepts a whole number from `1` to `1000` |\n",
+		"| `IDAAS_PRIVATE_KEY_ID` | – | id of that key, if the assertion is to name it (`kid`); accepts a text |\n",
 		"| `IDAAS_LOG_FORMAT` | `text` | form of the log; accepts `text`, `json` |\n",
 	} {
 		if !strings.Contains(table, row) {
@@ -52,6 +53,11 @@ func TestHelp(t *testing.T) {
 	var b strings.Builder
 	Help(&b)
 	text := b.String()
+	for _, command := range []string{"serve ", "demo ", "check [-json] ", "once [FILE] ", "version ", "help "} {
+		if !strings.Contains(text, "\n  "+command) {
+			t.Errorf("no command %s", command)
+		}
+	}
 	for line := range strings.Lines(text) {
 		if utf8.RuneCountInString(line) > 101 {
 			t.Errorf("wider than 100 columns: %s", line)
@@ -67,6 +73,9 @@ func TestHelp(t *testing.T) {
 		if !strings.Contains(text, s.name) || !strings.Contains(text, s.fallback) {
 			t.Errorf("%s or its default is missing", s.name)
 		}
+	}
+	if strings.Contains(text, "(default )") {
+		t.Error("an empty default")
 	}
 	want := "IDAAS_POLL_SCHEDULE  (default @every 5m)\n    when every target is walked\n    accepts five cron fields"
 	if !strings.Contains(text, want) {

@@ -1,23 +1,43 @@
 package config
 
 import (
-	"errors"
+	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/caarlos0/env/v11"
-
-	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
+
+// Fault is one thing wrong with the settings. Name is the variable, or file:line in a file; Value is empty when nothing
+// was given or when it must not be shown; Problem says what is wrong, and what is accepted.
+type Fault struct{ Name, Value, Problem string }
+
+// String returns the fault in one line; the value is quoted, so that it cannot break the line.
+func (f Fault) String() string {
+	if f.Value == "" {
+		return f.Name + ": " + f.Problem
+	}
+	return fmt.Sprintf("%s=%q: %s", f.Name, f.Value, f.Problem)
+}
+
+// Faults is everything found wrong at once; as an error it is never empty.
+type Faults []Fault
+
+// Error lists the faults, one per line.
+func (f Faults) Error() string {
+	lines := make([]string, len(f))
+	for i, fault := range f {
+		lines[i] = fault.String()
+	}
+	return strings.Join(lines, "\n")
+}
 
 // setting is one field of Config, with what its tags say; a ' in help and accepts marks code.
 type setting struct {
 	reflect.StructField
 	name, fallback, help, accepts string
 	oneOf                         []string
-	lowest, highest               string // both or none
 }
 
 // settings returns all settings in the order of Config.
@@ -28,64 +48,69 @@ func settings() []setting {
 		if tag("env") == "-" {
 			continue
 		}
-		s := setting{
-			StructField: f, name: tag("env"), fallback: tag("envDefault"), help: tag("help"), accepts: tag("accepts"),
-			oneOf: strings.Fields(tag("oneof")),
-		}
-		if len(s.oneOf) > 0 {
+		s := setting{StructField: f, name: tag("env"), fallback: tag("envDefault"), help: tag("help"), accepts: tag("accepts")}
+		if s.oneOf = strings.Fields(tag("oneof")); len(s.oneOf) > 0 {
 			s.accepts = "'" + strings.Join(s.oneOf, "', '") + "'"
 		}
-		var bounded bool
-		if s.lowest, s.highest, bounded = strings.Cut(tag("range"), " "); bounded {
-			s.accepts += " from '" + s.lowest + "' to '" + s.highest + "'"
+		if lowest, highest, bounded := strings.Cut(tag("range"), " "); bounded {
+			s.accepts += " from '" + lowest + "' to '" + highest + "'"
 		}
 		all = append(all, s)
 	}
 	return all
 }
 
-func lookup(name string) setting {
-	all := settings()
-	return all[slices.IndexFunc(all, func(s setting) bool { return s.name == name })]
-}
-
-// fault returns what is wrong with value; a secret is left out.
+// fault returns what is wrong with value.
 func (s setting) fault(value, problem string) Fault {
-	if s.Type == reflect.TypeFor[poller.Secret]() {
-		value = ""
-	}
-	return Fault{Name: s.name, Value: value, Problem: problem, Accepts: strings.ReplaceAll(s.accepts, "'", "")}
-}
-
-// failure picks, out of the errors of env, what went wrong with s; env names the field.
-func (s setting) failure(errs []error) error {
-	for _, err := range errs {
-		if parse, ok := errors.AsType[env.ParseError](err); ok && parse.Name == s.Name {
-			if number, ok := errors.AsType[*strconv.NumError](parse.Err); ok {
-				return number.Err
-			}
-			return parse.Err
-		}
-	}
-	return nil
+	return Fault{s.name, value, problem + "; accepted: " + strings.ReplaceAll(s.accepts, "'", "")}
 }
 
 // inRange compares value with the range of s; a setting without one has no bounds.
 func (s setting) inRange(value reflect.Value) bool {
-	if s.highest == "" {
+	lowest, highest, bounded := strings.Cut(s.Tag.Get("range"), " ")
+	if !bounded {
 		return true
 	}
 	number := value.Convert(reflect.TypeFor[float64]()).Float()
 	// This way round, because NaN is in no range.
-	return number >= bound(s.lowest) && number <= bound(s.highest)
+	return number >= bound(lowest) && number <= bound(highest)
 }
 
 // bound reads one end of a range, as nanoseconds if it is of durations.
 func bound(text string) float64 {
-	number, err := strconv.ParseFloat(text, 64)
-	if err != nil {
-		d, _ := parseDuration(text)
-		number = float64(d)
+	if d, err := parseDuration(text); err == nil {
+		return float64(d)
 	}
+	number, _ := strconv.ParseFloat(text, 64)
 	return number
+}
+
+// misspelt returns the IDAAS_ variables that are no settings, each with the nearest setting; what Kubernetes injects
+// for a service whose name begins with idaas is left out.
+func misspelt(environ []string) Faults {
+	injected := regexp.MustCompile(`^\w*_SERVICE_(HOST|PORT\w*)=|^\w*_PORT(=\w+://|_\d+_(TCP|UDP|SCTP))`)
+	all := settings()
+	var faults Faults
+	for _, pair := range environ {
+		name, value, _ := strings.Cut(pair, "=")
+		if !strings.HasPrefix(name, "IDAAS_") || strings.TrimSpace(value) == "" || injected.MatchString(pair) {
+			continue
+		}
+		nearest := slices.MinFunc(all, func(a, b setting) int { return distance(name, a.name) - distance(name, b.name) }).name
+		if nearest != name {
+			faults = append(faults, Fault{Name: name, Problem: "not a setting; did you mean " + nearest + "?"})
+		}
+	}
+	return faults
+}
+
+// distance counts the bytes of a and b beside the beginning and the end that they share.
+func distance(a, b string) int {
+	for a != "" && b != "" && a[0] == b[0] {
+		a, b = a[1:], b[1:]
+	}
+	for a != "" && b != "" && a[len(a)-1] == b[len(b)-1] {
+		a, b = a[:len(a)-1], b[:len(b)-1]
+	}
+	return len(a) + len(b)
 }

@@ -1,20 +1,21 @@
 package config
 
 import (
+	"bytes"
+	"cmp"
 	"crypto/sha256"
-	"encoding/hex"
+	"errors"
 	"fmt"
+	"io"
+	"os"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/idaas-exporter/idaas-token-exporter/poller"
-)
+	"go.yaml.in/yaml/v3"
 
-const (
-	maxTargets       = 100_000
-	maxConsumerBytes = 512
-	maxTargetFaults  = 1000
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
 // LoadTargets reads IDAAS_TARGETS and, as it is now, the targets file: the targets of c as they would be if it were
@@ -30,7 +31,7 @@ func (c *Config) readTargetsFile() (data []byte, read string, err error) {
 	if c.TargetsFile == "" {
 		return nil, "", nil
 	}
-	data, err = readFile(c.TargetsFile, maxFileBytes)
+	data, err = os.ReadFile(c.TargetsFile)
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%s%v", data, err)
 	return data, string(sum.Sum(nil)), err
@@ -38,16 +39,16 @@ func (c *Config) readTargetsFile() (data []byte, read string, err error) {
 
 // targets returns this process's share of IDAAS_TARGETS and of the targets file, whose reading gave data and err.
 func (c *Config) targets(data []byte, err error) ([]poller.Target, error) {
-	l := targetList{hash: c.ConsumerLabel == "hash", windows: c.Windows}
+	l := targetList{path: c.TargetsFile, hash: c.ConsumerLabel == "hash", aliases: make(map[string]alias)}
 	l.addInline(c.InlineTargets)
 	if err != nil {
-		l.fault(Fault{Name: "IDAAS_TARGETS_FILE", Value: c.TargetsFile, Problem: err.Error()})
+		l.fault("IDAAS_TARGETS_FILE", c.TargetsFile, err.Error())
 	} else if c.TargetsFile != "" {
-		l.addYAML(c.TargetsFile, data)
+		l.addFile(data)
 	}
-	targets := l.targets()
+	targets := l.targets(c.Windows)
 	if len(targets) == 0 && l.faults == nil {
-		l.fault(Fault{Name: "IDAAS_TARGETS", Problem: "no target: set it or IDAAS_TARGETS_FILE"})
+		l.fault("IDAAS_TARGETS", "", "no target: set it or IDAAS_TARGETS_FILE")
 	}
 	if l.faults != nil {
 		return nil, l.faults
@@ -55,26 +56,25 @@ func (c *Config) targets(data []byte, err error) ([]poller.Target, error) {
 	return poller.Share(targets, c.ShardIndex, c.ShardCount), nil
 }
 
-// targetList gathers entries from all sources, then judges them together.
+// targetList gathers pairs and aliases from all sources, then judges them together.
 type targetList struct {
+	path    string // of the file
 	hash    bool
-	windows []poller.Window
-	entries []entry
-	pairs   int
+	aliases map[string]alias // by consumer, for all its pairs
+	pairs   []pair
 	faults  Faults
 }
 
-// entry is one consumer with some of its providers. What was wrong with it is already among the faults and left empty.
-type entry struct {
-	consumer, alias located
-	providers       []located
-	windows         []poller.Window // nil: the global ones
+type alias struct{ text, at string }
+
+type pair struct {
+	consumer, provider, at string
+	windows                []poller.Window // nil: the global ones
 }
 
-// located is a text with the place it stands at: file:line, or an item of the variable.
-type located struct{ text, at string }
-
-func (l *targetList) fault(f Fault) { l.faults = append(l.faults, f) }
+func (l *targetList) fault(name, value, problem string) {
+	l.faults = append(l.faults, Fault{name, value, problem})
+}
 
 func (l *targetList) addInline(text string) {
 	for i, item := range splitList(text) {
@@ -84,103 +84,179 @@ func (l *targetList) addInline(text string) {
 			if l.hash {
 				item = ""
 			}
-			l.fault(Fault{Name: at, Value: item, Problem: "no colon", Accepts: "consumerId:credentialProviderIdentifier"})
+			l.fault(at, item, "no colon; accepted: consumerId:credentialProviderIdentifier")
 			continue
 		}
-		l.add(entry{
-			consumer:  l.consumer("consumer", located{strings.TrimSpace(item[:colon]), at}),
-			providers: []located{l.provider(located{strings.TrimSpace(item[colon+1:]), at})},
-		})
+		consumer := l.checked(at, "consumer", strings.TrimSpace(item[:colon]))
+		l.add(pair{consumer, strings.TrimSpace(item[colon+1:]), at, nil})
 	}
 }
 
-func (l *targetList) add(e entry) {
-	l.entries = append(l.entries, e)
-	l.pairs += len(e.providers)
+// checked returns text if it can be one that is shown or sent; nothing, after a fault, if not.
+func (l *targetList) checked(at, what, text string) string {
+	if text == "" || len(text) > 512 || !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
+		l.fault(at, "", what+" is not a text of 1 to 512 bytes without control characters")
+		return ""
+	}
+	return text
 }
 
-// consumer returns text if it can be a consumer's id or alias; otherwise nothing, and a fault is noted.
-func (l *targetList) consumer(what string, text located) located {
-	problem := ""
-	switch {
-	case text.text == "":
-		problem = "empty"
-	case len(text.text) > maxConsumerBytes:
-		problem = fmt.Sprintf("longer than %d bytes", maxConsumerBytes)
-	case !utf8.ValidString(text.text):
-		problem = "not valid UTF-8"
-	case strings.ContainsFunc(text.text, unicode.IsControl):
-		problem = "contains a control character"
-	default:
-		return text
+// add takes p unless its consumer, about which there is a fault already, or its provider is wrong.
+func (l *targetList) add(p pair) {
+	if err := checkIdentifier(p.provider); err != nil {
+		l.fault(p.at, p.provider, err.Error())
+	} else if p.consumer != "" {
+		l.pairs = append(l.pairs, p)
 	}
-	l.fault(Fault{Name: text.at, Problem: what + " " + problem})
-	return located{}
 }
 
-// provider returns text if it can be a credential provider's identifier; otherwise nothing, and a fault is noted.
-func (l *targetList) provider(text located) located {
-	if isIdentifier(text.text) {
-		return text
-	}
-	l.fault(Fault{
-		Name: text.at, Value: text.text, Problem: "not a credential provider identifier",
-		Accepts: "1 to 64 letters, digits and . - _",
-	})
-	return located{}
-}
-
-// targets returns what the entries say together: an alias holds for all entries of its consumer.
-func (l *targetList) targets() []poller.Target {
-	aliases := make(map[string]located)
-	for _, e := range l.entries {
-		if e.consumer.text == "" || e.alias.text == "" {
-			continue
-		}
-		if first, ok := aliases[e.consumer.text]; !ok {
-			aliases[e.consumer.text] = e.alias
-		} else if first.text != e.alias.text {
-			l.fault(Fault{Name: e.alias.at, Value: e.alias.text, Problem: fmt.Sprintf("the same consumer has the alias %q at %s", first.text, first.at)})
-		}
-	}
-
+// targets returns what all sources say together.
+func (l *targetList) targets(windows []poller.Window) []poller.Target {
 	type shown struct{ label, provider string }
-	type holder struct{ consumer, at string }
-	holders := make(map[shown]holder)
+	holders := make(map[shown]pair)
 	var targets []poller.Target
-	for _, e := range l.entries {
-		label := aliases[e.consumer.text].text
-		if label == "" {
-			label = l.label(e.consumer.text)
+	for _, p := range l.pairs {
+		label := l.aliases[p.consumer].text
+		if label == "" && l.hash {
+			label = fmt.Sprintf("%x", sha256.Sum256([]byte(p.consumer)))[:12]
 		}
-		windows := e.windows
-		if windows == nil {
-			windows = l.windows
+		label = cmp.Or(label, p.consumer)
+		if p.windows == nil {
+			p.windows = windows
 		}
-		for _, p := range e.providers {
-			if e.consumer.text == "" || p.text == "" {
-				continue
-			}
-			key := shown{label, p.text}
-			if first, ok := holders[key]; ok {
-				problem := "given for this consumer already at "
-				if first.consumer != e.consumer.text {
-					problem = fmt.Sprintf("another consumer is shown as %q too, at ", label)
-				}
-				l.fault(Fault{Name: p.at, Value: p.text, Problem: problem + first.at})
-				continue
-			}
-			holders[key] = holder{e.consumer.text, p.at}
-			targets = append(targets, poller.Target{Consumer: e.consumer.text, Provider: p.text, Label: label, Windows: windows})
+		first, taken := holders[shown{label, p.provider}]
+		switch {
+		case taken && first.consumer == p.consumer:
+			l.fault(p.at, p.provider, "given for this consumer already at "+first.at)
+		case taken:
+			l.fault(p.at, p.provider, fmt.Sprintf("another consumer is shown as %q too, at %s", label, first.at))
+		default:
+			holders[shown{label, p.provider}] = p
+			targets = append(targets, poller.Target{Consumer: p.consumer, Provider: p.provider, Label: label, Windows: p.windows})
 		}
 	}
 	return targets
 }
 
-func (l *targetList) label(consumer string) string {
-	if !l.hash {
-		return consumer
+// maxTargets is there because YAML aliases let a small file name very many targets, or faults.
+const maxTargets = 100_000
+
+// addFile adds the targets in data, a YAML file. It walks nodes instead of decoding into structs, because only so every
+// fault has a line, and nothing, such as a null in a list, is passed over.
+func (l *targetList) addFile(data []byte) {
+	var document, more yaml.Node
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	err := decoder.Decode(&document)
+	if err == nil {
+		if err = decoder.Decode(&more); err == nil {
+			err = fmt.Errorf("line %d: a second document", more.Line)
+		}
 	}
-	sum := sha256.Sum256([]byte(consumer))
-	return hex.EncodeToString(sum[:6])
+	// The library reports it without a line.
+	if i := bytes.IndexRune(data, utf8.RuneError); i >= 0 {
+		err = fmt.Errorf("line %d: not valid UTF-8", 1+bytes.Count(data[:i], []byte("\n")))
+	}
+	if !errors.Is(err, io.EOF) || document.Content == nil {
+		l.fault(l.path, "", strings.NewReplacer("yaml: ", "", "EOF", "an empty file").Replace(err.Error()))
+		return
+	}
+	for _, n := range l.list(l.mapping(document.Content[0], 1, "targets")["targets"], "targets") {
+		if len(l.pairs)+len(l.faults) > maxTargets {
+			l.fault(l.at(n), "", fmt.Sprintf("not read from here on: over %d targets and faults", maxTargets))
+			return
+		}
+		l.addEntry(n)
+	}
+}
+
+// addEntry adds one consumer with some of its providers.
+func (l *targetList) addEntry(n *yaml.Node) {
+	fields := l.mapping(n, 2, "consumer", "credential_providers", "alias", "expiring_within")
+	consumer := l.text(fields["consumer"], "consumer")
+	if text := l.text(fields["alias"], "alias"); text != "" && consumer != "" {
+		first, at := l.aliases[consumer], l.at(fields["alias"])
+		if first.text != "" && first.text != text {
+			l.fault(at, text, fmt.Sprintf("the same consumer has the alias %q at %s", first.text, first.at))
+		} else {
+			l.aliases[consumer] = alias{text, at}
+		}
+	}
+	var labels []string
+	for _, item := range l.list(fields["expiring_within"], "expiring_within") {
+		labels = append(labels, l.text(item, "window"))
+	}
+	var windows []poller.Window
+	if labels != nil {
+		var err error
+		if windows, err = parseWindows(strings.Join(labels, ",")); err != nil {
+			l.fault(l.at(fields["expiring_within"]), "", err.Error())
+		}
+	}
+	for _, item := range l.list(fields["credential_providers"], "credential_providers") {
+		if provider := l.text(item, "credential provider"); provider != "" {
+			l.add(pair{consumer, provider, l.at(item), windows})
+		}
+	}
+}
+
+func (l *targetList) at(n *yaml.Node) string { return fmt.Sprintf("%s:%d", l.path, n.Line) }
+
+// mapping returns the values of n by key, nil if it is no mapping. The first few of the known keys are required.
+func (l *targetList) mapping(n *yaml.Node, required int, known ...string) map[string]*yaml.Node {
+	if n.Kind != yaml.MappingNode {
+		l.fault(l.at(n), "", "not a mapping with "+strings.Join(known, ", "))
+		return nil
+	}
+	values := make(map[string]*yaml.Node)
+	for i := 0; i < len(n.Content); i += 2 {
+		key := n.Content[i]
+		switch {
+		case !slices.Contains(known, key.Value):
+			l.fault(l.at(key), "", fmt.Sprintf("unknown key %q; known: %s", key.Value, strings.Join(known, ", ")))
+		case values[key.Value] != nil:
+			l.fault(l.at(key), "", key.Value+" given twice")
+		default:
+			values[key.Value] = resolve(n.Content[i+1])
+		}
+	}
+	for _, key := range known[:required] {
+		if values[key] == nil {
+			l.fault(l.at(n), "", "no "+key)
+		}
+	}
+	return values
+}
+
+// list returns the items of n, none if it was not given or is wrong.
+func (l *targetList) list(n *yaml.Node, what string) []*yaml.Node {
+	if n == nil {
+		return nil
+	}
+	if n.Kind != yaml.SequenceNode || len(n.Content) == 0 {
+		l.fault(l.at(n), "", what+" is not a list with something in it")
+		return nil
+	}
+	items := make([]*yaml.Node, len(n.Content))
+	for i, item := range n.Content {
+		items[i] = resolve(item)
+	}
+	return items
+}
+
+// text returns n as written, also when YAML would read it as a number; nothing if it was not given or is wrong.
+func (l *targetList) text(n *yaml.Node, what string) string {
+	switch {
+	case n == nil:
+		return ""
+	case n.ShortTag() == "!!null":
+		return l.checked(l.at(n), what, "")
+	}
+	return l.checked(l.at(n), what, strings.TrimSpace(n.Value))
+}
+
+func resolve(n *yaml.Node) *yaml.Node {
+	if n.Kind == yaml.AliasNode {
+		return n.Alias
+	}
+	return n
 }

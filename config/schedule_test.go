@@ -14,9 +14,9 @@ func TestSchedule(t *testing.T) {
 		"CRON_TZ=Asia/Shanghai 0 21 * * *": time.Date(2026, 3, 1, 13, 0, 0, 0, time.UTC),
 		"TZ=Asia/Shanghai @daily":          time.Date(2026, 3, 1, 16, 0, 0, 0, time.UTC),
 		"@every 90s":                       now.Add(90 * time.Second),
-		"@every 1.5h":                      now.Add(90 * time.Minute),
 		"@every 1d":                        now.Add(24 * time.Hour),
-		"TZ=UTC   @every  1m":              now.Add(time.Minute),
+		"TZ=UTC   @every 1m":               now.Add(time.Minute),
+		"@every  1m":                       now.Add(time.Minute),
 	} {
 		schedule, err := parseSchedule(spec)
 		if err != nil {

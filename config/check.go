@@ -1,0 +1,120 @@
+package config
+
+import (
+	"cmp"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// unsupportedMethods are those of the vendor SDKs that are no IDAAS_AUTH_METHOD, with what to use instead.
+var unsupportedMethods = map[string]string{
+	"PKCS7":  "identity documents of virtual machines are not supported: give the machine client a secret or a key instead",
+	"PCA":    "certificates of a private CA are not supported: register their public key and use private_key_jwt instead",
+	"PLUGIN": "RAM identities are not supported: use oidc (RRSA in ACK) or a token in IDAAS_ACCESS_TOKEN_FILE instead",
+}
+
+// check returns what is wrong with the settings together.
+func (c *Config) check() Faults {
+	var faults Faults
+	require := func(satisfied bool, name, problem string) {
+		if !satisfied {
+			faults = append(faults, Fault{Name: name, Problem: problem})
+		}
+	}
+	notBelow := fmt.Sprintf("%d is not below IDAAS_SHARD_COUNT, which is %d", c.ShardIndex, c.ShardCount)
+	require(c.ShardIndex < c.ShardCount || c.ShardCount == 0, "IDAAS_SHARD_INDEX", notBelow)
+	_, port, _ := net.SplitHostPort(c.ListenAddress)
+	_, probePort, _ := net.SplitHostPort(c.ProbeAddress)
+	apart := port != probePort || strings.Trim(port, "0") == ""
+	require(apart, "IDAAS_PROBE_ADDRESS", c.ProbeAddress+" has the port of IDAAS_LISTEN_ADDRESS: use another")
+
+	const noDomain = "required: set it or IDAAS_DOMAIN"
+	require(c.Domain+c.InstanceID != "", "IDAAS_INSTANCE_ID", noDomain)
+	require(c.Domain+c.Endpoint != "", "IDAAS_ENDPOINT", noDomain)
+	require(c.ClientSecret.Empty() || c.ClientSecretFile == "", "IDAAS_CLIENT_SECRET", "given together with IDAAS_CLIENT_SECRET_FILE: keep one")
+	require(c.AccessToken.Empty() || c.AccessTokenFile == "", "IDAAS_ACCESS_TOKEN", "given together with IDAAS_ACCESS_TOKEN_FILE: keep one")
+	if !c.AccessToken.Empty() || c.AccessTokenFile != "" {
+		return faults
+	}
+	require(c.Domain+c.TokenEndpoint != "", "IDAAS_TOKEN_ENDPOINT", noDomain)
+	needs := c.AuthMethod + " needs it"
+	require(c.ClientID != "", "IDAAS_CLIENT_ID", needs+", unless there is IDAAS_ACCESS_TOKEN or IDAAS_ACCESS_TOKEN_FILE")
+	switch c.AuthMethod {
+	case "client_secret_basic", "client_secret_post", "client_secret_jwt":
+		require(!c.ClientSecret.Empty() || c.ClientSecretFile != "", "IDAAS_CLIENT_SECRET", needs+", or IDAAS_CLIENT_SECRET_FILE")
+	case "private_key_jwt":
+		require(!c.PrivateKey.Empty() || c.PrivateKeyFile != "", "IDAAS_PRIVATE_KEY_FILE", needs)
+	case "oidc":
+		require(c.FederatedCredentialName != "", "IDAAS_FEDERATED_CREDENTIAL_NAME", needs)
+	}
+	return faults
+}
+
+// hostNumber returns the number at the end of host, its domain aside; if there is none, what a fault is to show.
+func hostNumber(host string) string {
+	host, _, _ = strings.Cut(host, ".")
+	return cmp.Or(host[len(strings.TrimRight(host, "0123456789")):], "auto on "+host)
+}
+
+// warnings returns what is legal but probably not meant, at a start now.
+func (c *Config) warnings(now time.Time) []string {
+	var warnings []string
+	warn := func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }
+	due := c.Schedule.Next(now)
+	interval := c.Schedule.Next(due).Sub(due)
+	if cycle := float64(len(c.Targets)) / c.ShareOfRate(); cycle > interval.Seconds() {
+		warn("IDAAS_RATE_LIMIT: one request for each of %d targets takes %.0fs at %g per second, but IDAAS_POLL_SCHEDULE is due again after %v: "+
+			"raise the limit or poll less often", len(c.Targets), cycle, c.ShareOfRate(), interval)
+	}
+	if c.MaxStaleness > 0 && c.MaxStaleness/3 < interval {
+		warn("IDAAS_MAX_STALENESS: %v is under three times the %v between polls, so that a slow or failed one drops series: "+
+			"raise it or set it to 0", c.MaxStaleness, interval)
+	}
+	if c.WebConfigFile != "" && c.ProbeAddress == "" && authenticates(c.WebConfigFile) {
+		warn("IDAAS_WEB_CONFIG_FILE: probes that do not authenticate will fail: give them a listener with IDAAS_PROBE_ADDRESS")
+	}
+	return warnings
+}
+
+// authenticates reports whether the web configuration at path lets in nobody unknown; whether it is right is not judged.
+func authenticates(path string) bool {
+	var web struct {
+		Users map[string]any `yaml:"basic_auth_users"`
+		TLS   map[string]any `yaml:"tls_server_config"`
+	}
+	data, _ := os.ReadFile(path)
+	_ = yaml.Unmarshal(data, &web)
+	return len(web.Users) > 0 || strings.HasPrefix(fmt.Sprint(web.TLS["client_auth_type"]), "Require")
+}
+
+// readRootCAs adds the certificates in the file at path to those of the system.
+func (c *Config) readRootCAs(path string) error {
+	data, err := os.ReadFile(path)
+	if err == nil {
+		c.RootCAs, err = x509.SystemCertPool()
+	}
+	if err == nil && !c.RootCAs.AppendCertsFromPEM(data) {
+		err = errors.New("no certificate in it")
+	}
+	return err
+}
+
+// ShareOfRate is this process's part of RateLimit.
+func (c *Config) ShareOfRate() float64 { return c.RateLimit / float64(c.ShardCount) }
+
+// WithoutConnection returns environ without the settings that lead to an IDaaS and say what to watch there: what is
+// left suits a demo.
+func WithoutConnection(environ []string) []string {
+	return slices.DeleteFunc(slices.Clone(environ), func(pair string) bool {
+		name, _, _ := strings.Cut(pair, "=")
+		return slices.ContainsFunc(settings(), func(s setting) bool { return s.name == name && s.Tag.Get("connection") == "true" })
+	})
+}
