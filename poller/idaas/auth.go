@@ -56,16 +56,16 @@ var methods = map[string]method{
 
 // grant makes the form that every method shares and has the configured one complete it.
 func (c *Client) grant(endpoint string) (*grant, error) {
-	add, ok := methods[c.auth.Method]
+	add, ok := methods[c.config.Auth.Method]
 	if !ok {
-		return nil, errors.New("unknown authentication method " + c.auth.Method)
+		return nil, errors.New("unknown authentication method " + c.config.Auth.Method)
 	}
 	g := &grant{form: url.Values{
-		"client_id":  {c.auth.ClientID},
+		"client_id":  {c.config.Auth.ClientID},
 		"grant_type": {"client_credentials"},
-		"scope":      {c.auth.Scope},
+		"scope":      {c.config.Auth.Scope},
 	}}
-	return g, add(&c.auth, endpoint, g)
+	return g, add(&c.config.Auth, endpoint, g)
 }
 
 func clientSecretPost(a *Auth, _ string, g *grant) error {

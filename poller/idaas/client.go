@@ -29,56 +29,33 @@ type Config struct {
 	Retries   int
 
 	UserAgent string
-	Transport http.RoundTripper // see NewTransport
+	Transport http.RoundTripper // see NewTransport; used bare: an http.Client fails for a redirect to what is no URL
 	Log       *slog.Logger
 	Events    Events
 }
 
 // Client reads authentication tokens from one IDaaS instance. It is safe for concurrent use.
 type Client struct {
-	domain        string
-	network       string
-	configured    instance
-	fetchesTokens bool
-	auth          Auth
-	timeout       time.Duration
-	retries       int
-	userAgent     string
-	transport     http.RoundTripper // bare: an http.Client fails for a redirect to what is no URL
-	log           *slog.Logger
-	events        Events
-
+	config   Config
 	pageSize atomic.Int64
 	gate     *gate
-	instance shared[instance]
+	instance shared[Instance]
 	tokens   tokenSource
 }
 
 // New returns a Client that has sent nothing yet.
 func New(c Config) *Client {
-	client := &Client{
-		domain:        c.Domain,
-		network:       c.Network,
-		configured:    instance{c.InstanceID, c.Endpoint, c.TokenEndpoint},
-		fetchesTokens: !c.AccessToken.Given(),
-		auth:          c.Auth,
-		timeout:       c.Timeout,
-		retries:       c.Retries,
-		userAgent:     c.UserAgent,
-		log:           c.Log,
-		events:        c.Events.orNothing(),
-		transport:     c.Transport,
-	}
+	c.Events = c.Events.orNothing()
+	client := &Client{config: c, gate: newGate(c.RateLimit, c.Events.Waited)}
 	client.pageSize.Store(int64(c.PageSize))
-	client.gate = newGate(c.RateLimit, client.events.Waited)
-	client.instance.fetch = func(ctx context.Context, _ bool) (instance, lease, error) {
+	client.instance.fetch = func(ctx context.Context, _ bool) (Instance, lease, error) {
 		found, err := client.discover(ctx)
 		return found, lease{}, err
 	}
-	if client.fetchesTokens {
-		client.tokens = newFetchedToken(client)
+	if c.AccessToken.Given() {
+		client.tokens = &readyToken{credential: c.AccessToken, events: c.Events}
 	} else {
-		client.tokens = &readyToken{credential: c.AccessToken, events: client.events}
+		client.tokens = newFetchedToken(client)
 	}
 	return client
 }

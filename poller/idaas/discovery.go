@@ -19,33 +19,33 @@ const (
 	VPC      = "vpc"
 )
 
-// instance is where an IDaaS instance answers.
-type instance struct {
-	id            string
-	endpoint      string // base URL of the developer API, without a path
-	tokenEndpoint string // empty if none is needed
+// Instance is where an IDaaS instance answers.
+type Instance struct {
+	ID            string
+	Endpoint      string // base URL of the developer API, without a path
+	TokenEndpoint string // empty if none is needed
 }
 
 // discover completes what is configured by what the instance's domain says of itself.
-func (c *Client) discover(ctx context.Context) (instance, error) {
-	found := c.configured
-	needsToken := found.tokenEndpoint == "" && c.fetchesTokens
-	if found.id == "" || found.endpoint == "" || needsToken {
+func (c *Client) discover(ctx context.Context) (Instance, error) {
+	found := Instance{c.config.InstanceID, c.config.Endpoint, c.config.TokenEndpoint}
+	needsToken := found.TokenEndpoint == "" && !c.config.AccessToken.Given()
+	if found.ID == "" || found.Endpoint == "" || needsToken {
 		issuer, err := c.readInstance(ctx, &found)
 		if err == nil && needsToken {
-			found.tokenEndpoint, err = c.readIssuer(ctx, issuer)
+			found.TokenEndpoint, err = c.readIssuer(ctx, issuer)
 		}
 		if err != nil {
-			return instance{}, err
+			return Instance{}, err
 		}
 	}
-	c.events.Instance(found.id, found.endpoint)
+	c.config.Events.Instance(found.ID, found.Endpoint)
 	return found, nil
 }
 
 // readInstance fills what is unset in found from the instance document, and returns the issuer of access tokens.
-func (c *Client) readInstance(ctx context.Context, found *instance) (issuer string, err error) {
-	err = c.document(ctx, c.domain+"/.well-known/cloud-idaas-configuration", "instance document", func(body []byte) error {
+func (c *Client) readInstance(ctx context.Context, found *Instance) (issuer string, err error) {
+	err = c.document(ctx, c.config.Domain+"/.well-known/cloud-idaas-configuration", "instance document", func(body []byte) error {
 		var w struct {
 			InstanceID string            `json:"instance_id"`
 			Issuer     string            `json:"default_authorization_server_issuer"`
@@ -55,16 +55,16 @@ func (c *Client) readInstance(ctx context.Context, found *instance) (issuer stri
 			return err
 		}
 		issuer = w.Issuer
-		if found.id == "" {
+		if found.ID == "" {
 			// Dots alone would be a step in the path.
-			if found.id = w.InstanceID; strings.Trim(found.id, ".") == "" {
+			if found.ID = w.InstanceID; strings.Trim(found.ID, ".") == "" {
 				return errors.New("it has no instance_id")
 			}
 		}
-		if found.endpoint == "" {
-			found.endpoint, err = poller.ParseEndpoint(w.Endpoints[c.network], false)
+		if found.Endpoint == "" {
+			found.Endpoint, err = poller.ParseEndpoint(w.Endpoints[c.config.Network], false)
 			if err != nil {
-				return fmt.Errorf("its developer_api_endpoint for %s: %w", c.network, err)
+				return fmt.Errorf("its developer_api_endpoint for %s: %w", c.config.Network, err)
 			}
 		}
 		return nil
@@ -98,7 +98,7 @@ func (c *Client) document(ctx context.Context, url, what string, decode func([]b
 	return c.do(ctx, &call{
 		operation: OpDiscovery,
 		what:      what,
-		retries:   c.retries,
+		retries:   c.config.Retries,
 		decode:    decode,
 		build: func(ctx context.Context) (*http.Request, error) {
 			if err := c.gate.wait(ctx); err != nil {

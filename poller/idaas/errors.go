@@ -3,11 +3,14 @@ package idaas
 import (
 	"cmp"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -190,18 +193,31 @@ func count(text string, unit time.Duration) (time.Duration, bool) {
 const maxText = 200
 
 // scrubber makes texts from outside fit to be shown: it hides what was sent in confidence, should it be sent back.
-type scrubber struct{ pairs []string }
+type scrubber struct{ pairs []string } // each secret, and what is shown instead
 
 // hide returns a scrubber that also replaces secret, in the forms it can be sent in, by shown.
 func (s scrubber) hide(secret, shown string) scrubber {
 	if secret == "" || secret == shown {
 		return s
 	}
-	pairs := append([]string{}, s.pairs...)
-	for _, form := range []string{secret, url.QueryEscape(secret), url.PathEscape(secret), jsonText(secret)} {
-		pairs = append(pairs, form, shown)
+	return scrubber{append(slices.Clip(s.pairs), secret, shown)}
+}
+
+// escapes are those of URLs, which some write in lower case.
+var escapes = regexp.MustCompile(`%[0-9A-F]{2}`)
+
+func (s scrubber) replacer() *strings.Replacer {
+	var pairs []string
+	for pair := range slices.Chunk(s.pairs, 2) {
+		secret, shown := pair[0], pair[1]
+		for _, form := range []string{
+			secret, url.QueryEscape(secret), url.PathEscape(secret), jsonText(secret),
+			base64.RawStdEncoding.EncodeToString([]byte(secret)), base64.RawURLEncoding.EncodeToString([]byte(secret)),
+		} {
+			pairs = append(pairs, form, shown, escapes.ReplaceAllStringFunc(form, strings.ToLower), shown)
+		}
 	}
-	return scrubber{pairs}
+	return strings.NewReplacer(pairs...)
 }
 
 func jsonText(s string) string {
@@ -210,7 +226,9 @@ func jsonText(s string) string {
 
 // clean returns text as one line of printable characters, without what is hidden, at most maxText long.
 func (s scrubber) clean(text string) string {
-	text = strings.NewReplacer(s.pairs...).Replace(text)
+	if len(s.pairs) > 0 {
+		text = s.replacer().Replace(text)
+	}
 	var out strings.Builder
 	n := 0
 	for _, r := range text {

@@ -102,7 +102,7 @@ func (s *sampled) Read(p []byte) (int, error) {
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
 		s.peak = max(s.peak, m.HeapAlloc)
-		s.next = s.read + 1<<18
+		s.next = s.read + 1<<20
 	}
 	return n, err
 }

@@ -73,7 +73,7 @@ func (w *walk) read(ctx context.Context, number int) error {
 			return err
 		}
 		if w.client.pageSize.CompareAndSwap(int64(size), smallPage) {
-			w.client.log.Warn("page size refused, using a smaller one from now on", "refused", size, "size", smallPage, "error", err)
+			w.client.config.Log.Warn("page size refused, using a smaller one from now on", "refused", size, "size", smallPage, "error", err)
 		}
 		return nil
 	}
@@ -83,7 +83,7 @@ func (w *walk) read(ctx context.Context, number int) error {
 // list reads a page, with a new access token when the API refuses the one in use.
 func (w *walk) list(ctx context.Context, number int) error {
 	var used accessToken
-	call := &call{operation: OpList, what: fmt.Sprintf("page %d", number), retries: w.client.retries}
+	call := &call{operation: OpList, what: fmt.Sprintf("page %d", number), retries: w.client.config.Retries}
 	call.build = func(ctx context.Context) (req *http.Request, err error) {
 		if req, used, err = w.client.listRequest(ctx, w.target, w.next, w.size); err == nil {
 			call.hide = w.hide.hide(used.text, "[access token]")
@@ -121,7 +121,7 @@ func (c *Client) listRequest(ctx context.Context, t poller.Target, next string, 
 		query.Set("nextToken", next)
 	}
 	// Plain percent-encoding, as the vendor's client does: a server need not read + as a space.
-	u := at.endpoint + "/v2/" + url.PathEscape(at.id) + "/authenticationTokens?" +
+	u := at.Endpoint + "/v2/" + url.PathEscape(at.ID) + "/authenticationTokens?" +
 		strings.ReplaceAll(query.Encode(), "+", "%20")
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, http.NoBody)
 	if err != nil {

@@ -14,14 +14,8 @@ import (
 
 // What follows is for looking at one instance closely, as a preflight does; polling needs none of it.
 
-// Instance is where an IDaaS instance answers. TokenEndpoint is empty if none is needed.
-type Instance struct{ ID, Endpoint, TokenEndpoint string }
-
 // Locate returns the instance, discovered as far as it is not configured.
-func (c *Client) Locate(ctx context.Context) (Instance, error) {
-	at, err := c.instance.get(ctx)
-	return Instance{at.id, at.endpoint, at.tokenEndpoint}, err
-}
+func (c *Client) Locate(ctx context.Context) (Instance, error) { return c.instance.get(ctx) }
 
 // AccessToken is what may be told of the exporter's own token.
 type AccessToken struct {

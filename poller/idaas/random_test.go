@@ -23,7 +23,7 @@ import (
 // draws for its jitter is not.
 func TestRandomRun(t *testing.T) {
 	t.Parallel()
-	steps := 700
+	steps := 500
 	if text := os.Getenv("RANDOM_STEPS"); text != "" {
 		var err error
 		if steps, err = strconv.Atoi(text); err != nil {
@@ -96,7 +96,7 @@ func newRandomRun(t *testing.T, seed uint64) *randomRun {
 	r.source = &watched{client: r.api.client(pageSize(5), rateLimit(5)), last: map[poller.Key]walked{}, good: map[poller.Key]walked{}}
 	r.seen = make([]*poller.Census, len(r.targets))
 	r.p = poller.New(poller.Config{
-		Source: r.source, Schedule: every(40 * time.Second), Targets: r.targets, Concurrency: 3, Timeout: 3 * time.Minute, Log: r.api.client().log,
+		Source: r.source, Schedule: every(40 * time.Second), Targets: r.targets, Concurrency: 3, Timeout: 3 * time.Minute, Log: r.api.client().config.Log,
 	})
 	return r
 }
@@ -235,7 +235,7 @@ func (r *randomRun) inject() {
 	case simulator.Slow:
 		f.Delay = time.Duration(r.rand.IntN(14)) * time.Second
 	case simulator.SlowDrip:
-		f.Delay = time.Duration(1+r.rand.IntN(20)) * time.Millisecond
+		f.Delay = time.Duration(40+r.rand.IntN(100)) * time.Millisecond
 	case simulator.Status:
 		f.Status = []int{400, 401, 403, 404, 500, 502, 503, 429}[r.rand.IntN(8)]
 		f.Shape = simulator.Shape(r.rand.IntN(4))

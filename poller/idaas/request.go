@@ -47,7 +47,7 @@ func (c *Client) do(ctx context.Context, call *call, buf *bytes.Buffer) error {
 			return err
 		}
 		if f.throttled {
-			c.events.Throttled()
+			c.config.Events.Throttled()
 			c.gate.pause(f.hint)
 		}
 		if !f.retry || attempt == call.retries {
@@ -60,7 +60,7 @@ func (c *Client) do(ctx context.Context, call *call, buf *bytes.Buffer) error {
 				return err
 			}
 		}
-		c.events.Retry()
+		c.config.Events.Retry()
 	}
 }
 
@@ -71,16 +71,16 @@ func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *fa
 		// Whatever stands in the way was retried where it happened.
 		return &failure{cause: &poller.Error{Reason: poller.ReasonOf(err), Err: err}}
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
 	defer cancel()
 	req = req.WithContext(httptrace.WithClientTrace(ctx, c.gateRepeats(ctx)))
 	req.Header.Set("Accept", "application/json")
-	req.Header.Set("User-Agent", c.userAgent)
+	req.Header.Set("User-Agent", c.config.UserAgent)
 
 	start := time.Now()
-	resp, err := c.transport.RoundTrip(req)
+	resp, err := c.config.Transport.RoundTrip(req)
 	if err != nil {
-		c.events.Request(call.operation, "error", time.Since(start))
+		c.config.Events.Request(call.operation, "error", time.Since(start))
 		return noAnswer(err, call.what, call.hide)
 	}
 	defer func() { _ = resp.Body.Close() }()
@@ -89,7 +89,7 @@ func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *fa
 	buf.Reset()
 	n, err := buf.ReadFrom(io.LimitReader(resp.Body, maxBody+1))
 	call.took = time.Since(start)
-	c.events.Request(call.operation, strconv.Itoa(resp.StatusCode), call.took)
+	c.config.Events.Request(call.operation, strconv.Itoa(resp.StatusCode), call.took)
 	switch {
 	case resp.StatusCode != http.StatusOK:
 		// An answer's status says enough, should its body be cut.
@@ -130,6 +130,6 @@ func (c *Client) gateRepeats(ctx context.Context) *httptrace.ClientTrace {
 func (c *Client) measureSkew(header http.Header, start time.Time) {
 	if date, err := http.ParseTime(header.Get("Date")); err == nil {
 		middle := start.Add(time.Since(start) / 2)
-		c.events.Skew(date.Add(500 * time.Millisecond).Sub(middle))
+		c.config.Events.Skew(date.Add(500 * time.Millisecond).Sub(middle))
 	}
 }

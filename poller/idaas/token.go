@@ -122,16 +122,16 @@ type fetchedToken struct{ shared[accessToken] }
 
 func newFetchedToken(c *Client) *fetchedToken {
 	return &fetchedToken{shared[accessToken]{fetch: func(ctx context.Context, renewing bool) (accessToken, lease, error) {
-		retries := c.retries
+		retries := c.config.Retries
 		if renewing {
 			retries = 0
 		}
 		t, l, err := c.fetchToken(ctx, retries)
 		switch {
 		case err == nil && !t.expires.IsZero():
-			c.events.AccessToken(t.expires)
+			c.config.Events.AccessToken(t.expires)
 		case err != nil && ctx.Err() == nil:
-			c.events.AccessTokenFailed(poller.ReasonOf(err))
+			c.config.Events.AccessTokenFailed(poller.ReasonOf(err))
 		}
 		return t, l, err
 	}}}
@@ -156,11 +156,11 @@ func (c *Client) fetchToken(ctx context.Context, retries int) (accessToken, leas
 		if err := c.gate.wait(ctx); err != nil {
 			return nil, err
 		}
-		g, err := c.grant(at.tokenEndpoint)
+		g, err := c.grant(at.TokenEndpoint)
 		if err != nil {
 			return nil, fail(poller.AccessToken, "access token: %w", err)
 		}
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, at.tokenEndpoint, strings.NewReader(g.form.Encode()))
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, at.TokenEndpoint, strings.NewReader(g.form.Encode()))
 		if err != nil {
 			return nil, fail(poller.AccessToken, "access token: %w", err)
 		}

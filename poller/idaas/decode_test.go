@@ -1,0 +1,148 @@
+package idaas
+
+import (
+	"os"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
+)
+
+func vendorExample(t testing.TB) []byte {
+	t.Helper()
+	body, err := os.ReadFile("testdata/list-authentication-tokens.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return body
+}
+
+func TestTheVendorsExampleDecodesAsDocumented(t *testing.T) {
+	page, next, err := decodePage(vendorExample(t), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := poller.Page{Total: 100, Tokens: []poller.Token{{
+		ID:      "atntkn_01kqflm0sxxx8nmdc1cb5dskxxxxx",
+		Expires: time.Date(2026, 3, 5, 6, 52, 48, 0, time.UTC).UnixMilli(),
+		Issued:  time.Date(2022, 4, 13, 6, 10, 25, 0, time.UTC).UnixMilli(),
+		Info:    poller.Info{ProviderID: "atp_01kr2cmj5gxxx4fvmls2e93dxxxxx", TokenType: "jwt", ConsumerType: "custom"},
+	}}}
+	if !reflect.DeepEqual(page, want) || next != "NTxxxexample" {
+		t.Errorf("next %q,\n got %+v\nwant %+v", next, page, want)
+	}
+}
+
+func TestPagesThatAreAccepted(t *testing.T) {
+	one := []poller.Token{{ID: "a"}}
+	for _, tt := range []struct {
+		body  string
+		want  []poller.Token
+		total int64
+		next  string
+	}{
+		{`{"entities":[]}`, nil, -1, ""},
+		{`{"entities":[],"totalCount":0,"nextToken":null}`, nil, 0, ""},
+		{`{"entities":[],"totalCount":7,"nextToken":"n"}`, nil, 7, "n"},
+		{`{"totalCount":0}`, nil, 0, ""},
+		{`{"entities":null,"totalCount":0}`, nil, 0, ""},
+		{`{"totalCount":0,"nextToken":"n"}`, nil, 0, "n"},
+		{`{"entities":[],"totalCount":null}`, nil, -1, ""},
+		{`{"entities":[],"totalCount":-7}`, nil, -1, ""},
+		{`{"entities":[{"authenticationTokenId":"a"}],"nextToken":""}`, one, -1, ""},
+		{` { "entities" : [ { "authenticationTokenId" : "a" } ] } ` + "\n", one, -1, ""},
+		{`{"entities":[{"authenticationTokenId":"a","revoked":null,"expirationTime":null,"createTime":null,"updateTime":null,"credentialProviderId":null,"authenticationTokenType":null,"consumerType":null}]}`, one, -1, ""},
+		{`{"entities":[{"authenticationTokenId":"\u0061"}]}`, one, -1, ""},
+		{`{"entities":[{"authenticationTokenId":"a","revoked":true}]}`, []poller.Token{{ID: "a", Revoked: true}}, -1, ""},
+		{`{"entities":[{"authenticationTokenId":"a","createTime":1649830225,"updateTime":1649830226000}]}`, []poller.Token{{ID: "a", Issued: 1649830226000}}, -1, ""},
+		{`{"entities":[{"authenticationTokenId":"a","createTime":1649830225000}]}`, []poller.Token{{ID: "a", Issued: 1649830225000}}, -1, ""},
+		// Names are case-exact: a field of another case is another field.
+		{`{"entities":[{"authenticationTokenId":"a","Revoked":true}],"NextToken":"n"}`, one, -1, ""},
+		{`{"entities":[{"authenticationTokenId":"a","consumerType":"` + strings.Repeat("x", 500) + `"}]}`, []poller.Token{{ID: "a", Info: poller.Info{ConsumerType: strings.Repeat("x", maxText) + "…"}}}, -1, ""},
+		{`{"entities":[{"authenticationTokenId":"a","authenticationTokenType":"j\nwt"}]}`, []poller.Token{{ID: "a", Info: poller.Info{TokenType: "j wt"}}}, -1, ""},
+	} {
+		page, next, err := decodePage([]byte(tt.body), nil)
+		if err != nil || !reflect.DeepEqual(page.Tokens, tt.want) || page.Total != tt.total || next != tt.next {
+			t.Errorf("%s: %+v, next %q, %v", tt.body, page, next, err)
+		}
+	}
+}
+
+func TestPagesThatAreMalformed(t *testing.T) {
+	for _, body := range []string{
+		"", " ", "null", "{}", "[]", "0", "true", `"text"`, "nil", "<html></html>", "\xef\xbb\xbf{}",
+		`{"entities":null}`, `{"totalCount":1}`, `{"totalCount":null}`, `{"entities":null,"totalCount":1}`, `{"nextToken":"n"}`,
+		`{"error":"internal_error"}`, `{"Code":"Throttling"}`, `{"Entities":[]}`,
+		`{"entities":{}}`, `{"entities":"[]"}`, `{"entities":0}`, `{"entities":[null]}`, `{"entities":[{}]}`, `{"entities":[[]]}`, `{"entities":["a"]}`,
+		`{"entities":[{"authenticationTokenId":""}]}`, `{"entities":[{"authenticationTokenId":null}]}`, `{"entities":[{"authenticationTokenId":1}]}`,
+		`{"entities":[{"authenticationTokenId":"a"},{"authenticationTokenID":"b"}]}`,
+		`{"entities":[{"authenticationTokenId":"a","revoked":"true"}]}`, `{"entities":[{"authenticationTokenId":"a","revoked":1}]}`,
+		`{"entities":[{"authenticationTokenId":"a","expirationTime":"1772693568000"}]}`, `{"entities":[{"authenticationTokenId":"a","expirationTime":1.5}]}`,
+		`{"entities":[{"authenticationTokenId":"a","expirationTime":9223372036854775808}]}`, `{"entities":[{"authenticationTokenId":"a","expirationTime":[]}]}`,
+		`{"entities":[],"totalCount":"0"}`, `{"entities":[],"totalCount":0.5}`, `{"entities":[],"nextToken":5}`, `{"entities":[],"nextToken":{}}`,
+		`{"entities":[],"entities":[]}`, `{"entities":[{"authenticationTokenId":"a","authenticationTokenId":"a"}]}`, `{"entities":[],"x":1,"x":1}`,
+		`{"entities":[]}{}`, `{"entities":[]} x`, `{"entities":[]},`, `{"entities":[]`, `{"entities":[`, `{"entities":[],}`, `{'entities':[]}`,
+		"{\"entities\":[{\"authenticationTokenId\":\"\xff\"}]}", "{\"entities\":[],\"\xff\":1}",
+		`{"entities":[],"nested":` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000) + `}`,
+	} {
+		page, next, err := decodePage([]byte(body), nil)
+		if err == nil {
+			t.Errorf("%.100s: accepted as %+v, next %q", body, page, next)
+		}
+	}
+}
+
+func TestDecodedTokensAreAppended(t *testing.T) {
+	buffer := make([]poller.Token, 0, 10)
+	page, _, err := decodePage([]byte(`{"entities":[{"authenticationTokenId":"a"}]}`), buffer)
+	if err != nil || len(page.Tokens) != 1 || &page.Tokens[0] != &buffer[:1][0] {
+		t.Errorf("the buffer was not used: %+v, %v", page, err)
+	}
+}
+
+func TestTokenResponses(t *testing.T) {
+	sent := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	for _, tt := range []struct {
+		body               string
+		text               string
+		life, until, renew time.Duration
+	}{
+		{`{"access_token":"abc","token_type":"Bearer","expires_in":1200,"expires_at":1}`, "abc", 1200 * time.Second, 1198 * time.Second, 800 * time.Second},
+		{`{"access_token":"abc","expires_in":3}`, "abc", 3 * time.Second, 2700 * time.Millisecond, 2 * time.Second},
+		{`{"access_token":"abc","expires_in":1}`, "abc", time.Second, 900 * time.Millisecond, 666_666_666},
+		{`{"access_token":"abc","expires_in":9223372036854775807}`, "abc", (1 << 31) * time.Second, (1<<31 - 2) * time.Second, (1 << 31) * time.Second * 2 / 3},
+		{`{"access_token":"abc","expires_in":0}`, "abc", 0, 0, 0},
+		{`{"access_token":"abc","expires_in":-5}`, "abc", 0, 0, 0},
+		{`{"access_token":"abc","expires_in":null}`, "abc", 0, 0, 0},
+		{`{"access_token":"abc"}`, "abc", 0, 0, 0},
+		{`{}`, "", 0, 0, 0},
+		{`null`, "", 0, 0, 0},
+		{`{"access_token":""}`, "", 0, 0, 0},
+		{`{"access_token":"two words"}`, "", 0, 0, 0},
+		{`{"access_token":"line\r\nX-Evil: 1"}`, "", 0, 0, 0},
+		{`{"access_token":"é"}`, "", 0, 0, 0},
+		{`{"access_token":7}`, "", 0, 0, 0},
+		{`{"access_token":"abc","expires_in":"1200"}`, "", 0, 0, 0},
+		{`{"access_token":"abc","access_token":"abd"}`, "", 0, 0, 0},
+		{`{"access_token":"abc"} x`, "", 0, 0, 0},
+		{`<html>`, "", 0, 0, 0},
+		{``, "", 0, 0, 0},
+	} {
+		got, l, err := decodeToken([]byte(tt.body), sent)
+		if (err == nil) != (tt.text != "") || got.text != tt.text {
+			t.Errorf("%s: %+v, %v", tt.body, got, err)
+			continue
+		}
+		after := func(d time.Duration) time.Time {
+			if d == 0 {
+				return time.Time{}
+			}
+			return sent.Add(d)
+		}
+		if !got.expires.Equal(after(tt.life)) || !got.until.Equal(after(tt.until)) || !l.until.Equal(got.until) || !l.renew.Equal(after(tt.renew)) {
+			t.Errorf("%s: %+v, %+v", tt.body, got, l)
+		}
+	}
+}

@@ -1,0 +1,254 @@
+package idaas
+
+import (
+	"time"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
+)
+
+// outcome is what one request that keeps meeting a fault comes to. The zero outcome is a right answer.
+type outcome struct {
+	reason   poller.Reason
+	requests int // 0: one
+}
+
+const tries = 1 + 4
+
+var (
+	fine        = outcome{}
+	malformed   = outcome{poller.Malformed, 1}
+	refusal     = outcome{poller.ClientError, 1}
+	denied      = outcome{poller.AccessToken, 1}
+	unavailable = outcome{poller.ServerError, tries}
+	slowDown    = outcome{poller.Throttled, tries}
+	late        = outcome{poller.Timeout, tries}
+	broken      = outcome{poller.Connection, tries}
+	unaffected  = fine // the fault is of pages only
+)
+
+// variant is one way in which a kind of fault shows.
+type variant struct {
+	fault simulator.Fault // with Operation: of that one only
+	list  outcome         // on any page
+	token outcome         // at the token endpoint
+	// pages: where a page of the list call may well be answered so, what the walk then takes. By default it is as without the fault.
+	pages map[int]pages
+	page  int // only this one, for faults that cost real time
+	// anyStates: the answer is right in form and says something else of the tokens.
+	anyStates bool
+}
+
+// pages is how many requests a walk takes, and how many tokens it then counts; 0: as many as there are.
+type pages struct{ requests, tokens int }
+
+// faultTable says for every kind what is to happen, in a walk over 18 tokens on 5 pages of 4.
+var faultTable = map[simulator.FaultKind][]variant{
+	simulator.Slow: {
+		{fault: simulator.Fault{}},
+		{fault: simulator.Fault{Delay: 9 * time.Second}},
+		{fault: simulator.Fault{Delay: 11 * time.Second}, list: late, token: late},
+	},
+	simulator.Status:        statusVariants(),
+	simulator.Throttle:      throttleVariants(),
+	simulator.ErrorUnder200: errorVariants(),
+	simulator.Reset:         {{list: broken, token: broken}},
+	simulator.Hang:          {{list: late, token: late}},
+	simulator.Redirect: {
+		{list: refusal, token: denied},
+		{fault: simulator.Fault{Status: 301, Body: "https://elsewhere.test/"}, list: refusal, token: denied},
+		{fault: simulator.Fault{Status: 303}, list: refusal, token: denied},
+		{fault: simulator.Fault{Status: 307, Body: "http://[::1"}, list: refusal, token: denied},
+		{fault: simulator.Fault{Status: 308, RetryAfter: "5"}, list: refusal, token: denied},
+	},
+	simulator.Garbage:     {{list: malformed, token: malformed}},
+	simulator.HTML:        {{list: malformed, token: malformed}},
+	simulator.EmptyObject: {{list: malformed, token: malformed}},
+	simulator.Null:        {{list: malformed, token: malformed}},
+	simulator.HugeBody: {
+		{fault: simulator.Fault{Size: maxBody + 1}, list: malformed, token: malformed, page: 3},
+		// Right in form, this one: an empty last page.
+		{fault: simulator.Fault{Size: 1000}, pages: map[int]pages{1: {1, -1}, 3: {3, 8}, 5: {5, 16}}, token: malformed},
+	},
+	simulator.SlowDrip: {
+		{fault: simulator.Fault{Delay: time.Millisecond}},
+		{fault: simulator.Fault{Delay: 100 * time.Millisecond}, list: late, token: late},
+	},
+	simulator.WrongType:      wrongTypes(),
+	simulator.MissingField:   missingFields(),
+	simulator.DuplicateNames: namesGivenTwice(),
+	simulator.InvalidUTF8: {
+		{list: malformed, token: malformed},
+		{fault: simulator.Fault{Operation: simulator.List, Field: "consumerId"}, list: malformed},
+		{fault: simulator.Fault{Operation: simulator.List, Field: "creatorId"}, list: malformed},
+		{fault: simulator.Fault{Operation: simulator.List, Field: "maxResults"}, list: malformed},
+		{fault: simulator.Fault{Operation: simulator.Access, Field: "scope"}, token: malformed},
+	},
+	simulator.DeepNesting: {
+		{list: malformed, token: malformed},
+		{fault: simulator.Fault{Size: 1000}},
+	},
+	simulator.UnknownFields: {{}},
+	simulator.TrailingText:  {{list: malformed, token: malformed}},
+	simulator.TruncatedJSON: {{list: malformed, token: malformed}},
+	simulator.CutBody:       {{list: broken, token: broken}},
+	simulator.MissingID:     {{list: malformed, token: unaffected}},
+	simulator.MissingTotal:  {{}},
+	simulator.NegativeExpiration: {
+		{anyStates: true},
+	},
+	simulator.EmptyPage:  {{pages: map[int]pages{1: {6, 0}, 3: {6, 0}, 5: {6, 0}}}},
+	simulator.ShortPage:  {{pages: map[int]pages{1: {5, 0}, 3: {5, 0}, 5: {6, 0}}}},
+	simulator.Duplicates: {{}},
+	simulator.Loop: {
+		{list: outcome{poller.Loop, 1}},
+		{fault: simulator.Fault{Size: 2}, list: outcome{poller.Loop, 1}},
+	},
+}
+
+func statusVariants() []variant {
+	var all []variant
+	for status, list := range map[int]outcome{
+		201: malformed, 204: malformed, 206: malformed,
+		300: refusal, 301: refusal, 302: refusal, 304: refusal, 307: refusal, 399: refusal,
+		400: refusal, 401: {poller.Unauthorized, 2}, 402: refusal, 403: {poller.Forbidden, 1}, 404: {poller.NotFound, 1}, 405: refusal, 408: refusal, 409: refusal,
+		410: refusal, 413: refusal, 415: refusal, 422: refusal, 425: refusal, 431: refusal, 451: refusal, 499: refusal,
+		500: unavailable, 501: unavailable, 502: unavailable, 503: unavailable, 504: unavailable, 511: unavailable, 599: unavailable,
+	} {
+		token := list
+		if status/100 == 3 || status/100 == 4 {
+			token = denied
+		}
+		all = append(all, variant{fault: simulator.Fault{Status: status}, list: list, token: token})
+	}
+	// A hint that is not honoured must not hide a reason either.
+	all = append(all, variant{fault: simulator.Fault{Status: 500, RetryAfter: "5", TimeLeft: time.Second}, list: unavailable, token: unavailable})
+	for _, shape := range []simulator.Shape{simulator.ShapeService, simulator.ShapeLower, simulator.ShapeGateway} {
+		all = append(all, variant{fault: simulator.Fault{Status: 400, Shape: shape, Code: "provider_not_found"}, list: outcome{poller.NotFound, 1}, token: denied})
+	}
+	for _, shape := range []simulator.Shape{simulator.ShapeLower, simulator.ShapeGateway, simulator.ShapeText} {
+		all = append(all,
+			variant{fault: simulator.Fault{Status: 500, Shape: shape}, list: unavailable, token: unavailable},
+			variant{fault: simulator.Fault{Status: 403, Shape: shape}, list: outcome{poller.Forbidden, 1}, token: denied},
+			variant{fault: simulator.Fault{Status: 401, Shape: shape}, list: outcome{poller.Unauthorized, 2}, token: denied},
+		)
+	}
+	return append(all,
+		variant{fault: simulator.Fault{Status: 503, RetryAfter: "2"}, list: slowDown, token: slowDown},
+		variant{fault: simulator.Fault{Status: 403, Body: "<html>blocked</html>"}, list: outcome{poller.Forbidden, 1}, token: denied},
+		variant{fault: simulator.Fault{Status: 502, Body: "\x00\xff"}, list: unavailable, token: unavailable},
+	)
+}
+
+func throttleVariants() []variant {
+	codes := []string{"Throttling", "Throttling.User", "Throttling.Api"}
+	var all []variant
+	for i, status := range []int{200, 302, 400, 401, 403, 404, 429, 500, 503} {
+		for j, shape := range []simulator.Shape{simulator.ShapeService, simulator.ShapeLower, simulator.ShapeGateway} {
+			all = append(all, variant{fault: simulator.Fault{Status: status, Shape: shape, Code: codes[(i+j)%len(codes)]}, list: slowDown, token: slowDown})
+		}
+	}
+	// No code can be read from plain text: its status must say it.
+	for status, v := range map[int]variant{
+		200: {list: malformed, token: malformed},
+		400: {list: refusal, token: denied},
+		403: {list: outcome{poller.Forbidden, 1}, token: denied},
+		429: {list: slowDown, token: slowDown},
+		503: {list: unavailable, token: unavailable},
+	} {
+		v.fault = simulator.Fault{Status: status, Shape: simulator.ShapeText}
+		all = append(all, v)
+	}
+	return append(all,
+		variant{fault: simulator.Fault{RetryAfter: "3"}, list: slowDown, token: slowDown},
+		variant{fault: simulator.Fault{TimeLeft: 3 * time.Second, TimeLeftAPI: time.Second}, list: slowDown, token: slowDown},
+		variant{fault: simulator.Fault{Code: "anything", Body: "\xff"}, list: slowDown, token: slowDown},
+	)
+}
+
+func errorVariants() []variant {
+	var all []variant
+	for shape := simulator.ShapeService; shape <= simulator.ShapeText; shape++ {
+		for _, code := range []string{"internal_error", "not_found"} {
+			all = append(all, variant{fault: simulator.Fault{Shape: shape, Code: code}, list: malformed, token: malformed})
+		}
+	}
+	return all
+}
+
+func wrongTypes() []variant {
+	all := []variant{{list: malformed, token: malformed}}
+	for field, values := range map[string][]string{
+		"entities":                {"{}", `"x"`, "[[]]", "[null]", "null"},
+		"totalCount":              {"{}", `"18"`, "1.8"},
+		"nextToken":               {"{}", "1"},
+		"authenticationTokenId":   {"{}", "1", "null", `""`},
+		"revoked":                 {"{}", "1", `"true"`},
+		"expirationTime":          {"{}", `"1"`, "1.5", "1e999", "99999999999999999999"},
+		"createTime":              {"{}", `"1"`},
+		"updateTime":              {"{}", `"1"`},
+		"credentialProviderId":    {"{}", "1"},
+		"authenticationTokenType": {"{}", "1"},
+		"consumerType":            {"{}", "false"},
+	} {
+		for _, value := range values {
+			all = append(all, variant{fault: simulator.Fault{Operation: simulator.List, Field: field, Body: value}, list: malformed})
+		}
+	}
+	for field, values := range map[string][]string{
+		"access_token": {"{}", "1", "null", `""`, `"a b"`},
+		"expires_in":   {"{}", `"1200"`, "1.5", "true"},
+	} {
+		for _, value := range values {
+			all = append(all, variant{fault: simulator.Fault{Operation: simulator.Access, Field: field, Body: value}, token: malformed})
+		}
+	}
+	// Not used, or null and as good as absent.
+	all = append(all, each(simulator.List, "", "instanceId", "creatorType", "creatorId", "consumerId", "maxResults", "neverheardof")...)
+	all = append(all, each(simulator.Access, "", "token_type", "expires_at", "neverheardof")...)
+	all = append(all, each(simulator.List, "null", "totalCount", "createTime", "updateTime", "credentialProviderId", "authenticationTokenType", "consumerType")...)
+	all = append(all, each(simulator.Access, "null", "expires_in")...)
+	return append(all,
+		variant{fault: simulator.Fault{Operation: simulator.List, Field: "revoked", Body: "null"}, anyStates: true},
+		variant{fault: simulator.Fault{Operation: simulator.List, Field: "expirationTime", Body: "null"}, anyStates: true},
+		variant{fault: simulator.Fault{Operation: simulator.List, Field: "totalCount", Body: "-18"}},
+		variant{fault: simulator.Fault{Operation: simulator.List, Field: "nextToken", Body: "null"}, pages: map[int]pages{1: {1, 4}, 3: {3, 12}}},
+		variant{fault: simulator.Fault{Operation: simulator.List, Field: "entities", Body: "[]"}, pages: map[int]pages{1: {5, 14}, 3: {5, 14}, 5: {5, 16}}},
+	)
+}
+
+func missingFields() []variant {
+	all := []variant{
+		{list: malformed, token: malformed},
+		{fault: simulator.Fault{Operation: simulator.List, Field: "entities"}, list: malformed},
+		{fault: simulator.Fault{Operation: simulator.List, Field: "nextToken"}, pages: map[int]pages{1: {1, 4}, 3: {3, 12}}},
+		{fault: simulator.Fault{Operation: simulator.List, Field: "revoked"}, anyStates: true},
+		{fault: simulator.Fault{Operation: simulator.List, Field: "expirationTime"}, anyStates: true},
+	}
+	all = append(all, each(
+		simulator.List, "",
+		"totalCount", "maxResults", "createTime", "updateTime", "credentialProviderId", "authenticationTokenType", "consumerType", "consumerId", "instanceId",
+	)...)
+	return append(all, each(simulator.Access, "", "expires_in", "expires_at", "token_type", "scope")...)
+}
+
+// each makes variants that do no harm.
+func each(operation, body string, fields ...string) []variant {
+	var all []variant
+	for _, field := range fields {
+		all = append(all, variant{fault: simulator.Fault{Operation: operation, Field: field, Body: body}})
+	}
+	return all
+}
+
+// namesGivenTwice are refused wherever they are, also in what is not used.
+func namesGivenTwice() []variant {
+	all := []variant{{list: malformed, token: malformed}}
+	for _, field := range []string{"totalCount", "nextToken", "maxResults", "revoked", "expirationTime", "createTime", "consumerId", "instanceId"} {
+		all = append(all, variant{fault: simulator.Fault{Operation: simulator.List, Field: field}, list: malformed})
+	}
+	for _, field := range []string{"access_token", "expires_in", "token_type"} {
+		all = append(all, variant{fault: simulator.Fault{Operation: simulator.Access, Field: field}, token: malformed})
+	}
+	return all
+}

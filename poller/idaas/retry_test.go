@@ -1,0 +1,224 @@
+package idaas
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
+)
+
+func TestRetriesAreBoundedAndPerPage(t *testing.T) {
+	for _, tt := range []struct {
+		retries  int
+		times    int // each page fails
+		requests int
+		reason   poller.Reason
+	}{
+		{0, 0, 3, ""},
+		{0, 1, 1, poller.ServerError},
+		{1, 1, 6, ""},
+		{1, 2, 2, poller.ServerError},
+		{4, 4, 15, ""},
+		{4, 5, 5, poller.ServerError},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			a := newAPI(t, simulator.Config{})
+			for page := 1; page <= 3 && tt.times > 0; page++ {
+				a.Inject(simulator.Fault{Operation: simulator.List, Kind: simulator.Status, Status: 502, Page: page, Times: tt.times})
+			}
+			r := a.poll(t, a.client(retries(tt.retries), pageSize(10)), a.fill(1, 30)...)[0]
+			if tt.reason == "" {
+				a.checkCounts(t, r)
+			} else if r.Failure == nil || r.Failure.Reason != tt.reason {
+				t.Errorf("%+v: %+v", tt, r.Failure)
+			}
+			if n := a.Requests(simulator.List); n != tt.requests {
+				t.Errorf("%+v: %d requests", tt, n)
+			}
+		})
+	}
+}
+
+func TestBackoffIsExponentialWithFullJitter(t *testing.T) {
+	const attempts = 12
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(t, simulator.Config{})
+		targets := a.fill(1, 1)
+		c := a.client(retries(attempts - 1))
+		a.Inject(simulator.Fault{Operation: simulator.List, Kind: simulator.Status})
+		const walks = 40
+		for range walks {
+			a.poll(t, c, targets...)
+		}
+		waits := a.told.sofar().waits[WaitBackoff]
+		if len(waits) != walks*(attempts-1) {
+			t.Fatalf("%d waits for %d retries", len(waits), walks*(attempts-1))
+		}
+		for i := range attempts - 1 {
+			bound := min(30*time.Second, 500*time.Millisecond<<i)
+			var least, most, sum time.Duration = bound, 0, 0
+			for walk := range walks {
+				d := waits[walk*(attempts-1)+i]
+				least, most, sum = min(least, d), max(most, d), sum+d
+			}
+			// Chances of one in 1e5 for a uniform distribution over 40 waits.
+			if most > bound || most < bound*3/4 || least > bound/4 || sum/walks < bound*3/10 || sum/walks > bound*7/10 {
+				t.Errorf("before retry %d: from %v to %v, mean %v; want full jitter under %v", i+1, least, most, sum/walks, bound)
+			}
+		}
+	})
+}
+
+func TestAPageSizeThatIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(t, simulator.Config{MaxPageSize: 50})
+		targets := a.fill(2, 45)
+		c := a.client(pageSize(100))
+		a.checkCounts(t, a.poll(t, c, targets[0])[0])
+		if n := a.Requests(simulator.List); n != 1+3 {
+			t.Errorf("%d requests, want the refused one and three pages", n)
+		}
+		if log := a.log.String(); strings.Count(log, "WARN") != 1 || !strings.Contains(log, "page size refused") || !strings.Contains(log, "refused=100 size=20") {
+			t.Errorf("log:\n%s", log)
+		}
+		for _, r := range a.poll(t, c, targets...) {
+			a.checkCounts(t, r)
+		}
+		if n := a.Requests(simulator.List); n != 4+6 {
+			t.Errorf("%d requests: the size is not kept", n)
+		}
+		if n := strings.Count(a.log.String(), "page size refused"); n != 1 {
+			t.Errorf("warned %d times", n)
+		}
+		var statuses []int
+		for _, r := range a.Log() {
+			if r.Operation == simulator.List {
+				statuses = append(statuses, r.Status)
+			}
+		}
+		for i, status := range statuses {
+			if (status == http.StatusOK) != (i > 0) {
+				t.Errorf("statuses %v", statuses)
+				break
+			}
+		}
+	})
+}
+
+func TestWalksThatLearnOfTheSizeTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(t, simulator.Config{MaxPageSize: 20, Latency: time.Second})
+		for _, r := range a.poll(t, a.client(), a.fill(10, 45)...) {
+			a.checkCounts(t, r)
+		}
+		if n := strings.Count(a.log.String(), "page size refused"); n != 1 {
+			t.Errorf("warned %d times", n)
+		}
+	})
+}
+
+func TestABadRequestThatIsNotAboutTheSize(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		size     int
+		page     int
+		requests int // for the page
+	}{
+		{"on the first page", 100, 1, 2},
+		{"on the first page of the small size", 20, 1, 1},
+		{"on the first page of less", 7, 1, 1},
+		{"on a later page", 25, 2, 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newAPI(t, simulator.Config{})
+				targets := a.fill(1, 45)
+				c := a.client(pageSize(tt.size))
+				remove := a.Inject(simulator.Fault{Operation: simulator.List, Kind: simulator.Status, Status: 400, Code: "invalid_parameter", Page: tt.page})
+				r := a.poll(t, c, targets...)[0]
+				if r.Failure == nil || r.Failure.Reason != poller.ClientError || !strings.Contains(r.Failure.Text, "invalid_parameter") {
+					t.Errorf("%+v", r.Failure)
+				}
+				if n := a.Requests(simulator.List) - (tt.page - 1); n != tt.requests {
+					t.Errorf("%d requests, want %d", n, tt.requests)
+				}
+				remove()
+				r = a.poll(t, c, targets...)[0]
+				a.checkCounts(t, r)
+				if want := (45 + tt.size - 1) / tt.size; r.Census.Pages != want {
+					t.Errorf("%d pages, want %d: the size has changed", r.Census.Pages, want)
+				}
+				if strings.Contains(a.log.String(), "page size") {
+					t.Errorf("warned:\n%s", a.log.String())
+				}
+			})
+		})
+	}
+}
+
+func TestEventsOfAQuietWalk(t *testing.T) {
+	for _, skew := range []time.Duration{0, -time.Hour, 90 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			a := newAPI(t, simulator.Config{ClockSkew: skew, Latency: 400 * time.Millisecond})
+			start := time.Now()
+			a.checkCounts(t, a.poll(t, a.client(pageSize(10), rateLimit(1)), a.fill(1, 30)...)[0])
+			told := a.told.sofar()
+			if len(told.requests) != 2 || told.requests["token 200"] != 1 || told.requests["list 200"] != 3 {
+				t.Errorf("requests %v", told.requests)
+			}
+			if told.retries != 0 || told.throttled != 0 || len(told.failed) != 0 || len(told.expires) != 1 || told.expires[0].Sub(start) != 20*time.Minute {
+				t.Errorf("%d retries, %d throttled, %v failed, tokens until %v", told.retries, told.throttled, told.failed, told.expires)
+			}
+			if len(told.waited) != 1 || told.waited[WaitLimiter] != 3*600*time.Millisecond {
+				t.Errorf("waited %v, want the rest of each second between requests", told.waited)
+			}
+			if len(told.skew) != 4 {
+				t.Errorf("skew told %d times", len(told.skew))
+			}
+			for _, got := range told.skew {
+				if (got - skew).Abs() > time.Second {
+					t.Errorf("skew %v, want about %v", got, skew)
+				}
+			}
+		})
+	}
+}
+
+func TestEventsOfAThrottledWalk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(t, simulator.Config{})
+		targets := a.fill(1, 3)
+		a.Inject(simulator.Fault{Operation: simulator.List, Kind: simulator.Throttle, RetryAfter: "5", Times: 2})
+		a.Inject(simulator.Fault{Operation: simulator.List, Kind: simulator.Throttle, Times: 1})
+		a.checkCounts(t, a.poll(t, a.client(), targets...)[0])
+		told := a.told.sofar()
+		if told.requests["list 429"] != 3 || told.requests["list 200"] != 1 || told.retries != 3 || told.throttled != 3 {
+			t.Errorf("requests %v, %d retries, %d throttled", told.requests, told.retries, told.throttled)
+		}
+		if told.waited[WaitHint] != 10*time.Second || len(told.waits[WaitBackoff]) != 1 {
+			t.Errorf("waited %v", told.waits)
+		}
+	})
+}
+
+func TestNothingIsToldOfAbandonedWalks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(t, simulator.Config{})
+		p := a.poller(a.client(), 2, a.fill(2, 3)...)
+		a.Inject(simulator.Fault{Operation: simulator.Access, Kind: simulator.Hang})
+		stop := run(p)
+		time.Sleep(time.Second)
+		start := time.Now()
+		stop()
+		if d := time.Since(start); d != 0 {
+			t.Errorf("stopping took %v", d)
+		}
+		if told := a.told.sofar(); len(told.failed) != 0 || told.retries != 0 {
+			t.Errorf("told failures %v, %d retries", told.failed, told.retries)
+		}
+	})
+}

@@ -1,0 +1,197 @@
+package idaas
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
+)
+
+// forms are the ways in which a text may be sent back.
+func forms(s string) map[string]string {
+	quoted, _ := json.Marshal(s)
+	escaped := strings.Trim(string(quoted), `"`)
+	var every strings.Builder
+	for _, r := range s {
+		fmt.Fprintf(&every, `\u%04x`, r)
+	}
+	return map[string]string{
+		"raw":          s,
+		"query":        url.QueryEscape(s),
+		"path":         url.PathEscape(s),
+		"lower case":   lowerEscapes(url.QueryEscape(s)),
+		"json":         escaped,
+		"json, slash":  strings.ReplaceAll(escaped, "/", `\/`),
+		"json, all":    every.String(),
+		"go":           strings.Trim(strconv.Quote(s), `"`),
+		"base64":       base64.StdEncoding.EncodeToString([]byte(s)),
+		"base64 raw":   base64.RawStdEncoding.EncodeToString([]byte(s)),
+		"base64 url":   base64.URLEncoding.EncodeToString([]byte(s)),
+		"base64 basic": base64.StdEncoding.EncodeToString([]byte(testClient + ":" + s)),
+	}
+}
+
+func lowerEscapes(s string) string {
+	out := []byte(s)
+	for i := range out {
+		if out[i] == '%' {
+			copy(out[i:], strings.ToLower(s[i:i+3]))
+		}
+	}
+	return string(out)
+}
+
+// leaks returns the forms of a secret that a text shows.
+func leaks(text, secret string) []string {
+	var found []string
+	for name, form := range forms(secret) {
+		if strings.Contains(text, form) {
+			found = append(found, name)
+		}
+	}
+	return found
+}
+
+// shown is all that a poll leaves to be read.
+func (a *api) shown(p *poller.Poller) string {
+	text := a.log.String()
+	for _, r := range p.Snapshot().Readings {
+		if r.Failure != nil {
+			text += r.Failure.Text + "\n"
+		}
+		if r.Census != nil {
+			text += fmt.Sprintf("%+v %+v\n", r.Census, r.Census.Info)
+		}
+	}
+	return text
+}
+
+// Bodies with a text in them, in a form that is right inside a JSON string or is plain text.
+var echoes = []string{
+	`{"error":"x","error_description":"you sent %s here"}`,
+	`{"error":"%s"}`,
+	`{"code":"%s","message":"%s","requestId":"%s"}`,
+	`{"Code":"x","Message":"x","RequestId":"%s"}`,
+	`{"entities":"%s"}`,
+	`{"entities":[{"authenticationTokenId":"a","expirationTime":"%s"}]}`,
+	`{"entities":[{"authenticationTokenId":"a","revoked":"%s"}]}`,
+	`{"%s":1,"%s":2}`,
+	`{"entities":[{"%s":{},"%s":{}}]}`,
+	`{"access_token":"a b %s"}`,
+	`{"access_token":"a","expires_in":"%s"}`,
+	`{"entities":[] %s`,
+	`%s`,
+	`<html>%s</html>`,
+}
+
+// The API sends back in every way what it was sent in confidence.
+func TestSecretsSentBackAreNotShown(t *testing.T) {
+	t.Parallel()
+	const consumer = `someone+else@example.com/"x" <ä>`
+	for _, tt := range []struct {
+		name      string
+		operation string
+		secret    func(a *api, token string) string
+	}{
+		{"client secret", simulator.Access, func(*api, string) string { return testSecret }},
+		{"access token", simulator.List, func(_ *api, token string) string { return token }},
+		{"consumer id", simulator.List, func(*api, string) string { return consumer }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				a := newAPI(t, simulator.Config{})
+				a.Add(consumer, "provider", mixed("t", 3)...)
+				token := a.accessTokenOf(t)
+				secret := tt.secret(a, token)
+				cases := 0
+				for _, status := range []int{200, 302, 403} {
+					for _, echo := range echoes {
+						done := map[string]bool{}
+						for form, text := range forms(secret) {
+							if done[text] {
+								continue
+							}
+							done[text] = true
+							options := []func(*Config){retries(0), pageSize(20)}
+							if tt.operation == simulator.List {
+								options = append(options, readyText(token))
+							} else {
+								options = append(options, func(c *Config) { c.Auth.Method = []string{"client_secret_post", "client_secret_basic"}[cases%2] })
+							}
+							f := simulator.Fault{Operation: tt.operation, Kind: simulator.Status, Status: status, Body: strings.ReplaceAll(echo, "%s", text)}
+							if status == http.StatusFound {
+								f.Kind, f.Body = simulator.Redirect, "https://elsewhere.test/?sent="+text
+							}
+							a.log.reset()
+							remove := a.Inject(f)
+							p := a.poller(a.client(options...), 1, poller.Target{Consumer: consumer, Provider: "provider", Label: "alias"})
+							p.Once(t.Context())
+							remove()
+							if p.Snapshot().Readings[0].Failure == nil && status != http.StatusOK {
+								t.Errorf("%d %s: no failure", status, f.Body)
+							}
+							if found := leaks(a.shown(p), secret); len(found) > 0 {
+								t.Errorf("status %d, sent back as %s in %s: shown as %v:\n%s", status, form, echo, found, a.shown(p))
+							}
+							cases++
+						}
+					}
+				}
+				t.Logf("%d cases", cases)
+			})
+		})
+	}
+}
+
+// What is no HTTP at all is quoted in the errors of net/http.
+func TestSecretsInBrokenAnswersAreNotShown(t *testing.T) {
+	const consumer, token = "someone@example.com", "the-access-token"
+	for _, answer := range []string{
+		"%s\r\n\r\n", "HTTP/1.1 %s\r\n\r\n", "HTTP/1.1 200 OK\r\n%s\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: %s\r\n\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: %s\r\n\r\n",
+		"HTTP/1.1 302 Found\r\nLocation: http://[%s\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 403 Forbidden\r\nX-Acs-Request-Id: %s\r\nContent-Length: 0\r\n\r\n",
+	} {
+		for _, secret := range []string{consumer, token} {
+			synctest.Test(t, func(t *testing.T) {
+				a := &api{}
+				a.serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+					conn, _, err := http.NewResponseController(w).Hijack()
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					fmt.Fprintf(conn, answer, secret)
+					conn.Close()
+				}))
+				p := a.poller(a.client(retries(0), readyText(token)), 1, poller.Target{Consumer: consumer, Provider: "provider", Label: "alias"})
+				p.Once(t.Context())
+				if r := p.Snapshot().Readings[0]; r.Failure == nil {
+					t.Errorf("%q: no failure", answer)
+				}
+				if found := leaks(a.shown(p), secret); len(found) > 0 {
+					t.Errorf("%q: shown as %v:\n%s", answer, found, a.shown(p))
+				}
+			})
+		}
+	}
+}
+
+func TestAConsumerIdThatIsItsLabelIsShown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(t, simulator.Config{})
+		targets := a.fill(1, 1)
+		a.Inject(simulator.Fault{Operation: simulator.List, Kind: simulator.Status, Status: 403, Body: `{"error":"forbidden","error_description":"consumer-0 is not yours"}`})
+		r := a.poll(t, a.client(), targets...)[0]
+		if r.Failure == nil || !strings.Contains(r.Failure.Text, "forbidden: consumer-0 is not yours") {
+			t.Errorf("%+v", r.Failure)
+		}
+	})
+}

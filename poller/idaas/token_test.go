@@ -1,0 +1,296 @@
+package idaas
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
+)
+
+// fill makes targets with a few tokens each.
+func (a *api) fill(targets, tokens int) []poller.Target {
+	var all []poller.Target
+	for i := range targets {
+		consumer := fmt.Sprint("consumer-", i)
+		a.Add(consumer, "provider", mixed(consumer, tokens)...)
+		all = append(all, target(consumer, "provider"))
+	}
+	return all
+}
+
+func failures(readings []*poller.Reading) map[poller.Reason]int {
+	failed := map[poller.Reason]int{}
+	for _, r := range readings {
+		if r.Failure != nil {
+			failed[r.Failure.Reason]++
+		}
+	}
+	return failed
+}
+
+func TestOneAccessTokenForAllTargets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(t, simulator.Config{Latency: 300 * time.Millisecond})
+		p := a.poller(a.client(), 50, a.fill(200, 3)...)
+		// The second time is just before its renewal is due.
+		for _, pause := range []time.Duration{790 * time.Second, 0} {
+			p.Once(t.Context())
+			if failed := failures(p.Snapshot().Readings); len(failed) > 0 {
+				t.Fatalf("failed: %v", failed)
+			}
+			time.Sleep(pause)
+		}
+		if n, told := a.Requests(simulator.Access), len(a.told.sofar().expires); n != 1 || told != 1 || a.Requests(simulator.List) != 400 {
+			t.Errorf("%d token requests and %d tokens told for %d list requests", n, told, a.Requests(simulator.List))
+		}
+	})
+}
+
+func TestRenewedAtTwoThirdsOfItsLife(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(t, simulator.Config{})
+		a.Inject(simulator.Fault{Operation: simulator.Access, Kind: simulator.Slow, Delay: 5 * time.Second})
+		p := a.poller(a.client(), 1, a.fill(1, 1)...)
+		start := time.Now()
+		for time.Since(start) < 2*time.Hour {
+			p.Once(t.Context())
+			time.Sleep(10 * time.Second)
+		}
+		var last time.Time
+		n := 0
+		for _, at := range a.tokenRequests() {
+			if n++; n > 1 {
+				if age := at.Sub(last); age < 800*time.Second || age > 811*time.Second {
+					t.Errorf("renewal %d came %v after the one before, want 800s", n-1, age)
+				}
+			}
+			last = at
+		}
+		if n != 9 {
+			t.Errorf("%d token requests in 2 hours, want 9", n)
+		}
+		if failed := failures(p.Snapshot().Readings); len(failed) > 0 {
+			t.Errorf("failed: %v", failed)
+		}
+	})
+}
+
+// tokenRequests returns when the token endpoint was asked.
+func (a *api) tokenRequests() []time.Time {
+	var times []time.Time
+	for _, r := range a.Log() {
+		if r.Operation == simulator.Access {
+			times = append(times, r.Time)
+		}
+	}
+	return times
+}
+
+func TestTheOldTokenServesWhileRenewalFails(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		fault  simulator.Fault
+		reason poller.Reason
+	}{
+		{"refused", simulator.Fault{Kind: simulator.Status, Status: 401}, poller.AccessToken},
+		{"server error", simulator.Fault{Kind: simulator.Status}, poller.ServerError},
+		{"throttled", simulator.Fault{Kind: simulator.Throttle}, poller.Throttled},
+		{"malformed", simulator.Fault{Kind: simulator.HTML}, poller.Malformed},
+		{"reset", simulator.Fault{Kind: simulator.Reset}, poller.Connection},
+		{"hang", simulator.Fault{Kind: simulator.Hang}, poller.Timeout},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newAPI(t, simulator.Config{})
+				a.transport.DisableKeepAlives = true
+				p := a.poller(a.client(), 2, a.fill(2, 1)...)
+				start := time.Now()
+				p.Once(t.Context())
+				tt.fault.Operation = simulator.Access
+				remove := a.Inject(tt.fault)
+				// While the old token lives: not one failed walk, and no flood of tries.
+				for time.Since(start) < 1160*time.Second {
+					time.Sleep(25 * time.Second)
+					p.Once(t.Context())
+					if failed := failures(p.Snapshot().Readings); len(failed) > 0 {
+						t.Fatalf("%v into the token's life: %v", time.Since(start), failed)
+					}
+				}
+				tries := len(a.tokenRequests()) - 1
+				if tries < 6 || tries > 30 {
+					t.Errorf("%d tries to renew in the last third of its life", tries)
+				}
+				time.Sleep(time.Minute)
+				p.Once(t.Context())
+				if failed := failures(p.Snapshot().Readings); failed[tt.reason] != 2 {
+					t.Errorf("after its life: %v, want all %s", failed, tt.reason)
+				}
+				remove()
+				time.Sleep(2 * time.Second)
+				p.Once(t.Context())
+				if failed := failures(p.Snapshot().Readings); len(failed) > 0 {
+					t.Errorf("after the outage: %v", failed)
+				}
+				if n := a.ExpiredTokenRequests(); n != 0 {
+					t.Errorf("%d requests with an expired access token", n)
+				}
+				if told := a.told.sofar(); told.failed[tt.reason] < tries || len(told.failed) != 1 {
+					t.Errorf("told failures: %v", told.failed)
+				}
+			})
+		})
+	}
+}
+
+// A failed try to renew has no retries, for the token in use is still good. Should that end while the try is under
+// way, a walk must get its retries all the same.
+func TestAFailedRenewalCostsNoWalk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(t, simulator.Config{AccessTokenLifetime: 12 * time.Second})
+		a.transport.DisableKeepAlives = true
+		p := a.poller(a.client(), 3, a.fill(3, 1)...)
+		p.Once(t.Context())
+		time.Sleep(9 * time.Second)
+		a.Inject(simulator.Fault{Operation: simulator.Access, Kind: simulator.Hang, Times: 1})
+		p.Once(t.Context())
+		if failed := failures(p.Snapshot().Readings); len(failed) > 0 {
+			t.Errorf("failed: %v", failed)
+		}
+	})
+}
+
+func TestNoRequestCarriesAnExpiredToken(t *testing.T) {
+	t.Parallel()
+	type quota = simulator.Quota
+	for _, tt := range []struct {
+		lifetime, latency time.Duration
+		rate              float64
+		quota             quota
+		hours             int
+	}{
+		{2 * time.Second, 0, 100, quota{}, 1},
+		{2 * time.Second, 150 * time.Millisecond, 20, quota{}, 1},
+		{3 * time.Second, 300 * time.Millisecond, 10, quota{Requests: 60, Hint: simulator.HintRetryAfter}, 1},
+		{10 * time.Second, 900 * time.Millisecond, 3, quota{Requests: 30, Window: 2 * time.Minute}, 2},
+		{30 * time.Second, 2 * time.Second, 3, quota{Requests: 40, Hint: simulator.HintBoth}, 1},
+		{time.Minute, 0, 1, quota{}, 1},
+		{5 * time.Minute, 5 * time.Second, 3, quota{Requests: 20, Window: 2 * time.Minute}, 2},
+		{20 * time.Minute, time.Second, 3, quota{Requests: 50, Window: 4 * time.Minute}, 3},
+		{20 * time.Minute, 9 * time.Second, 0.5, quota{Requests: 5, Hint: simulator.HintNone}, 2},
+	} {
+		t.Run(fmt.Sprint(tt), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newAPI(t, simulator.Config{AccessTokenLifetime: tt.lifetime, Latency: tt.latency, Quota: tt.quota})
+				p := a.poller(a.client(rateLimit(tt.rate), pageSize(4)), 4, a.fill(6, 10)...)
+				stop := run(p)
+				time.Sleep(time.Duration(tt.hours) * time.Hour)
+				stop()
+				if n := a.ExpiredTokenRequests(); n != 0 {
+					t.Errorf("%d requests of %d with an expired access token", n, a.Requests(simulator.List))
+				}
+				good := 0
+				for _, r := range p.Snapshot().Readings {
+					if r.Census != nil && time.Since(r.Census.ReadAt) < 11*time.Minute {
+						good++
+					}
+				}
+				if good == 0 || a.Requests(simulator.List) < 100 {
+					t.Errorf("%d of 6 targets fresh after %d requests: this proves nothing", good, a.Requests(simulator.List))
+				}
+			})
+		})
+	}
+}
+
+func TestARefusedTokenIsReplacedOnce(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		faults      []simulator.Fault
+		list, token int
+		reason      poller.Reason
+	}{
+		{"one 401", []simulator.Fault{{Operation: simulator.List, Kind: simulator.Status, Status: 401, Page: 2, Times: 1}}, 4, 2, ""},
+		{"401 twice", []simulator.Fault{{Operation: simulator.List, Kind: simulator.Status, Status: 401, Page: 2, Times: 2}}, 3, 2, poller.Unauthorized},
+		{"always 401", []simulator.Fault{{Operation: simulator.List, Kind: simulator.Status, Status: 401}}, 2, 2, poller.Unauthorized},
+		{
+			"401 and no new token",
+			[]simulator.Fault{{Operation: simulator.List, Kind: simulator.Status, Status: 401}, {Operation: simulator.Access, Kind: simulator.Status, Status: 403, When: afterASecond()}},
+			1, 2, poller.AccessToken,
+		},
+		// A throttle, whatever its status, says nothing about the token.
+		{"throttled under 401", []simulator.Fault{{Operation: simulator.List, Kind: simulator.Status, Status: 401, Code: "Throttling.User", Times: 5}}, 5, 1, poller.Throttled},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newAPI(t, simulator.Config{})
+				targets := a.fill(1, 30)
+				c := a.client(pageSize(10))
+				if _, err := c.tokens.get(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(2 * time.Second)
+				for _, f := range tt.faults {
+					a.Inject(f)
+				}
+				r := a.poll(t, c, targets...)[0]
+				if tt.reason == "" {
+					a.checkCounts(t, r)
+				} else if r.Failure == nil || r.Failure.Reason != tt.reason {
+					t.Errorf("%+v, want %s", r.Failure, tt.reason)
+				}
+				if list, token := a.Requests(simulator.List), a.Requests(simulator.Access); list != tt.list || token != tt.token {
+					t.Errorf("%d list and %d token requests, want %d and %d", list, token, tt.list, tt.token)
+				}
+			})
+		})
+	}
+}
+
+// afterASecond matches in bubbles, whose clocks start at the same moment, once a second has passed.
+func afterASecond() func(time.Time) bool {
+	start := time.Date(2000, 1, 1, 0, 0, 1, 0, time.UTC)
+	return func(now time.Time) bool { return now.After(start) }
+}
+
+func TestTokensRevokedInTheMiddleOfWalks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(t, simulator.Config{Latency: 100 * time.Millisecond})
+		targets := a.fill(50, 40)
+		p := a.poller(a.client(pageSize(10)), 50, targets...)
+		stop := run(p)
+		time.Sleep(350 * time.Millisecond)
+		a.RevokeAccessTokens()
+		time.Sleep(time.Minute)
+		stop()
+		for _, r := range p.Snapshot().Readings {
+			a.checkCounts(t, r)
+		}
+		told := a.told.sofar()
+		if n := a.Requests(simulator.Access); n != 2 {
+			t.Errorf("%d token requests, want one before and one after", n)
+		}
+		if refused := told.requests["list 401"]; refused == 0 || refused > 50 || told.requests["list 200"] != 200 {
+			t.Errorf("told %v", told.requests)
+		}
+	})
+}
+
+func TestBothWaysToSendTheSecret(t *testing.T) {
+	for _, method := range []string{"client_secret_post", "client_secret_basic"} {
+		synctest.Test(t, func(t *testing.T) {
+			a := newAPI(t, simulator.Config{})
+			with := func(secret string) func(*Config) {
+				return func(c *Config) { c.Auth.Method, c.Auth.Secret.Text = method, poller.NewSecret(secret) }
+			}
+			a.checkCounts(t, a.poll(t, a.client(with(testSecret)), a.fill(1, 3)...)[0])
+			r := a.poll(t, a.client(with("wrong")), target("consumer-0", "provider"))[0]
+			if r.Failure == nil || r.Failure.Reason != poller.AccessToken || !strings.Contains(r.Failure.Text, "invalid_client") {
+				t.Errorf("%s with a wrong secret: %+v", method, r.Failure)
+			}
+		})
+	}
+}
