@@ -1,0 +1,150 @@
+package dashboards
+
+// rate is a counter's rate per second over all processes, by the given labels.
+func rate(metric, by string) string {
+	return per("sum by (%s) (rate(%s%s[$__rate_interval]))", by, metric, process)
+}
+
+// ofProcess keeps of the runtime's metrics those of the exporter: other programs have them too.
+func ofProcess(metric string) string {
+	return per("%[1]s%[2]s and on (job, instance) idaas_token_exporter_build_info%[2]s", metric, process)
+}
+
+func byProcess(metric string) string { return "max by (job, instance) (" + metric + process + ")" }
+
+func quantiles(metric, by, legend string) (list []query) {
+	for _, q := range [][2]string{{"0.5", "p50"}, {"0.9", "p90"}, {"0.99", "p99"}} {
+		list = append(list, query{per("histogram_quantile(%s, %s) >= 0", q[0], rate(metric+"_bucket", by)), q[1] + legend})
+	}
+	return list
+}
+
+func exporter() dashboard {
+	age := "time() - " + oldestWalk
+	inIntervals := per("(%s) / on (job) group_left () %s", age, interval)
+	cycle := per("max by (job) (max by (job, instance) (idaas_poll_last_success_timestamp_seconds%s) - %s >= 0)", process, byProcess("idaas_poll_last_cycle_timestamp_seconds"))
+	never := []object{shown("100000000000", "never read", "purple")}
+	yesNo := []object{shown("1", "yes", "green"), shown("0", "no", "red"), shown("2", "not used", "text")}
+
+	return newDashboard(exporterUID, "IDaaS token exporter",
+		"How well the exporter reads IDaaS: age of its data, walks and their failures, API requests, its schedule and its processes.",
+		link{Title: "IDaaS tokens", URL: "/d/" + tokensUID, Tooltip: "The tokens themselves"},
+
+		stat("Oldest data", "Since the end of the last complete walk of the target that has waited longest, on any replica.",
+			4, "s", plain("blue"), query{per("max(%s)", age), "oldest"}).with("noValue", "no data"),
+		stat("Oldest data in poll intervals", "The same age in poll intervals: 1 to 2 is normal, from 3 on walks failed or are late.",
+			4, "none", []step{{color: "green"}, {3, "orange"}, {5, "red"}}, query{per("max(%s)", inIntervals), "intervals"}).with("decimals", 1).with("noValue", "no data"),
+		stat("Latest walks complete", "Share of the targets whose latest walk was complete, on every replica.",
+			4, "percentunit", []step{{color: "red"}, {0.95, "orange"}, {1, "green"}}, query{per("avg(%s)", complete), "complete"}).with("noValue", "no data"),
+		stat("Failed walks", "Walks that failed in the chosen time range. A failed walk publishes nothing; the target keeps its last facts.",
+			4, "locale", bad(1, "orange"), query{per("round(sum(increase(idaas_poll_failures_total%s[$__range])))", process), "failed"}),
+		stat("Next cycle", "Time until the next cycle is due, of the process whose turn it is. Long overdue is wrong.",
+			4, "s", []step{{color: "red"}, {-60, "green"}}, query{per("min(idaas_poll_next_cycle_timestamp_seconds%s) - time()", process), "next"}),
+		stat("Own token", "Time left of the exporter's own access token, the soonest of all processes. It is renewed when it is needed: past its end is normal between slow polls.",
+			4, "s", plain("blue"), query{per("min(idaas_access_token_expiration_timestamp_seconds%s) - time()", process), "left"}).with("noValue", "unknown"),
+
+		stat("Processes", "Exporter processes that are scraped: replicas and shards together.",
+			4, "locale", []step{{color: "red"}, {1, "green"}}, query{per("count(idaas_token_exporter_build_info%s)", process), "processes"}),
+		stat("Missing shards", "Shards that should be there and are not scraped: nobody reads their targets.",
+			4, "locale", bad(1, "red"), query{per("sum(max by (job) (idaas_shards%[1]s) - count by (job) (count by (job, shard_index) (idaas_shard_index%[1]s)))", process), "missing"}),
+		stat("Throttled answers", "Answers in the chosen time range that said: slow down.",
+			4, "locale", bad(1, "orange"), query{per("round(sum(increase(idaas_api_throttled_total%s[$__range])))", process), "throttled"}),
+		stat("Clock skew", "Largest difference between the server's clock and a process's own. States of tokens depend on the local clock.",
+			4, "s", []step{{color: "green"}, {5, "orange"}, {60, "red"}}, query{per("max(abs(idaas_api_clock_skew_seconds%s))", process), "skew"}).with("noValue", "unknown"),
+		stat("Settings loaded", "Whether every process accepted its targets file when it last read it. After a refused one the targets of before stay.",
+			4, "none", plain("text"), query{per("min(idaas_config_last_reload_successful%s)", process), "loaded"}).with("mappings", yesNo),
+		stat("State file written", "Whether every process wrote its state file when it last tried; not used when none is configured.",
+			4, "none", plain("text"), query{per("min(idaas_state_last_write_successful%[1]s) or 0 * count(idaas_token_exporter_build_info%[1]s) + 2", process), "written"}).with("mappings", yesNo),
+
+		row("Targets"),
+		table("Failing targets", "Targets whose latest walk failed, and why; the 50 that have been without a complete walk for longest."+emptyWhenWell,
+			12, 8, []string{"-Since complete"}, provider(exporterUID), consumer(exporterUID),
+			column{name: "Reason", from: "reason"},
+			column{name: "Since complete", expr: per("topk(50, max by (job, credential_provider, consumer, reason) (idaas_poll_error%[1]s) * on (job, credential_provider, consumer) group_left () (%[2]s or %[3]s))",
+				facts, byName(age), byName(per("0 * %s + 1e11", complete))), unit: "s", maps: never, steps: plain("orange")},
+			job()),
+		table("Targets with the oldest data", "The 20 targets that have waited longest for a complete walk. Poll intervals: 1 to 2 is normal. Click a provider or a consumer to see its tokens.",
+			12, 8, []string{"-Data age"}, provider(tokensUID), consumer(tokensUID),
+			column{name: "Data age", expr: byName(per("topk(20, %s)", age)), unit: "s"},
+			column{name: "Poll intervals", expr: byName(per("(%s) and topk(20, %s)", inIntervals, age)), steps: []step{{color: "green"}, {3, "orange"}, {5, "red"}}},
+			job()),
+		series("Data age", "Since the last complete walk, over the targets: the oldest, the median and the newest, against the longest poll interval.",
+			12, "s", query{per("max(%s)", age), "oldest"}, query{per("quantile(0.5, %s)", age), "median"}, query{per("min(%s)", age), "newest"},
+			query{per("max(%s)", interval), "poll interval"}).dashed("poll interval"),
+		timeline("Success by target", "Whether the latest walk was complete, for the 15 targets that failed most in the six hours before the end of the chosen time range.",
+			12, []object{shown("1", "complete", "green"), shown("0", "failed", "red")},
+			query{per("max %s (%s and bottomk(15, min without (instance, pod) (avg_over_time(idaas_poll_success%s[6h] @ end()))))", byTarget, complete, facts), "{{credential_provider}} {{consumer}}"}).coarse(),
+
+		row("Walks and schedule"),
+		series("Failures per hour by reason", "Failed walks, and failed attempts to get the exporter's own access token, as a rate per hour. Only reasons that occur are drawn beside the total.",
+			12, "none", query{per("3600 * sum(rate(idaas_poll_failures_total%s[$__rate_interval]))", process), "all walks"},
+			query{per("3600 * %s > 0", rate("idaas_poll_failures_total", "reason")), "{{reason}}"},
+			query{per("3600 * %s > 0", rate("idaas_access_token_failures_total", "reason")), "own token: {{reason}}"}),
+		series("Cycle against the schedule", "From a cycle's due time to the end of its last complete walk so far, of the slowest process, against the time between two cycles. A cycle that comes near the interval outlasts the schedule soon.",
+			12, "s", query{cycle, "{{job}} cycle"}, query{per("min by (job) (idaas_poll_interval_seconds%s)", process), "{{job}} interval"}),
+		series("Duration of complete walks", "How long the walk of one target takes: median, 90th and 99th percentile of all targets.",
+			12, "s", quantiles("idaas_poll_duration_seconds", "le", "")...),
+		series("Targets in progress and skipped", "Targets queued or being walked, of all; targets skipped because they were still being walked when they were due again; cycles that came due. All are sums over the processes. Skipped ones mean that the schedule is too tight.",
+			12, "locale", query{per("sum(idaas_poll_targets%s)", process), "targets"}, query{per("sum(idaas_poll_targets_in_progress%s)", process), "in progress"},
+			query{per("round(sum(increase(idaas_poll_skipped_total%s[$__rate_interval])))", process), "skipped"},
+			query{per("round(sum(increase(idaas_poll_cycles_total%s[$__rate_interval])))", process), "cycles"}).paint("skipped", "orange"),
+		table("Counts that differ from the API's", "Targets where the walk counted more than 2 % more or fewer tokens than the API itself reports; the 20 largest differences. One that stays means that pages are missed."+emptyWhenWell,
+			24, 6, []string{"-Difference"}, provider(tokensUID), consumer(tokensUID),
+			column{name: "Difference", expr: byName(per("topk(20, abs(%s - %[2]s) > 0.02 * %[2]s)", total, most("idaas_poll_reported_tokens"))), unit: "locale", steps: plain("orange")},
+			job()),
+
+		row("API"),
+		series("Requests by operation and code", "HTTP requests to IDaaS, each attempt counted, against the rate limit of all processes together.",
+			12, "reqps", query{rate("idaas_api_requests_total", "operation, code"), "{{operation}} {{code}}"},
+			query{per("sum(idaas_api_rate_limit%s)", process), "rate limit"}).dashed("rate limit"),
+		series("Latency by operation", "How long one request takes: median, 90th and 99th percentile.",
+			12, "s", quantiles("idaas_api_request_duration_seconds", "le, operation", " {{operation}}")...).custom("fillOpacity", 0),
+		series("Throttled and retried", "Answers that said \"slow down\", and requests made again after a failure. Above 5 % of all requests the rate limit is too high.",
+			12, "reqps", query{per("sum(rate(idaas_api_throttled_total%s[$__rate_interval]))", process), "throttled"},
+			query{per("sum(rate(idaas_api_retries_total%s[$__rate_interval]))", process), "retried"},
+			query{per("0.05 * sum(rate(idaas_api_requests_total%s[$__rate_interval]))", process), "5 % of requests"}).dashed("5 % of requests"),
+		series("Waiting by cause", "Seconds spent waiting per second: for the own rate limit, because the API asked for it, or between retries. Several targets wait at once, so more than 1 is possible.",
+			12, "none", query{rate("idaas_api_wait_seconds_total", "cause"), "{{cause}}"}),
+		series("Own token over time", "Time left of the exporter's own access token, the soonest of all processes. It is renewed at two thirds of its life when it is needed.",
+			12, "s", query{per("min(idaas_access_token_expiration_timestamp_seconds%s) - time()", process), "left"}).limit(step{color: "red"}, step{0, "green"}),
+		series("Clock skew over time", "The server's clock less the process's own, the highest and the lowest of all processes.",
+			12, "s", query{per("max(idaas_api_clock_skew_seconds%s)", process), "highest"}, query{per("min(idaas_api_clock_skew_seconds%s)", process), "lowest"}).
+			limit(step{color: "red"}, step{-60, "green"}, step{60, "red"}),
+
+		row("Processes and memory"),
+		table("Process by process", "Each scraped process: version, what it watches, its part of the targets, its schedule and its last good settings.",
+			24, 6, []string{"Instance"},
+			column{name: "Instance", from: "instance"},
+			column{name: "Version", from: "version"},
+			column{name: "Shard", from: "shard_index", width: 70},
+			column{name: "IDaaS instance", from: "instance_id"},
+			column{name: "API", from: "api_endpoint"},
+			column{name: "Targets", expr: byProcess("idaas_poll_targets"), unit: "locale"},
+			column{name: "In progress", expr: byProcess("idaas_poll_targets_in_progress"), unit: "locale"},
+			column{name: "Last cycle", expr: "time() - " + byProcess("idaas_poll_last_cycle_timestamp_seconds"), unit: "s"},
+			column{name: "Next cycle", expr: byProcess("idaas_poll_next_cycle_timestamp_seconds") + " - time()", unit: "s"},
+			column{name: "Interval", expr: byProcess("idaas_poll_interval_seconds"), unit: "s"},
+			column{name: "Rate limit", expr: byProcess("idaas_api_rate_limit"), unit: "reqps"},
+			column{name: "Settings age", expr: "time() - " + byProcess("idaas_config_last_reload_success_timestamp_seconds"), unit: "s"},
+			job()).
+			about("max by (job, instance, version) (idaas_token_exporter_build_info"+process+")",
+				"max by (job, instance, shard_index) (idaas_shard_index"+process+" == 1)",
+				"max by (job, instance, instance_id, api_endpoint) (idaas_instance_info"+process+")"),
+		series("Memory", "Resident memory of each process, and of it the heap that Go has allocated.",
+			12, "bytes", query{ofProcess("process_resident_memory_bytes"), "{{instance}} resident"}, query{ofProcess("go_memstats_heap_alloc_bytes"), "{{instance}} heap"}),
+		series("Goroutines", "Goroutines of each process; a number that only grows is a leak.",
+			6, "locale", query{ofProcess("go_goroutines"), "{{instance}}"}),
+		series("CPU", "CPU cores used by each process.",
+			6, "none", query{per("rate(process_cpu_seconds_total%[1]s[$__rate_interval]) and on (job, instance) idaas_token_exporter_build_info%[1]s", process), "{{instance}}"}),
+	)
+}
+
+// about adds queries to a table only for their labels.
+func (p *panel) about(exprs ...string) *panel {
+	hidden := p.Transformations[1]["options"].(object)["excludeByName"].(object)
+	for _, expr := range exprs {
+		p.ask("table", true, query{expr: expr})
+		hidden["Value #"+p.Targets[len(p.Targets)-1].RefID] = true
+	}
+	return p
+}
