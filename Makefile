@@ -3,24 +3,40 @@ TOOLS         := $(CURDIR)/.tools
 GOLANGCI_LINT := v2.15.0
 VERSION       ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS       := -s -w -X github.com/prometheus/common/version.Version=$(VERSION)
+FUZZTIME      ?= 3s
+FUZZED        := ./config ./poller/idaas
 
 export GOBIN   := $(TOOLS)/bin
 export GOFLAGS := -buildvcs=false
 
-.PHONY: run test lint build bench
+.PHONY: run test lint fuzz e2e build bench
 
-run: ## the demo
+run:
 	go run . demo
 
-build:
-	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/idaas-token-exporter .
-
-test: lint
+# Everything there is; the two minutes of go test stand last.
+test: lint fuzz e2e
 	go test -race ./...
 
 lint: $(TOOLS)/bin/golangci-lint-$(GOLANGCI_LINT)
+	go mod tidy -diff
 	go vet ./...
 	$< run ./...
+
+# Each fuzz target for a moment, beyond its seeds, which every test run has.
+fuzz:
+	@for package in $(FUZZED); do \
+	  for target in $$(go test -list '^Fuzz' $$package | grep ^Fuzz); do \
+	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x $$package || exit 1; \
+	  done; \
+	done
+
+# The built binary with a real Prometheus and Alertmanager.
+e2e:
+	$(MAKE) -C deploy/e2e test
+
+build:
+	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/idaas-token-exporter .
 
 bench:
 	go test -run '^$$' -bench . -benchmem ./...

@@ -18,9 +18,6 @@ const shutdownTimeout = 3 * time.Second
 
 // CheckConfig reads an exporter-toolkit web configuration; an empty name is none.
 func CheckConfig(file string) error {
-	if file == "" {
-		return nil
-	}
 	if err := web.Validate(file); err != nil {
 		return fmt.Errorf("IDAAS_WEB_CONFIG_FILE=%q: %w; accepted: the path of an exporter-toolkit web configuration", file, err)
 	}

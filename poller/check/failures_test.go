@@ -315,7 +315,7 @@ func TestFailures(t *testing.T) {
 		"no such network": {
 			change: func(_ *testing.T, w *world) {
 				w.discover()
-				w.Config.Client.Network = idaas.VPC
+				w.Config.Client.Network = "vpc"
 				w.Inject(simulator.Fault{Operation: simulator.Discovery, Kind: simulator.MissingField, Field: "developer_api_endpoint"})
 			},
 			step: stepDiscovery, detail: "vpc", advice: []string{"IDAAS_NETWORK", "IDAAS_ENDPOINT"},

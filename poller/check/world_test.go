@@ -58,7 +58,7 @@ func newWorld(t *testing.T, c simulator.Config, wrap ...func(http.Handler) http.
 			InstanceID:    "idaas_simulator",
 			Endpoint:      w.http.URL,
 			TokenEndpoint: w.http.URL + simulator.TokenPath,
-			Network:       idaas.Internet,
+			Network:       "internet",
 			Auth: idaas.Auth{
 				Method: "client_secret_post", ClientID: testClient, Scope: simulator.ReadScope,
 				Secret: idaas.Credential{Text: poller.NewSecret(testSecret)},

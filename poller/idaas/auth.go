@@ -30,57 +30,27 @@ type Auth struct {
 
 // grant is one request for an access token, ready to be sent.
 type grant struct {
-	form    url.Values
-	basic   string   // credentials of the Authorization header, if any
-	secrets []string // what must not be shown of all this
+	form  url.Values
+	basic string   // credentials of the Authorization header, if any
+	hide  scrubber // of what must not be shown of all this
 }
 
-func (g *grant) scrubber() scrubber {
-	hide := scrubber{}.hide(g.basic, "[secret]")
-	for _, s := range g.secrets {
-		hide = hide.hide(s, "[secret]")
-	}
-	return hide
+func (g *grant) secret(text string) { g.hide = g.hide.hide(text, "[secret]") }
+
+// A method adds to a grant what proves the client's identity at endpoint, by the text of its credential.
+type method struct {
+	credential func(a *Auth) Credential
+	add        func(a *Auth, endpoint, text string, g *grant) error
 }
 
-// A method adds to a grant what proves the client's identity at endpoint.
-type method func(a *Auth, endpoint string, g *grant) error
+func clientSecret(a *Auth) Credential { return a.Secret }
 
 var methods = map[string]method{
-	"client_secret_post":  clientSecretPost,
-	"client_secret_basic": clientSecretBasic,
-	"client_secret_jwt":   clientSecretJWT,
-	"private_key_jwt":     privateKeyJWT,
-	"oidc":                oidc,
-}
-
-// grant makes the form that every method shares and has the configured one complete it.
-func (c *Client) grant(endpoint string) (*grant, error) {
-	add, ok := methods[c.config.Auth.Method]
-	if !ok {
-		return nil, errors.New("unknown authentication method " + c.config.Auth.Method)
-	}
-	g := &grant{form: url.Values{
-		"client_id":  {c.config.Auth.ClientID},
-		"grant_type": {"client_credentials"},
-		"scope":      {c.config.Auth.Scope},
-	}}
-	return g, add(&c.config.Auth, endpoint, g)
-}
-
-func clientSecretPost(a *Auth, _ string, g *grant) error {
-	secret, err := a.Secret.read()
-	g.form.Set("client_secret", secret)
-	g.secrets = []string{secret}
-	return err
-}
-
-// clientSecretBasic does not URL-escape the two parts, as RFC 6749 has it: the vendor's SDKs do not.
-func clientSecretBasic(a *Auth, _ string, g *grant) error {
-	secret, err := a.Secret.read()
-	g.basic = base64.StdEncoding.EncodeToString([]byte(a.ClientID + ":" + secret))
-	g.secrets = []string{secret}
-	return err
+	"client_secret_post":  {clientSecret, clientSecretPost},
+	"client_secret_basic": {clientSecret, clientSecretBasic},
+	"client_secret_jwt":   {clientSecret, clientSecretJWT},
+	"private_key_jwt":     {func(a *Auth) Credential { return a.PrivateKey }, privateKeyJWT},
+	"oidc":                {func(a *Auth) Credential { return a.IDToken }, oidc},
 }
 
 const (
@@ -91,41 +61,54 @@ const (
 	assertionLife = 5 * time.Minute
 )
 
-func clientSecretJWT(a *Auth, endpoint string, g *grant) error {
-	secret, err := a.Secret.read()
-	if err != nil {
-		return err
+// grant makes the form that every method shares and has the configured one complete it.
+func (a *Auth) grant(endpoint string) (*grant, error) {
+	m, ok := methods[a.Method]
+	if !ok {
+		return nil, errors.New("unknown authentication method " + a.Method)
 	}
-	g.secrets = []string{secret}
-	return g.assert(a, endpoint, jwt.SigningMethodHS256, []byte(secret))
+	text, err := m.credential(a).read()
+	if err != nil {
+		return nil, err
+	}
+	g := &grant{form: url.Values{"client_id": {a.ClientID}, "grant_type": {"client_credentials"}, "scope": {a.Scope}}}
+	g.secret(text)
+	return g, m.add(a, endpoint, text, g)
 }
 
-func privateKeyJWT(a *Auth, endpoint string, g *grant) error {
-	text, err := a.PrivateKey.read()
-	if err != nil {
-		return err
-	}
+func clientSecretPost(_ *Auth, _, secret string, g *grant) error {
+	g.form.Set("client_secret", secret)
+	return nil
+}
+
+// clientSecretBasic does not URL-escape the two parts, as RFC 6749 has it: the vendor's SDKs do not.
+func clientSecretBasic(a *Auth, _, secret string, g *grant) error {
+	g.basic = base64.StdEncoding.EncodeToString([]byte(a.ClientID + ":" + secret))
+	g.secret(g.basic)
+	return nil
+}
+
+func clientSecretJWT(a *Auth, endpoint, secret string, g *grant) error {
+	return g.assert(a, endpoint, jwt.SigningMethodHS256, []byte(secret), "")
+}
+
+func privateKeyJWT(a *Auth, endpoint, text string, g *grant) error {
 	method, key, err := signingKey([]byte(text))
 	if err != nil {
 		return fmt.Errorf("the private key: %w", err)
 	}
-	return g.assert(a, endpoint, method, key)
+	return g.assert(a, endpoint, method, key, a.KeyID)
 }
 
-func oidc(a *Auth, _ string, g *grant) error {
-	token, err := a.IDToken.read()
-	if err != nil {
-		return err
-	}
+func oidc(a *Auth, _, token string, g *grant) error {
 	g.form.Set("application_federated_credential_name", a.FederatedCredential)
 	g.form.Set("client_assertion_type", idTokenAssertion)
 	g.form.Set("client_assertion", token)
-	g.secrets = []string{token}
 	return nil
 }
 
 // assert adds a client assertion with the claims that the vendor's SDKs send.
-func (g *grant) assert(a *Auth, endpoint string, method jwt.SigningMethod, key any) error {
+func (g *grant) assert(a *Auth, endpoint string, method jwt.SigningMethod, key any, kid string) error {
 	now := time.Now()
 	token := jwt.NewWithClaims(method, jwt.MapClaims{
 		"iss": a.ClientID,
@@ -135,8 +118,8 @@ func (g *grant) assert(a *Auth, endpoint string, method jwt.SigningMethod, key a
 		"iat": now.Unix(),
 		"exp": now.Add(assertionLife).Unix(),
 	})
-	if a.KeyID != "" && a.Method == "private_key_jwt" {
-		token.Header["kid"] = a.KeyID
+	if kid != "" {
+		token.Header["kid"] = kid
 	}
 	assertion, err := token.SignedString(key)
 	if err != nil {
@@ -144,7 +127,7 @@ func (g *grant) assert(a *Auth, endpoint string, method jwt.SigningMethod, key a
 	}
 	g.form.Set("client_assertion_type", jwtAssertion)
 	g.form.Set("client_assertion", assertion)
-	g.secrets = append(g.secrets, assertion)
+	g.secret(assertion)
 	return nil
 }
 

@@ -19,7 +19,7 @@ type Config struct {
 	InstanceID    string
 	Endpoint      string     // base URL of the developer API, without a path
 	TokenEndpoint string     // OAuth 2.0 token endpoint
-	Network       string     // Internet or VPC: from where the developer API is to be reached, if discovered
+	Network       string     // internet or vpc: from where the developer API is to be reached, if discovered
 	Auth          Auth       // how to get access tokens
 	AccessToken   Credential // a ready access token instead
 

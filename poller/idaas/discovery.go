@@ -13,12 +13,6 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
-// Networks from which a discovered developer API can be reached.
-const (
-	Internet = "internet"
-	VPC      = "vpc"
-)
-
 // Instance is where an IDaaS instance answers.
 type Instance struct {
 	ID            string

@@ -14,7 +14,7 @@ import (
 
 func discovered(change func(*Config)) func(*Config) {
 	return func(c *Config) {
-		c.Domain, c.Network = "http://localhost", Internet
+		c.Domain, c.Network = "http://localhost", "internet"
 		c.InstanceID, c.Endpoint, c.TokenEndpoint = "", "", ""
 		change(c)
 	}
@@ -28,7 +28,7 @@ func TestDiscovery(t *testing.T) {
 		want     Instance
 	}{
 		{"everything", func(*Config) {}, 2, Instance{"idaas_simulator", "http://127.0.0.1", "http://localhost" + simulator.TokenPath}},
-		{"inside a VPC", func(c *Config) { c.Network = VPC }, 2, Instance{"idaas_simulator", "http://127.0.0.2", "http://localhost" + simulator.TokenPath}},
+		{"inside a VPC", func(c *Config) { c.Network = "vpc" }, 2, Instance{"idaas_simulator", "http://127.0.0.2", "http://localhost" + simulator.TokenPath}},
 		{"what is set wins", func(c *Config) { c.Endpoint = "http://127.0.0.3" }, 2, Instance{"idaas_simulator", "http://127.0.0.3", "http://localhost" + simulator.TokenPath}},
 		{"token endpoint set", func(c *Config) { c.TokenEndpoint = "http://localhost" + simulator.TokenPath }, 1, Instance{"idaas_simulator", "http://127.0.0.1", "http://localhost" + simulator.TokenPath}},
 		{"only the token endpoint unset", func(c *Config) { c.InstanceID, c.Endpoint = "idaas_simulator", "http://127.0.0.3" }, 2, Instance{"idaas_simulator", "http://127.0.0.3", "http://localhost" + simulator.TokenPath}},

@@ -26,7 +26,6 @@ import (
 type failure struct {
 	cause     *poller.Error
 	status    int           // 0: no answer
-	code      string        // the API's own, if it sent one
 	retry     bool          // worth sending again
 	throttled bool          // the answer said "slow down"
 	hint      time.Duration // for how long; 0: it did not say
@@ -49,20 +48,11 @@ func noAnswer(err error, what string, hide scrubber) *failure {
 	if e, ok := errors.AsType[net.Error](err); errors.Is(err, context.DeadlineExceeded) || ok && e.Timeout() {
 		f = fail(poller.Timeout, "%s: no whole answer in time", what)
 	} else {
-		f = fail(poller.Connection, "%s: %w", what, &cleaned{hide.clean(err.Error()), err})
+		f = fail(poller.Connection, "%s: %s", what, hide.clean(err.Error()))
 	}
 	f.retry = true
 	return f
 }
-
-// cleaned is an error with a text that is fit to be shown.
-type cleaned struct {
-	text string
-	err  error
-}
-
-func (c *cleaned) Error() string { return c.text }
-func (c *cleaned) Unwrap() error { return c.err }
 
 // refused is the failure that an answer other than 200 means, or an error object under 200.
 func refused(status int, header http.Header, body apiError, what string, hide scrubber) *failure {
@@ -83,7 +73,7 @@ func refused(status int, header http.Header, body apiError, what string, hide sc
 		text += " (request id " + id + ")"
 	}
 	f := fail(reason, "%s: %s", what, text)
-	f.status, f.code, f.throttled, f.retry = status, hide.clean(body.code), throttled, throttled || status/100 == 5
+	f.status, f.throttled, f.retry = status, throttled, throttled || status/100 == 5
 	if throttled {
 		f.hint = hint(header, time.Now())
 	}

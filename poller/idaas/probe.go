@@ -2,7 +2,6 @@ package idaas
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"time"
 
@@ -95,12 +94,4 @@ func (s *Sample) look(body []byte, header http.Header) error {
 		}
 	}
 	return nil
-}
-
-// CodeOf returns the API's own error code in err; empty if it sent none.
-func CodeOf(err error) string {
-	if f, ok := errors.AsType[*failure](err); ok {
-		return f.code
-	}
-	return ""
 }

@@ -156,7 +156,7 @@ func (c *Client) fetchToken(ctx context.Context, retries int) (accessToken, leas
 		if err := c.gate.wait(ctx); err != nil {
 			return nil, err
 		}
-		g, err := c.grant(at.TokenEndpoint)
+		g, err := c.config.Auth.grant(at.TokenEndpoint)
 		if err != nil {
 			return nil, fail(poller.AccessToken, "access token: %w", err)
 		}
@@ -168,7 +168,7 @@ func (c *Client) fetchToken(ctx context.Context, retries int) (accessToken, leas
 		if g.basic != "" {
 			req.Header.Set("Authorization", "Basic "+g.basic)
 		}
-		call.hide = g.scrubber()
+		call.hide = g.hide
 		sent = time.Now()
 		return req, nil
 	}
