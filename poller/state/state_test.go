@@ -24,12 +24,7 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
-func TestMain(m *testing.M) {
-	if path := os.Getenv("STATE_TEST_SAVE_UNTIL_KILLED"); path != "" {
-		saveUntilKilled(path)
-	}
-	goleak.VerifyTestMain(m)
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var epoch = time.Date(2026, 3, 1, 12, 0, 0, 123_000_000, time.UTC)
 
@@ -176,27 +171,16 @@ func TestUnwritable(t *testing.T) {
 	}
 }
 
-func saveUntilKilled(path string) {
-	f := File{Path: path, Instance: "i"}
-	for n := 0; ; n++ {
-		if err := f.Save(snapshot(reading("a", census(1000+n%100), nil), reading("b", census(2000), nil))); err != nil {
-			fmt.Println(err)
-			os.Exit(1)
-		}
-		if n == 0 {
-			fmt.Print("saved")
-		}
-	}
-}
-
 // Whenever the process is killed, the file is the last whole one.
 func TestKilledAtAnyMoment(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "state")
-	f := File{Path: path, Instance: "i"}
+	saver := filepath.Join(t.TempDir(), "saver")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", saver, "./testdata/saver").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	f := File{Path: filepath.Join(t.TempDir(), "state"), Instance: "i"}
 	restored := 0
 	for i := range 200 {
-		cmd := exec.CommandContext(t.Context(), os.Args[0])
-		cmd.Env = append(os.Environ(), "STATE_TEST_SAVE_UNTIL_KILLED="+path)
+		cmd := exec.CommandContext(t.Context(), saver, f.Path)
 		out, err := cmd.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)
