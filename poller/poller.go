@@ -196,11 +196,9 @@ func (p *Poller) wait(ctx context.Context, next time.Time) (time.Time, bool) {
 			next = earlier
 			p.update(func(s *Snapshot) { s.NextCycle = next })
 		}
-		timer := time.NewTimer(min(next.Sub(now), maxSleep))
 		select {
-		case <-timer.C:
+		case <-time.After(min(next.Sub(now), maxSleep)):
 		case <-ctx.Done():
-			timer.Stop()
 			return next, false
 		}
 	}

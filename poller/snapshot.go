@@ -1,6 +1,9 @@
 package poller
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Reading is what is known of one target. It never changes once published.
 type Reading struct {
@@ -34,17 +37,11 @@ type Snapshot struct {
 
 // Attempted reports whether every target was attempted.
 func (s *Snapshot) Attempted() bool {
-	for _, r := range s.Readings {
-		if !r.Attempted() {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(s.Readings, func(r *Reading) bool { return !r.Attempted() })
 }
 
 // Failing returns the number of targets whose latest walk failed.
-func (s *Snapshot) Failing() int {
-	n := 0
+func (s *Snapshot) Failing() (n int) {
 	for _, r := range s.Readings {
 		if r.Failure != nil {
 			n++

@@ -55,7 +55,7 @@ func New(c Config) *Client {
 	if c.AccessToken.Given() {
 		client.tokens = &readyToken{credential: c.AccessToken, events: c.Events}
 	} else {
-		client.tokens = newFetchedToken(client)
+		client.tokens = &fetchedToken{shared[accessToken]{fetch: client.fetchToken}}
 	}
 	return client
 }

@@ -56,7 +56,7 @@ func noAnswer(err error, what string, hide scrubber) *failure {
 
 // refused is the failure that an answer other than 200 means, or an error object under 200.
 func refused(status int, header http.Header, body apiError, what string, hide scrubber) *failure {
-	reason := statusReason(status)
+	reason := cmp.Or(reasons[status], reasons[status/100], poller.Malformed) // only 200 is a success
 	throttled := body.throttling() || status == http.StatusTooManyRequests ||
 		status == http.StatusServiceUnavailable && header.Get("Retry-After") != ""
 	switch {
@@ -80,22 +80,10 @@ func refused(status int, header http.Header, body apiError, what string, hide sc
 	return f
 }
 
-func statusReason(status int) poller.Reason {
-	switch status {
-	case http.StatusUnauthorized:
-		return poller.Unauthorized
-	case http.StatusForbidden:
-		return poller.Forbidden
-	case http.StatusNotFound:
-		return poller.NotFound
-	}
-	switch status / 100 {
-	case 5:
-		return poller.ServerError
-	case 3, 4:
-		return poller.ClientError
-	}
-	return poller.Malformed // a success that is not 200
+// reasons is by status or, where it has no reason of its own, by its first digit.
+var reasons = map[int]poller.Reason{
+	401: poller.Unauthorized, 403: poller.Forbidden, 404: poller.NotFound,
+	3: poller.ClientError, 4: poller.ClientError, 5: poller.ServerError,
 }
 
 // apiError is what an error body says, in any of the shapes seen in the vendor's clients.
@@ -125,15 +113,7 @@ func parseError(body []byte) apiError {
 	}
 }
 
-func (e apiError) String() string {
-	switch {
-	case e.message == "":
-		return e.code
-	case e.code == "":
-		return e.message
-	}
-	return e.code + ": " + e.message
-}
+func (e apiError) String() string { return strings.Trim(e.code+": "+e.message, ": ") }
 
 func (e apiError) throttling() bool {
 	return e.code == "Throttling" || strings.HasPrefix(e.code, "Throttling.")
@@ -201,17 +181,13 @@ func (s scrubber) replacer() *strings.Replacer {
 	for pair := range slices.Chunk(s.pairs, 2) {
 		secret, shown := pair[0], pair[1]
 		for _, form := range []string{
-			secret, url.QueryEscape(secret), url.PathEscape(secret), jsonText(secret),
+			secret, url.QueryEscape(secret), url.PathEscape(secret), strings.Trim(strconv.Quote(secret), `"`),
 			base64.RawStdEncoding.EncodeToString([]byte(secret)), base64.RawURLEncoding.EncodeToString([]byte(secret)),
 		} {
 			pairs = append(pairs, form, shown, escapes.ReplaceAllStringFunc(form, strings.ToLower), shown)
 		}
 	}
 	return strings.NewReplacer(pairs...)
-}
-
-func jsonText(s string) string {
-	return strings.Trim(strconv.Quote(s), `"`)
 }
 
 // clean returns text as one line of printable characters, without what is hidden, at most maxText long.

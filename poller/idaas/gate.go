@@ -68,10 +68,8 @@ func (g *gate) wait(ctx context.Context) error {
 func (g *gate) sleep(ctx context.Context, cause string, d time.Duration) error {
 	start := time.Now()
 	defer func() { g.waited(cause, time.Since(start)) }()
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	select {
-	case <-timer.C:
+	case <-time.After(d):
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

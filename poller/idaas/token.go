@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"strings"
@@ -26,31 +25,16 @@ type Credential struct {
 // Given reports whether there is a text or a file.
 func (c Credential) Given() bool { return c.File != "" || !c.Text.Empty() }
 
-// maxCredential bounds a credential file, in bytes.
-const maxCredential = 1 << 20
-
 func (c Credential) read() (string, error) {
 	if c.File == "" {
 		return c.Text.Reveal(), nil
 	}
-	f, err := os.Open(c.File)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = f.Close() }()
-	// What the file system says of its size would be nothing for a device.
-	text, err := io.ReadAll(io.LimitReader(f, maxCredential+1))
-	if err != nil {
-		return "", err
-	}
-	if len(text) > maxCredential {
-		return "", fmt.Errorf("%s is longer than %d MiB", c.File, maxCredential>>20)
-	}
+	text, err := os.ReadFile(c.File)
 	s := strings.TrimSpace(string(text))
-	if s == "" {
-		return "", fmt.Errorf("%s is empty", c.File)
+	if err == nil && s == "" {
+		err = fmt.Errorf("%s is empty", c.File)
 	}
-	return s, nil
+	return s, err
 }
 
 // accessToken is the exporter's own token.
@@ -120,30 +104,28 @@ func sendable(text string) bool {
 // fetchedToken gets access tokens from the token endpoint: one for all, renewed ahead of its expiration.
 type fetchedToken struct{ shared[accessToken] }
 
-func newFetchedToken(c *Client) *fetchedToken {
-	return &fetchedToken{shared[accessToken]{fetch: func(ctx context.Context, renewing bool) (accessToken, lease, error) {
-		retries := c.config.Retries
-		if renewing {
-			retries = 0
-		}
-		t, l, err := c.fetchToken(ctx, retries)
-		switch {
-		case err == nil && !t.expires.IsZero():
-			c.config.Events.AccessToken(t.expires)
-		case err != nil && ctx.Err() == nil:
-			c.config.Events.AccessTokenFailed(poller.ReasonOf(err))
-		}
-		return t, l, err
-	}}}
-}
-
 func (s *fetchedToken) drop(t accessToken) bool {
 	s.shared.drop(func(current accessToken) bool { return current.text == t.text })
 	return true
 }
 
-// fetchToken asks the token endpoint.
-func (c *Client) fetchToken(ctx context.Context, retries int) (accessToken, lease, error) {
+// fetchToken asks the token endpoint and tells the outcome.
+func (c *Client) fetchToken(ctx context.Context, renewing bool) (accessToken, lease, error) {
+	retries := c.config.Retries
+	if renewing {
+		retries = 0
+	}
+	t, l, err := c.requestToken(ctx, retries)
+	switch {
+	case err == nil && !t.expires.IsZero():
+		c.config.Events.AccessToken(t.expires)
+	case err != nil && ctx.Err() == nil:
+		c.config.Events.AccessTokenFailed(poller.ReasonOf(err))
+	}
+	return t, l, err
+}
+
+func (c *Client) requestToken(ctx context.Context, retries int) (accessToken, lease, error) {
 	at, err := c.instance.get(ctx)
 	if err != nil {
 		return accessToken{}, lease{}, err
