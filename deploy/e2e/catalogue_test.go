@@ -1,0 +1,119 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"testing"
+
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/textparse"
+	"github.com/prometheus/prometheus/promql/parser"
+)
+
+// catalogue holds the labels of every metric that there is.
+type catalogue map[string]map[string]bool
+
+func (c catalogue) add(metric string, names ...string) {
+	if c[metric] == nil {
+		// Prometheus adds these two.
+		c[metric] = map[string]bool{"job": true, "instance": true, labels.MetricName: true}
+	}
+	for _, name := range names {
+		c[metric][name] = true
+	}
+}
+
+// exposition adds what a scrape in this format brings.
+func (c catalogue) exposition(text, contentType string) error {
+	p, err := textparse.New([]byte(text), contentType, labels.NewSymbolTable(), textparse.ParserOptions{FallbackContentType: "text/plain"})
+	if err != nil {
+		return err
+	}
+	for {
+		entry, err := p.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if entry == textparse.EntrySeries {
+			var set labels.Labels
+			p.Labels(&set)
+			var names []string
+			set.Range(func(l labels.Label) { names = append(names, l.Name) })
+			c.add(set.Get(labels.MetricName), names...)
+		}
+	}
+}
+
+func (c catalogue) knows(label string) bool {
+	for _, names := range c {
+		if names[label] {
+			return true
+		}
+	}
+	return false
+}
+
+// missing lists what an expression uses and nothing has.
+func (c catalogue) missing(expr string) (faults []string) {
+	e, err := promql.ParseExpr(expr)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	unknown := func(names []string) {
+		for _, name := range names {
+			if !c.knows(name) {
+				faults = append(faults, "no metric has the label "+name)
+			}
+		}
+	}
+	parser.Inspect(e, func(node parser.Node, _ []parser.Node) error {
+		switch n := node.(type) {
+		case *parser.VectorSelector:
+			has, ok := c[n.Name]
+			if !ok {
+				faults = append(faults, fmt.Sprintf("there is no metric %q", n.Name))
+				break
+			}
+			for _, m := range n.LabelMatchers {
+				if !has[m.Name] {
+					faults = append(faults, fmt.Sprintf("%s has no label %s", n.Name, m.Name))
+				}
+			}
+		case *parser.AggregateExpr:
+			if n.Without { // names labels that some have and others lack, on purpose
+				unknown(without(n.Grouping, targetLabels))
+			} else {
+				unknown(without(n.Grouping, []string{"namespace"}))
+			}
+		case *parser.BinaryExpr:
+			if n.VectorMatching != nil {
+				unknown(n.VectorMatching.MatchingLabels)
+				unknown(n.VectorMatching.Include)
+			}
+		}
+		return nil
+	})
+	slices.Sort(faults)
+	return slices.Compact(faults)
+}
+
+// targetLabels are given by the service discovery of some.
+var targetLabels = []string{"instance", "pod", "namespace"}
+
+// knownMetrics is what a running demo exposes, and what an exporter in trouble would.
+func knownMetrics(t *testing.T, demo string) catalogue {
+	t.Helper()
+	c := catalogue{}
+	c.add("up")
+	for _, text := range []string{demo, readFile(t, root+"/collector/testdata/everything.prom")} {
+		if err := c.exposition(text, "text/plain"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return c
+}
