@@ -182,7 +182,7 @@ func newExporter(cfg *config.Config, log *slog.Logger) *exporter {
 	app.poller = poller.New(poller.Config{
 		Source: idaas.New(api), Schedule: cfg.Schedule, Targets: cfg.Targets, Restored: app.restored,
 		Concurrency: cfg.PollConcurrency, Timeout: cfg.PollTimeout, BeforeCycle: app.reloader.ReloadIfChanged, Log: log,
-		Events: poller.Events{Cycle: app.collector.Cycle, Walked: app.collector.Walked, Failed: app.collector.WalkFailed},
+		Events: poller.Events{Cycle: app.collector.Cycle, Walked: app.collector.Walked},
 	})
 	return app
 }

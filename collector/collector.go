@@ -80,8 +80,8 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	send.gauge(pollTargets, float64(len(s.Readings)))
 	send.gauge(inProgress, float64(s.InProgress))
 	if !s.LastCycle.IsZero() {
-		send.time(lastCycle, s.LastCycle.UnixMilli())
-		send.time(nextCycle, s.NextCycle.UnixMilli())
+		send.known(lastCycle, s.LastCycle.UnixMilli())
+		send.known(nextCycle, s.NextCycle.UnixMilli())
 		send.gauge(interval, s.NextCycle.Sub(s.LastCycle).Seconds())
 	}
 	for _, e := range c.events.all() {
@@ -95,15 +95,10 @@ func (ch sender) gauge(d *prometheus.Desc, v float64, labels ...string) {
 	ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 }
 
-// time sends Unix milliseconds as seconds.
-func (ch sender) time(d *prometheus.Desc, ms int64, labels ...string) {
-	ch.gauge(d, float64(ms)/1000, labels...)
-}
-
-// known sends Unix milliseconds as seconds, unless they are 0: unknown.
+// known sends Unix milliseconds as seconds, unless they are unknown.
 func (ch sender) known(d *prometheus.Desc, ms int64, labels ...string) {
 	if ms > 0 {
-		ch.time(d, ms, labels...)
+		ch.gauge(d, float64(ms)/1000, labels...)
 	}
 }
 
@@ -118,7 +113,7 @@ func (ch sender) walks(r *poller.Reading) {
 		ch.gauge(pollSuccess, 1, consumer, provider)
 	}
 	if c := r.Census; c != nil {
-		ch.time(lastSuccess, c.ReadAt.UnixMilli(), consumer, provider)
+		ch.known(lastSuccess, c.ReadAt.UnixMilli(), consumer, provider)
 		if c.Reported >= 0 {
 			ch.gauge(reported, float64(c.Reported), consumer, provider)
 		}

@@ -14,12 +14,13 @@ func (c *Collector) Cycle(skipped int) {
 	c.events.skipped.Add(float64(skipped))
 }
 
-// Walked observes a complete walk.
-func (c *Collector) Walked(took time.Duration) { c.events.pollDuration.Observe(took.Seconds()) }
-
-// WalkFailed counts a failed walk.
-func (c *Collector) WalkFailed(r poller.Reason) {
-	c.events.pollFailures.WithLabelValues(string(r)).Inc()
+// Walked observes a complete walk, and counts a failed one.
+func (c *Collector) Walked(took time.Duration, failed poller.Reason) {
+	if failed == "" {
+		c.events.pollDuration.Observe(took.Seconds())
+	} else {
+		c.events.pollFailures.WithLabelValues(string(failed)).Inc()
+	}
 }
 
 // Request counts an HTTP attempt of the API.

@@ -47,26 +47,13 @@ var (
 
 // events are the metrics of what happens. A vector without labels is a gauge that is absent until set.
 type events struct {
-	pollFailures    *prometheus.CounterVec
-	pollDuration    prometheus.Histogram
-	cycles          prometheus.Counter
-	skipped         prometheus.Counter
-	requests        *prometheus.CounterVec
-	requestDuration *prometheus.HistogramVec
-	retries         prometheus.Counter
-	throttled       prometheus.Counter
-	wait            *prometheus.CounterVec
-	rateLimit       prometheus.Gauge
-	skew            *prometheus.GaugeVec
-	tokenExpiration *prometheus.GaugeVec
-	tokenFailures   *prometheus.CounterVec
-	instance        *prometheus.GaugeVec
-	reloadOK        *prometheus.GaugeVec
-	reloadTime      *prometheus.GaugeVec
-	stateOK         *prometheus.GaugeVec
-	stateTime       *prometheus.GaugeVec
-	shards          prometheus.Gauge
-	shardIndex      *prometheus.GaugeVec
+	cycles, skipped, retries, throttled         prometheus.Counter
+	pollFailures, requests, wait, tokenFailures *prometheus.CounterVec
+	pollDuration                                prometheus.Histogram
+	requestDuration                             *prometheus.HistogramVec
+	rateLimit, shards                           prometheus.Gauge
+	skew, tokenExpiration, instance, shardIndex *prometheus.GaugeVec
+	reloadOK, reloadTime, stateOK, stateTime    *prometheus.GaugeVec
 }
 
 func newEvents() *events {

@@ -33,12 +33,11 @@ func (r *Reloader) Run(ctx context.Context) {
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
-	for {
+	for ctx.Err() == nil {
 		select {
 		case <-hangups:
 			_ = r.Reload() // which told
 		case <-ctx.Done():
-			return
 		}
 	}
 }

@@ -151,13 +151,6 @@ func (c *counting) census(prev *Census, end time.Time, took time.Duration) *Cens
 
 	out := &Census{Info: c.info, Reported: c.reported, Pages: c.pages, ReadAt: end, Took: took}
 	now := end.UnixMilli()
-	expiring := 0
-	for _, r := range c.records {
-		if r.expires > now && r.expires != never {
-			expiring++
-		}
-	}
-	out.Expirations = make([]int64, 0, expiring)
 	var last record
 	for _, r := range c.records {
 		switch {
@@ -178,16 +171,17 @@ func (c *counting) census(prev *Census, end time.Time, took time.Duration) *Cens
 		out.NewestIssue = max(out.NewestIssue, r.issued)
 	}
 	slices.Sort(out.Expirations)
+	out.Expirations = slices.Clone(out.Expirations) // without the room to grow: this is what stays in memory
 	if last.issued > 0 {
 		out.Lifetime = max(0, last.expires-last.issued)
 	}
 	if prev == nil {
 		return out
 	}
-	if expiring == 0 {
+	if len(out.Expirations) == 0 {
 		out.Lifetime = prev.Lifetime
 	}
-	if expiring+out.NeverExpiring == 0 {
+	if len(out.Expirations)+out.NeverExpiring == 0 {
 		out.LastActive = prev.At(end).LastActive
 	}
 	if out.Info == nil {

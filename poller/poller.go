@@ -31,10 +31,8 @@ type Schedule interface {
 type Events struct {
 	// Cycle is called at each due time, with the number of targets skipped because they were still in progress.
 	Cycle func(skipped int)
-	// Walked is called after each complete walk.
-	Walked func(took time.Duration)
-	// Failed is called after each failed walk; abandoned ones are not failed.
-	Failed func(Reason)
+	// Walked is called after each walk that was not abandoned; failed is empty if it was complete.
+	Walked func(took time.Duration, failed Reason)
 }
 
 // Config of a Poller. Targets are distinct by Key.

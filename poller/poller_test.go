@@ -166,7 +166,11 @@ func TestAFailedWalkPublishesNothingOfItself(t *testing.T) {
 		p := newTestPoller(t, f, 4, "a", "b")
 		p.config.Log = slog.New(slog.NewTextHandler(&log, nil))
 		var failed []Reason
-		p.config.Events.Failed = func(r Reason) { failed = append(failed, r) }
+		p.config.Events.Walked = func(_ time.Duration, r Reason) {
+			if r != "" {
+				failed = append(failed, r)
+			}
+		}
 		stop := run(p)
 		time.Sleep(time.Minute)
 		good := p.Snapshot().Readings[0].Census
@@ -267,7 +271,7 @@ func TestAWalkInFlightIsAbandonedUnpublished(t *testing.T) {
 		f := &fakeSource{}
 		f.set("a", hanging)
 		p := newTestPoller(t, f, 1, "a")
-		p.config.Events.Failed = func(Reason) { t.Error("an abandoned walk has not failed") }
+		p.config.Events.Walked = func(time.Duration, Reason) { t.Error("an abandoned walk was told") }
 		stop := run(p)
 		time.Sleep(time.Second)
 		start := time.Now()

@@ -39,7 +39,7 @@ func TestSchedulesOverDaylightSaving(t *testing.T) {
 				f.set("a", pages(1, time.Second))
 				p := newTestPoller(t, f, 1, "a")
 				p.config.Schedule = schedule
-				offset := tt.start.Sub(time.Now())
+				offset := time.Until(tt.start)
 				p.now = func() time.Time { return time.Now().Add(offset) }
 				var due []string
 				stop := run(p)

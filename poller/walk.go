@@ -86,8 +86,10 @@ func (p *Poller) publish(j *job, counted *counting, took time.Duration, err erro
 		return
 	}
 	after := &Reading{Census: before.Census}
+	var failed Reason
 	if err != nil {
-		after.Failure = &Failure{Reason: ReasonOf(err), Text: err.Error(), At: p.wall()}
+		failed = ReasonOf(err)
+		after.Failure = &Failure{Reason: failed, Text: err.Error(), At: p.wall()}
 	} else {
 		// Outside the lock, since it can take a while: no other walk of this target can be published meanwhile.
 		after.Census = counted.census(before.Census, p.wall(), took)
@@ -106,11 +108,8 @@ func (p *Poller) publish(j *job, counted *counting, took time.Duration, err erro
 	now := p.Snapshot()
 	p.mu.Unlock()
 
-	if err == nil && p.config.Events.Walked != nil {
-		p.config.Events.Walked(took)
-	}
-	if err != nil && p.config.Events.Failed != nil {
-		p.config.Events.Failed(after.Failure.Reason)
+	if p.config.Events.Walked != nil {
+		p.config.Events.Walked(took, failed)
 	}
 	p.logTransition(before, after)
 	if !before.Attempted() && now.Attempted() {

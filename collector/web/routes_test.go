@@ -59,7 +59,7 @@ func TestLandingPage(t *testing.T) {
 		t.Errorf("Content-Type %q, want HTML", got)
 	}
 	page := w.Body.String()
-	for _, want := range []string{"IDaaS token exporter", "1.2.3-test", `href="/metrics"`, `href="/-/healthy"`, `href="/-/ready"`} {
+	for _, want := range []string{"IDaaS token exporter", "1.2.3-test", `href="/metrics"`, `href="/-/ready"`} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q", want)
 		}

@@ -43,7 +43,6 @@ func newHandlers(c Config) (all, probes http.Handler, err error) {
 		Profiling:   "false",
 		Links: []web.LandingLinks{
 			{Address: "/metrics", Text: "Metrics"},
-			{Address: "/-/healthy", Text: "Healthy", Description: "200 while the process answers"},
 			{Address: "/-/ready", Text: "Ready", Description: "200 once every target was attempted"},
 		},
 	})
@@ -53,7 +52,7 @@ func newHandlers(c Config) (all, probes http.Handler, err error) {
 	ready := &readiness{ready: c.Ready, since: time.Now()}
 	health := func() *http.ServeMux {
 		mux := http.NewServeMux()
-		mux.HandleFunc("GET /-/healthy", healthy)
+		mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "healthy") })
 		mux.Handle("GET /-/ready", ready)
 		return mux
 	}
@@ -74,8 +73,6 @@ func newHandlers(c Config) (all, probes http.Handler, err error) {
 	// No page of another site may make a browser reload.
 	return http.NewCrossOriginProtection().Handler(mux), health(), nil
 }
-
-func healthy(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "healthy") }
 
 // readiness answers 200 from the moment it is ready on: what fails later is for alerts, not for a load balancer.
 type readiness struct {

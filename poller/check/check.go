@@ -142,16 +142,16 @@ func (p *preflight) locate(ctx context.Context) bool {
 }
 
 func (p *preflight) authenticate(ctx context.Context) bool {
-	t, err := p.client.Authenticate(ctx)
+	expires, scope, err := p.client.Authenticate(ctx)
 	if err != nil {
 		p.fail(ctx, stepAccess, p.method, err)
 		return false
 	}
 	life := "lifetime unknown"
-	if !t.Expires.IsZero() {
-		life = "good for " + time.Until(t.Expires).Round(time.Second).String()
+	if !expires.IsZero() {
+		life = "good for " + time.Until(expires).Round(time.Second).String()
 	}
-	p.add(OK, stepAccess, p.method, life+", scope "+cmp.Or(t.Scope, "unknown"), "")
+	p.add(OK, stepAccess, p.method, life+", scope "+cmp.Or(scope, "unknown"), "")
 	return true
 }
 

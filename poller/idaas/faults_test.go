@@ -85,10 +85,12 @@ func newFaultRun(t *testing.T, kind simulator.FaultKind) *faultRun {
 	r.p = poller.New(poller.Config{
 		Source: a.client(pageSize(4), rateLimit(100)), Schedule: every(5 * time.Minute), Targets: targets, Concurrency: 2, Timeout: time.Hour,
 		Log: a.client().config.Log,
-		Events: poller.Events{Failed: func(reason poller.Reason) {
+		Events: poller.Events{Walked: func(_ time.Duration, reason poller.Reason) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			r.failed[reason]++
+			if reason != "" {
+				r.failed[reason]++
+			}
 		}},
 	})
 	r.stop = run(r.p)

@@ -67,7 +67,7 @@ func TestFailingWalksLeaveNothingBehind(t *testing.T) {
 	failed := 0
 	p := poller.New(poller.Config{
 		Source: c, Schedule: every(time.Minute), Targets: all, Concurrency: 1, Timeout: time.Hour, Log: slog.New(slog.DiscardHandler),
-		Events: poller.Events{Failed: func(poller.Reason) { failed++ }},
+		Events: poller.Events{Walked: func(time.Duration, poller.Reason) { failed++ }},
 	})
 	until := func(walks int) uint64 {
 		for failed < walks {

@@ -16,16 +16,11 @@ import (
 // Locate returns the instance, discovered as far as it is not configured.
 func (c *Client) Locate(ctx context.Context) (Instance, error) { return c.instance.get(ctx) }
 
-// AccessToken is what may be told of the exporter's own token.
-type AccessToken struct {
-	Expires time.Time // zero: unknown
-	Scope   string    // as the token endpoint says; empty: it does not
-}
-
-// Authenticate returns what is known of the access token in use, fetched if need be.
-func (c *Client) Authenticate(ctx context.Context) (AccessToken, error) {
+// Authenticate returns what may be told of the access token in use, fetched if need be: its expiration, zero if unknown,
+// and its scope, empty unless the token endpoint told it.
+func (c *Client) Authenticate(ctx context.Context) (expires time.Time, scope string, err error) {
 	t, err := c.tokens.get(ctx)
-	return AccessToken{t.expires, scrubber{}.clean(t.scope)}, err
+	return t.expires, scrubber{}.clean(t.scope), err
 }
 
 // Sample is what the first pages of a target show of the API's ways.

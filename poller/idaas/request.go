@@ -84,7 +84,10 @@ func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *fa
 		return noAnswer(err, call.what, call.hide)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	c.measureSkew(resp.Header, start)
+	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		// It is cut to the second, and was told about the middle of the exchange.
+		c.config.Events.Skew(date.Add(500 * time.Millisecond).Sub(start.Add(time.Since(start) / 2)))
+	}
 	call.header = resp.Header
 	buf.Reset()
 	n, err := buf.ReadFrom(io.LimitReader(resp.Body, maxBody+1))
@@ -124,12 +127,4 @@ func (c *Client) gateRepeats(ctx context.Context) *httptrace.ClientTrace {
 		}
 		repeat = true
 	}}
-}
-
-// measureSkew compares the server's Date, which is cut to the second, with the middle of the exchange.
-func (c *Client) measureSkew(header http.Header, start time.Time) {
-	if date, err := http.ParseTime(header.Get("Date")); err == nil {
-		middle := start.Add(time.Since(start) / 2)
-		c.config.Events.Skew(date.Add(500 * time.Millisecond).Sub(middle))
-	}
 }

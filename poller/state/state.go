@@ -106,11 +106,11 @@ func (f File) Load() (map[poller.Key]*poller.Reading, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
-	if err := verify(file); err != nil {
-		return nil, fmt.Errorf("%s: %w", f.Path, err)
+	defer func() { _ = file.Close() }()
+	var readings map[poller.Key]*poller.Reading
+	if err = verify(file); err == nil {
+		readings, err = f.read(file)
 	}
-	readings, err := f.read(file)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.Path, err)
 	}
