@@ -127,3 +127,46 @@ func TestBadDiscoveryDocuments(t *testing.T) {
 		})
 	}
 }
+
+// replies answers every request with the next of its bodies.
+type replies []string
+
+func (r *replies) RoundTrip(req *http.Request) (*http.Response, error) {
+	body := (*r)[0]
+	*r = (*r)[1:]
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: req}, nil
+}
+
+// Whatever the two documents say, what is discovered is complete and safe to send credentials to, or an error.
+func FuzzDiscovery(f *testing.F) {
+	const issuer = `{"token_endpoint":"https://issuer.example.com/token"}`
+	f.Add(`{"instance_id":"idaas_1","developer_api_endpoint":{"internet":"https://api.example.com"},"default_authorization_server_issuer":"issuer.example.com/x"}`, issuer)
+	f.Add(`{"instance_id":"..","developer_api_endpoint":{"internet":"http://api.example.com"}}`, issuer)
+	f.Add(`{"instance_id":"a/b?c","developer_api_endpoint":{"internet":"127.0.0.1"},"default_authorization_server_issuer":"http://[::1]/x"}`, `{"token_endpoint":"http://example.com/token"}`)
+	f.Add(`{"developer_api_endpoint":[]}`, `null`)
+	f.Add(`{"instance_id":null,"developer_api_endpoint":null}`, "\xff")
+	f.Fuzz(func(t *testing.T, instance, openID string) {
+		c := New(Config{
+			Domain: "https://example.com", Network: "internet", RateLimit: 1e9, Timeout: time.Minute,
+			Transport: &replies{instance, openID}, Auth: Auth{Method: "client_secret_post"},
+		})
+		got, err := c.Locate(t.Context())
+		if err != nil {
+			if poller.ReasonOf(err) != poller.Malformed && poller.ReasonOf(err) != poller.Throttled || got != (Instance{}) {
+				t.Errorf("%+v, %v", got, err)
+			}
+			return
+		}
+		if strings.Trim(got.ID, ".") == "" {
+			t.Errorf("instance id %q", got.ID)
+		}
+		for _, e := range []struct {
+			url      string
+			withPath bool
+		}{{got.Endpoint, false}, {got.TokenEndpoint, true}} {
+			if again, err := poller.ParseEndpoint(e.url, e.withPath); err != nil || again != e.url {
+				t.Errorf("%q is no endpoint: %v", e.url, err)
+			}
+		}
+	})
+}

@@ -40,10 +40,6 @@ func fail(reason poller.Reason, format string, args ...any) *failure {
 
 // noAnswer is the failure of a request that got no whole answer.
 func noAnswer(err error, what string, hide scrubber) *failure {
-	// The URL in a url.Error has the raw consumer id.
-	if e, ok := errors.AsType[*url.Error](err); ok {
-		err = e.Err
-	}
 	var f *failure
 	if e, ok := errors.AsType[net.Error](err); errors.Is(err, context.DeadlineExceeded) || ok && e.Timeout() {
 		f = fail(poller.Timeout, "%s: no whole answer in time", what)

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -195,8 +198,20 @@ func TestFailuresKeepWhatCausedThem(t *testing.T) {
 	if !errors.Is(f, cause) || poller.ReasonOf(f) != poller.Malformed || poller.ReasonOf(fmt.Errorf("wrapped: %w", f)) != poller.Malformed {
 		t.Errorf("%v carries %v", f, poller.ReasonOf(f))
 	}
-	if f := noAnswer(fmt.Errorf("x: %w", context.DeadlineExceeded), "page 1", scrubber{}); poller.ReasonOf(f) != poller.Timeout || !f.retry {
-		t.Errorf("%v", f)
+	for _, tt := range []struct {
+		err  error
+		want poller.Reason
+	}{
+		{fmt.Errorf("x: %w", context.DeadlineExceeded), poller.Timeout},
+		{&net.OpError{Op: "dial", Err: syscall.ETIMEDOUT}, poller.Timeout},
+		{&net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}, poller.Connection},
+		{&net.DNSError{Err: "no such host", Name: "api.test", IsNotFound: true}, poller.Connection},
+		{&net.DNSError{Err: "i/o timeout", Name: "api.test", IsTimeout: true}, poller.Timeout},
+		{io.ErrUnexpectedEOF, poller.Connection},
+	} {
+		if f := noAnswer(tt.err, "page 1", scrubber{}); poller.ReasonOf(f) != tt.want || !f.retry || f.status != 0 {
+			t.Errorf("%v: %s, want %s", tt.err, poller.ReasonOf(f), tt.want)
+		}
 	}
 }
 

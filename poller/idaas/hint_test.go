@@ -1,6 +1,8 @@
 package idaas
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -177,6 +179,28 @@ func TestAPauseHoldsForThoseWhoQueue(t *testing.T) {
 		}
 		if d := log[20].Time.Sub(log[1].Time); d < 19*500*time.Millisecond {
 			t.Errorf("after the pause the rate limit was not kept: 20 requests in %v", d)
+		}
+	})
+}
+
+// Who gives up waiting for the rate limit gives back the place in it.
+func TestAPlaceGivenUpIsNotLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate(1, func(string, time.Duration) {})
+		if err := g.wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if err := g.wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		if err := g.wait(ctx); err == nil {
+			t.Error("passed after the end of its context")
+		}
+		if err := g.wait(t.Context()); err != nil || time.Since(start) != time.Second {
+			t.Errorf("the next passed after %v, want 1s; %v", time.Since(start), err)
 		}
 	})
 }

@@ -107,6 +107,20 @@ func (s *sampled) Read(p []byte) (int, error) {
 	return n, err
 }
 
+func TestHugeHeadersAreNotHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &api{}
+		a.serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("X-Huge", strings.Repeat("x", 2<<20))
+			fmt.Fprint(w, `{"entities":[]}`)
+		}))
+		r := a.poll(t, a.client(readyText("ready"), retries(0)), target("consumer", "provider"))[0]
+		if r.Failure == nil || r.Failure.Reason != poller.Connection {
+			t.Errorf("%+v %+v", r.Census, r.Failure)
+		}
+	})
+}
+
 func TestAHugeBodyIsNotHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(t, simulator.Config{})

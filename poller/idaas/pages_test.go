@@ -2,6 +2,7 @@ package idaas
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -147,9 +148,27 @@ func TestConsumersAndProvidersAreSentAsTheyAre(t *testing.T) {
 			if strings.Contains(r.Query, "+") {
 				t.Errorf("a space was sent as +: %s", r.Query)
 			}
-			if r.UserAgent != "idaas-token-exporter/test" {
-				t.Errorf("user agent %q", r.UserAgent)
+		}
+	})
+}
+
+func TestWhatARequestSays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &api{}
+		a.serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			want := "GET http://api.test/v2/idaas_simulator/authenticationTokens?consumerId=c&credentialProviderIdentifier=p&maxResults=100"
+			if got := r.Method + " http://" + r.Host + r.RequestURI; got != want {
+				t.Errorf("%s, want %s", got, want)
 			}
+			for name, want := range map[string]string{"Authorization": "Bearer ready", "Accept": "application/json", "User-Agent": "idaas-token-exporter/test", "Content-Type": ""} {
+				if got := r.Header.Get(name); got != want {
+					t.Errorf("%s: %q, want %q", name, got, want)
+				}
+			}
+			fmt.Fprint(w, `{"entities":[]}`)
+		}))
+		if r := a.poll(t, a.client(readyText("ready")), target("c", "p"))[0]; r.Failure != nil {
+			t.Errorf("%+v", r.Failure)
 		}
 	})
 }
@@ -189,6 +208,22 @@ func TestPagesStopsWhenTold(t *testing.T) {
 		}
 		if pages != 2 || a.Requests(simulator.List) != 2 {
 			t.Errorf("%d pages by %d requests", pages, a.Requests(simulator.List))
+		}
+	})
+}
+
+func TestAListThatNeverEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(t, simulator.Config{})
+		targets := a.fill(1, 5)
+		// Each nextToken is another one, so this is no loop that could be told.
+		a.Inject(simulator.Fault{Kind: simulator.EmptyPage})
+		r := a.poll(t, a.client(rateLimit(0.2)), targets...)[0]
+		if r.Census != nil || r.Failure.Reason != poller.Deadline || r.Failure.At.Sub(time.Date(2000, 1, 1, 1, 0, 0, 0, time.UTC)) != 0 {
+			t.Errorf("%+v %+v", r.Census, r.Failure)
+		}
+		if n := a.Requests(""); n < 700 || n > 722 {
+			t.Errorf("%d requests in an hour of one each 5 seconds", n)
 		}
 	})
 }

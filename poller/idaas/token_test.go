@@ -174,12 +174,12 @@ func TestNoRequestCarriesAnExpiredToken(t *testing.T) {
 	}{
 		{2 * time.Second, 0, 100, quota{}, 1},
 		{2 * time.Second, 150 * time.Millisecond, 20, quota{}, 1},
-		{3 * time.Second, 300 * time.Millisecond, 10, quota{Requests: 60, Hint: simulator.HintRetryAfter}, 1},
-		{10 * time.Second, 900 * time.Millisecond, 3, quota{Requests: 30, Window: 2 * time.Minute}, 2},
-		{30 * time.Second, 2 * time.Second, 3, quota{Requests: 40, Hint: simulator.HintBoth}, 1},
+		{3 * time.Second, 300 * time.Millisecond, 10, quota{Requests: 6, Hint: simulator.HintRetryAfter}, 1},
+		{10 * time.Second, 900 * time.Millisecond, 3, quota{Requests: 9, Window: 90 * time.Second}, 2},
+		{30 * time.Second, 2 * time.Second, 3, quota{Requests: 8, Hint: simulator.HintBoth}, 1},
 		{time.Minute, 0, 1, quota{}, 1},
-		{5 * time.Minute, 5 * time.Second, 3, quota{Requests: 20, Window: 2 * time.Minute}, 2},
-		{20 * time.Minute, time.Second, 3, quota{Requests: 50, Window: 4 * time.Minute}, 3},
+		{5 * time.Minute, 5 * time.Second, 3, quota{Requests: 10, Window: 100 * time.Second}, 2},
+		{20 * time.Minute, time.Second, 3, quota{Requests: 12, Window: 2 * time.Minute}, 3},
 		{20 * time.Minute, 9 * time.Second, 0.5, quota{Requests: 5, Hint: simulator.HintNone}, 2},
 	} {
 		t.Run(fmt.Sprint(tt), func(t *testing.T) {
@@ -191,6 +191,9 @@ func TestNoRequestCarriesAnExpiredToken(t *testing.T) {
 				stop()
 				if n := a.ExpiredTokenRequests(); n != 0 {
 					t.Errorf("%d requests of %d with an expired access token", n, a.Requests(simulator.List))
+				}
+				if throttled := a.told.sofar().throttled; (throttled > 0) != (tt.quota.Requests > 0) {
+					t.Errorf("%d requests throttled", throttled)
 				}
 				good := 0
 				for _, r := range p.Snapshot().Readings {
