@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	testClient = "app_test"
+	testClient = "app_tests" // with its colon, no multiple of 3 characters: base64 of what follows is not base64 of the secret
 	testSecret = "s3cret+/= %&\"value"
 	testScope  = "urn:cloud:idaas:pam|authentication_token:read"
 )
