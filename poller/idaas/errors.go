@@ -90,13 +90,16 @@ const maxErrorBody = 64 << 10
 
 // parseError never fails: a body of no known shape says nothing.
 func parseError(body []byte) apiError {
-	var m map[string]any
-	if len(body) > maxErrorBody || json.Unmarshal(body, &m, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)) != nil {
+	// Not map[string]any: what is nested deep would cost a lot, and is not looked at.
+	var m map[string]jsontext.Value
+	lax := json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	if len(body) > maxErrorBody || json.Unmarshal(body, &m, lax) != nil {
 		return apiError{}
 	}
 	first := func(names ...string) string {
 		for _, name := range names {
-			if s, ok := m[name].(string); ok && s != "" {
+			var s string
+			if json.Unmarshal(m[name], &s, lax) == nil && s != "" {
 				return s
 			}
 		}
@@ -180,7 +183,10 @@ func (s scrubber) replacer() *strings.Replacer {
 			secret, url.QueryEscape(secret), url.PathEscape(secret), strings.Trim(strconv.Quote(secret), `"`),
 			base64.RawStdEncoding.EncodeToString([]byte(secret)), base64.RawURLEncoding.EncodeToString([]byte(secret)),
 		} {
-			pairs = append(pairs, form, shown, escapes.ReplaceAllStringFunc(form, strings.ToLower), shown)
+			pairs = append(pairs, form, shown)
+			if strings.Contains(form, "%") {
+				pairs = append(pairs, escapes.ReplaceAllStringFunc(form, strings.ToLower), shown)
+			}
 		}
 	}
 	return strings.NewReplacer(pairs...)

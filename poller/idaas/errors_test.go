@@ -32,6 +32,8 @@ func TestErrorBodies(t *testing.T) {
 		{`{"error":"","Code":"second"}`, apiError{code: "second"}, "second"},
 		{`{"error":{"code":1},"code":7,"message":null}`, apiError{}, ""},
 		{`{"error":"a","error":"b"}`, apiError{code: "b"}, "b"},
+		{"{\"error\":\"a\xff\"}", apiError{code: "a\ufffd"}, "a\ufffd"},
+		{`{"error":"deep","x":` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + `}`, apiError{code: "deep"}, "deep"},
 		{`{"entities":[]}`, apiError{}, ""},
 		{`Throttling.User: slow down`, apiError{}, ""},
 		{`<html>`, apiError{}, ""},
@@ -59,6 +61,7 @@ func TestCodesThatSaySlowDown(t *testing.T) {
 
 // Each status is answered on the second of three pages until the walk gives up.
 func TestStatuses(t *testing.T) {
+	t.Parallel()
 	const retried = 4 + 1
 	type want struct {
 		reason   poller.Reason

@@ -109,11 +109,9 @@ var faultTable = map[simulator.FaultKind][]variant{
 func statusVariants() []variant {
 	var all []variant
 	for status, list := range map[int]outcome{
-		201: malformed, 204: malformed, 206: malformed,
-		300: refusal, 301: refusal, 302: refusal, 304: refusal, 307: refusal, 399: refusal,
-		400: refusal, 401: {poller.Unauthorized, 2}, 402: refusal, 403: {poller.Forbidden, 1}, 404: {poller.NotFound, 1}, 405: refusal, 408: refusal, 409: refusal,
-		410: refusal, 413: refusal, 415: refusal, 422: refusal, 425: refusal, 431: refusal, 451: refusal, 499: refusal,
-		500: unavailable, 501: unavailable, 502: unavailable, 503: unavailable, 504: unavailable, 511: unavailable, 599: unavailable,
+		201: malformed, 204: malformed, 301: refusal, 302: refusal, 307: refusal,
+		400: refusal, 401: {poller.Unauthorized, 2}, 403: {poller.Forbidden, 1}, 404: {poller.NotFound, 1}, 408: refusal, 422: refusal, 499: refusal,
+		500: unavailable, 502: unavailable, 503: unavailable, 504: unavailable, 599: unavailable,
 	} {
 		token := list
 		if status/100 == 3 || status/100 == 4 {

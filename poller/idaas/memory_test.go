@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -122,6 +123,7 @@ func TestHugeHeadersAreNotHeld(t *testing.T) {
 }
 
 func TestAHugeBodyIsNotHeld(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(100))
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(t, simulator.Config{})
 		a.transport.ReadBufferSize = 64 << 10

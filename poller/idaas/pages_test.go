@@ -174,6 +174,7 @@ func TestWhatARequestSays(t *testing.T) {
 }
 
 func TestManyTokens(t *testing.T) {
+	t.Parallel()
 	const tokens = 20_000
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(t, simulator.Config{})
@@ -213,6 +214,7 @@ func TestPagesStopsWhenTold(t *testing.T) {
 }
 
 func TestAListThatNeverEnds(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(t, simulator.Config{})
 		targets := a.fill(1, 5)
