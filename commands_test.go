@@ -32,6 +32,7 @@ func TestCommands(t *testing.T) {
 		{[]string{"severe"}, 2, "", `unknown command "severe": the commands are serve`},
 		{[]string{"serve", "now"}, 2, "", `serve does not take "now"`},
 		{[]string{"once", "a", "b"}, 2, "", `once does not take "a b"`},
+		{[]string{"once", "-h"}, 2, "", `once does not take "-h"`},
 		{[]string{"check", "--json"}, 2, "", `check does not take "--json"`},
 		{nil, 2, "", "IDAAS_INSTANCE_ID"},
 	} {

@@ -1,5 +1,4 @@
-// Command idaas-token-exporter shows Prometheus the authentication tokens of Alibaba Cloud IDaaS: how many there are,
-// and when they end.
+// Command idaas-token-exporter shows Prometheus the tokens of Alibaba Cloud IDaaS: how many there are, and when they end.
 package main
 
 import (
@@ -65,7 +64,8 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return 2
 	}
 	argument := strings.Join(args, " ")
-	if len(args) > 1 || argument != "" && command != "once" && (command != "check" || argument != "-json") {
+	takes := command == "check" && argument == "-json" || command == "once" && !strings.HasPrefix(argument, "-")
+	if len(args) > 1 || argument != "" && !takes {
 		fmt.Fprintf(stderr, "%s does not take %q: see %s help\n", command, argument, name)
 		return 2
 	}
@@ -153,14 +153,13 @@ type exporter struct {
 	poller    *poller.Poller
 	reloader  *config.Reloader
 	state     state.File
-	restored  map[poller.Key]*poller.Reading
+	restored  bool
 }
 
 func newExporter(cfg *config.Config, log *slog.Logger) *exporter {
-	app := &exporter{cfg: cfg, log: log, state: state.File{Path: cfg.StateFile, Instance: cmp.Or(cfg.Domain, cfg.Endpoint+" "+cfg.InstanceID)}}
+	app := &exporter{cfg: cfg, log: log, state: state.File{Path: cfg.StateFile, Instance: cfg.Domain + " " + cfg.Endpoint + " " + cfg.InstanceID}}
 	app.collector = collector.New(collector.Config{
-		Operations: idaas.Operations(), WaitCauses: idaas.WaitCauses(), RateLimit: cfg.ShareOfRate(),
-		MaxStaleness: cfg.MaxStaleness, ShardIndex: cfg.ShardIndex, ShardCount: cfg.ShardCount,
+		RateLimit: cfg.ShareOfRate(), MaxStaleness: cfg.MaxStaleness, ShardIndex: cfg.ShardIndex, ShardCount: cfg.ShardCount,
 	}, func() *poller.Snapshot { return app.poller.Snapshot() })
 	app.collector.Reloaded(nil)
 	app.reloader = cfg.NewReloader(func(t []poller.Target) { app.poller.SetTargets(t) }, func(err error) {
@@ -169,10 +168,11 @@ func newExporter(cfg *config.Config, log *slog.Logger) *exporter {
 			log.Error("targets not reloaded, they stay as they were", "error", err)
 		}
 	})
-	var err error
-	if app.restored, err = app.state.Load(); err != nil {
+	restored, err := app.state.Load()
+	if err != nil {
 		log.Warn("state not restored, starting as new", "error", err)
 	}
+	app.restored = len(restored) > 0
 	api := apiConfig(cfg, log)
 	api.Events = idaas.Events{
 		Request: app.collector.Request, Retry: app.collector.Retry, Throttled: app.collector.Throttled, Waited: app.collector.Waited,
@@ -180,7 +180,7 @@ func newExporter(cfg *config.Config, log *slog.Logger) *exporter {
 		Instance: app.collector.Instance, Skew: app.collector.Skew,
 	}
 	app.poller = poller.New(poller.Config{
-		Source: idaas.New(api), Schedule: cfg.Schedule, Targets: cfg.Targets, Restored: app.restored,
+		Source: idaas.New(api), Schedule: cfg.Schedule, Targets: cfg.Targets, Restored: restored,
 		Concurrency: cfg.PollConcurrency, Timeout: cfg.PollTimeout, BeforeCycle: app.reloader.ReloadIfChanged, Log: log,
 		Events: poller.Events{Cycle: app.collector.Cycle, Walked: app.collector.Walked},
 	})
@@ -189,8 +189,7 @@ func newExporter(cfg *config.Config, log *slog.Logger) *exporter {
 
 func (app *exporter) registry(more ...prometheus.Collector) *prometheus.Registry {
 	r := prometheus.NewRegistry()
-	r.MustRegister(app.collector, versioncollector.NewCollector("idaas_token_exporter"))
-	r.MustRegister(more...)
+	r.MustRegister(append(more, app.collector, versioncollector.NewCollector("idaas_token_exporter"))...)
 	return r
 }
 
@@ -208,7 +207,7 @@ func (app *exporter) serve(ctx context.Context) int {
 		ProbeAddress:  app.cfg.ProbeAddress,
 		ConfigFile:    app.cfg.WebConfigFile,
 		Gatherer:      app.registry(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})),
-		Ready:         func() bool { return app.restored != nil || app.poller.Snapshot().Attempted() },
+		Ready:         func() bool { return app.restored || app.poller.Snapshot().Attempted() },
 		Reload:        app.reloader.Reload,
 		Version:       version.Version,
 		Log:           app.log,
@@ -229,6 +228,10 @@ func (app *exporter) serve(ctx context.Context) int {
 // once polls every target once and writes what is then known: also when some targets failed.
 func (app *exporter) once(ctx context.Context, file string, stdout io.Writer) int {
 	app.poller.Once(ctx)
+	if ctx.Err() != nil {
+		app.log.Error("interrupted: nothing was written")
+		return 1
+	}
 	s := app.poller.Snapshot()
 	err := app.state.Save(s)
 	if file == "" {
@@ -239,7 +242,7 @@ func (app *exporter) once(ctx context.Context, file string, stdout io.Writer) in
 	if err != nil {
 		app.log.Error("not everything could be written", "error", err)
 	}
-	if err != nil || !s.Attempted() || s.Failing() > 0 {
+	if err != nil || s.Failing() > 0 {
 		return 1
 	}
 	return 0

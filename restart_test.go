@@ -1,11 +1,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -229,5 +232,36 @@ func TestOnceKeepsState(t *testing.T) {
 	counts, _ := e.counts("a", "p")
 	if _, known := e.value("idaas_authentication_tokens_last_active_timestamp_seconds", "consumer", "a"); !known || counts.Total != 0 {
 		t.Errorf("%+v; the end of the last active token is known: %v", counts, known)
+	}
+}
+
+// What was restored is not what was polled: an interrupted poll has failed, and writes nothing over a good file.
+func TestOnceInterrupted(t *testing.T) {
+	sim, environ := startSimulator(t, simulator.Config{})
+	file := filepath.Join(t.TempDir(), "idaas.prom")
+	environ = append(environ, "IDAAS_TARGETS=a:p", "IDAAS_STATE_FILE="+filepath.Join(t.TempDir(), "state"))
+	sim.Add("a", "p", simulator.Token{ID: "1"})
+	if code, _, stderr := command(t, environ, "once", file); code != 0 {
+		t.Fatalf("exit code %d\n%s", code, stderr)
+	}
+	before, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sim.Inject(simulator.Fault{Operation: simulator.List, Kind: simulator.Hang})
+	ctx, cancel := context.WithCancel(t.Context())
+	walks := sim.Requests(simulator.List)
+	go func() {
+		for sim.Requests(simulator.List) == walks {
+			runtime.Gosched()
+		}
+		cancel()
+	}()
+	var stderr lockedBuffer
+	if code := run(ctx, []string{"once", file}, environ, io.Discard, &stderr); code != 1 || !strings.Contains(stderr.String(), "interrupted") {
+		t.Errorf("exit code %d\n%s", code, stderr.String())
+	}
+	if after, err := os.ReadFile(file); err != nil || string(after) != string(before) {
+		t.Errorf("the file was written: %v", err)
 	}
 }

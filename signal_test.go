@@ -36,7 +36,7 @@ func TestSIGTERMAtAnyMoment(t *testing.T) {
 	file := state.File{Path: filepath.Join(t.TempDir(), "state")}
 	for _, pair := range environ {
 		if endpoint, ok := strings.CutPrefix(pair, "IDAAS_ENDPOINT="); ok {
-			file.Instance = endpoint + " idaas_test"
+			file.Instance = " " + endpoint + " idaas_test"
 		}
 	}
 	restored := 0

@@ -14,9 +14,7 @@ import (
 
 // Config of a Collector.
 type Config struct {
-	Operations []string // of the API, as Request will name them
-	WaitCauses []string // as Waited will name them
-	RateLimit  float64  // requests per second of this process
+	RateLimit float64 // requests per second of this process
 	// MaxStaleness is the age of a census from which its target's token series are dropped; 0: they are kept.
 	MaxStaleness time.Duration
 	ShardIndex   int
@@ -42,12 +40,12 @@ func New(c Config, snapshot func() *poller.Snapshot) *Collector {
 		e.pollFailures.WithLabelValues(string(r))
 		e.tokenFailures.WithLabelValues(string(r))
 	}
-	for _, op := range c.Operations {
+	for _, op := range []string{"list", "token", "discovery"} {
 		e.requests.WithLabelValues(op, "200")
 		e.requests.WithLabelValues(op, "error")
 		e.requestDuration.WithLabelValues(op)
 	}
-	for _, cause := range c.WaitCauses {
+	for _, cause := range []string{"limiter", "hint", "backoff"} {
 		e.wait.WithLabelValues(cause)
 	}
 	return &Collector{snapshot: snapshot, now: time.Now, maxStaleness: c.MaxStaleness, events: e}

@@ -52,7 +52,7 @@ func reading(c *poller.Census, f *poller.Failure) *poller.Reading {
 
 func newCollector(readings ...*poller.Reading) *Collector {
 	s := &poller.Snapshot{Readings: readings, LastCycle: now.Add(-2 * time.Minute), NextCycle: now.Add(3 * time.Minute), InProgress: 1}
-	c := New(Config{Operations: []string{"list", "token"}, WaitCauses: []string{"limiter", "hint", "backoff"}, RateLimit: 3, ShardIndex: 0, ShardCount: 1},
+	c := New(Config{RateLimit: 3, ShardIndex: 0, ShardCount: 1},
 		func() *poller.Snapshot { return s })
 	c.now = func() time.Time { return now }
 	return c
@@ -201,7 +201,7 @@ func TestCountersAreThereFromTheStart(t *testing.T) {
 	reasons := len(poller.Reasons())
 	for name, want := range map[string]int{
 		"idaas_poll_failures_total": reasons, "idaas_access_token_failures_total": reasons,
-		"idaas_api_requests_total": 4, "idaas_api_wait_seconds_total": 3, "idaas_api_retries_total": 1,
+		"idaas_api_requests_total": 6, "idaas_api_wait_seconds_total": 3, "idaas_api_retries_total": 1,
 		"idaas_api_throttled_total": 1, "idaas_poll_cycles_total": 1, "idaas_poll_skipped_total": 1,
 		"idaas_api_clock_skew_seconds": 0, "idaas_access_token_expiration_timestamp_seconds": 0, "idaas_instance_info": 0,
 	} {

@@ -54,7 +54,7 @@ type Config struct {
 	CAFile     string         `env:"IDAAS_CA_FILE" connection:"true" accepts:"the path of a PEM file" help:"root certificates to trust beside those of the system"`
 	RootCAs    *x509.CertPool `env:"-"`
 
-	// InlineTargets and TargetsFile are as given; LoadTargets reads them again.
+	// InlineTargets and TargetsFile are as given; a Reloader reads them again.
 	InlineTargets string `env:"IDAAS_TARGETS" connection:"true" accepts:"'consumerId:credentialProviderIdentifier', comma separated, split at the last colon" help:"what to watch"`
 	TargetsFile   string `env:"IDAAS_TARGETS_FILE" connection:"true" accepts:"the path of a YAML file" help:"more to watch, with aliases and windows; adds to 'IDAAS_TARGETS'"`
 	ConsumerLabel string `env:"IDAAS_CONSUMER_LABEL" envDefault:"id" oneof:"id hash" help:"how a consumer without an alias is shown: its id, or 12 hex digits of the SHA-256 of the id"`

@@ -12,17 +12,20 @@ import (
 
 // Reloader re-reads the targets, all or nothing. It is safe for concurrent use: there is one reload at a time.
 type Reloader struct {
-	config *Config
-	apply  func([]poller.Target)
-	told   func(error)
-	mu     sync.Mutex
-	read   string
+	config  *Config
+	apply   func([]poller.Target)
+	told    func(error)
+	mu      sync.Mutex
+	read    string
+	hangups chan os.Signal
 }
 
 // NewReloader returns a Reloader of the targets of c that hands good ones to apply and, after it, every outcome to told;
-// neither may call the Reloader.
+// neither may call the Reloader. From now on, SIGHUP no longer ends the process.
 func (c *Config) NewReloader(apply func([]poller.Target), told func(error)) *Reloader {
-	return &Reloader{config: c, apply: apply, told: told, read: c.read}
+	r := &Reloader{config: c, apply: apply, told: told, read: c.read, hangups: make(chan os.Signal, 1)}
+	signal.Notify(r.hangups, syscall.SIGHUP)
+	return r
 }
 
 // Reload reads the targets; the error is of type Faults.
@@ -30,12 +33,9 @@ func (r *Reloader) Reload() error { return r.reload(true) }
 
 // Run reloads at each SIGHUP until ctx ends.
 func (r *Reloader) Run(ctx context.Context) {
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
 	for ctx.Err() == nil {
 		select {
-		case <-hangups:
+		case <-r.hangups:
 			_ = r.Reload() // which told
 		case <-ctx.Done():
 		}

@@ -18,14 +18,6 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
-// LoadTargets reads IDAAS_TARGETS and, as it is now, the targets file: the targets of c as they would be if it were
-// loaded again. It leaves c as it is. The error is of type Faults and never shows a consumer in another form than
-// IDAAS_CONSUMER_LABEL asks for.
-func (c *Config) LoadTargets() ([]poller.Target, error) {
-	data, _, err := c.readTargetsFile()
-	return c.targets(data, err)
-}
-
 // readTargetsFile returns also what tells one reading from another that gave other bytes or another error.
 func (c *Config) readTargetsFile() (data []byte, read string, err error) {
 	if c.TargetsFile == "" {
@@ -81,15 +73,20 @@ func (l *targetList) addInline(text string) {
 		at := fmt.Sprintf("IDAAS_TARGETS item %d", i+1)
 		colon := strings.LastIndex(item, ":")
 		if colon < 0 {
-			if l.hash {
-				item = ""
-			}
-			l.fault(at, item, "no colon; accepted: consumerId:credentialProviderIdentifier")
+			l.fault(at, l.shown(item), "no colon; accepted: consumerId:credentialProviderIdentifier")
 			continue
 		}
 		consumer := l.checked(at, "consumer", strings.TrimSpace(item[:colon]))
 		l.add(pair{consumer, strings.TrimSpace(item[colon+1:]), at, nil})
 	}
+}
+
+// shown returns text, which may be a consumer id that stands in a wrong place, if those are shown at all.
+func (l *targetList) shown(text string) string {
+	if l.hash {
+		return ""
+	}
+	return text
 }
 
 // checked returns text if it can be one that is shown or sent; nothing, after a fault, if not.
@@ -104,7 +101,7 @@ func (l *targetList) checked(at, what, text string) string {
 // add takes p unless its consumer, about which there is a fault already, or its provider is wrong.
 func (l *targetList) add(p pair) {
 	if err := checkIdentifier(p.provider); err != nil {
-		l.fault(p.at, p.provider, err.Error())
+		l.fault(p.at, l.shown(p.provider), err.Error())
 	} else if p.consumer != "" {
 		l.pairs = append(l.pairs, p)
 	}
@@ -212,7 +209,7 @@ func (l *targetList) mapping(n *yaml.Node, required int, known ...string) map[st
 		key := n.Content[i]
 		switch {
 		case !slices.Contains(known, key.Value):
-			l.fault(l.at(key), "", fmt.Sprintf("unknown key %q; known: %s", key.Value, strings.Join(known, ", ")))
+			l.fault(l.at(key), l.shown(key.Value), "unknown key; known: "+strings.Join(known, ", "))
 		case values[key.Value] != nil:
 			l.fault(l.at(key), "", key.Value+" given twice")
 		default:

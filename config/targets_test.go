@@ -12,6 +12,12 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
+// LoadTargets reads the targets as a start or a reload does.
+func (c *Config) LoadTargets() ([]poller.Target, error) {
+	data, _, err := c.readTargetsFile()
+	return c.targets(data, err)
+}
+
 // fileTargets loads text as the targets file, beside inline ones.
 func fileTargets(t *testing.T, hash bool, inline, text string) ([]poller.Target, error) {
 	t.Helper()
@@ -106,12 +112,12 @@ func TestTargetsFileFaults(t *testing.T) {
       0s, never]
     owner: me
 `, []string{
-			`targets.yaml:3: unknown key "credential_provider"; known: consumer, credential_providers, alias, expiring_within`,
+			`targets.yaml:3="credential_provider": unknown key; known: consumer, credential_providers, alias, expiring_within`,
 			`targets.yaml:2: no credential_providers`,
 			`targets.yaml:4: no consumer`,
 			`targets.yaml:5: alias is not a text of 1 to 512 bytes without control characters`,
 			`targets.yaml:4="p/q": not an identifier of 1 to 64 letters, digits and . - _`,
-			`targets.yaml:10: unknown key "owner"; known: consumer, credential_providers, alias, expiring_within`,
+			`targets.yaml:10="owner": unknown key; known: consumer, credential_providers, alias, expiring_within`,
 			`targets.yaml:8: 60m is as long as 1h, 0s is no time at all, not a valid duration string: "never"`,
 			`targets.yaml:7: credential_providers is not a list with something in it`,
 		}},
@@ -221,5 +227,17 @@ func TestAliasBomb(t *testing.T) {
 				t.Error("read to the end")
 			}
 		})
+	}
+}
+
+// Nor in a wrong place is a consumer id shown when it is to be hashed.
+func TestHashedConsumersAreNotShownInFaults(t *testing.T) {
+	for _, text := range []string{
+		"targets: [{consumer: a, credential_providers: [alice@example.com]}]",
+		"targets: [{consumer: a, credential_providers: [p], alice@example.com: [x]}]",
+	} {
+		if _, err := fileTargets(t, true, "github_oauth:alice@example.com,alice@example.com", text); err == nil || strings.Contains(err.Error(), "alice") {
+			t.Errorf("%s: %v", text, err)
+		}
 	}
 }

@@ -116,10 +116,6 @@ type counting struct {
 	pages    int
 }
 
-func newCounting() *counting {
-	return &counting{seed: maphash.MakeSeed(), reported: -1}
-}
-
 func (c *counting) add(p Page) {
 	c.pages++
 	if p.Total >= 0 {

@@ -72,6 +72,7 @@ const maxSleep = 15 * time.Second
 // New returns a Poller whose Snapshot knows every target, and about them what was restored.
 func New(c Config) *Poller {
 	p := &Poller{config: c, now: time.Now, jobs: map[Key]*job{}}
+	p.config.Restored = nil // to be forgotten as walks replace it
 	if c.BeforeCycle == nil {
 		p.config.BeforeCycle = func() {}
 	}
@@ -103,11 +104,10 @@ func (p *Poller) Snapshot() *Snapshot { return p.published.Load() }
 func (p *Poller) Run(ctx context.Context) {
 	defer p.walkers.Wait()
 	defer p.begin(ctx)()
-	due := p.wall()
-	next := p.config.Schedule.Next(due)
-	interval := p.config.Schedule.Next(next).Sub(next)
-	p.cycle(due, next, func(r *Reading) bool {
-		return r.Census == nil || due.Sub(r.Census.ReadAt) >= interval || r.Census.ReadAt.After(due)
+	now := p.wall()
+	last, next := p.around(now)
+	p.cycle(last, next, func(r *Reading) bool {
+		return r.Census == nil || now.Sub(r.Census.ReadAt) >= next.Sub(last) || r.Census.ReadAt.After(now)
 	})
 	for {
 		due, ok := p.wait(ctx, next)
@@ -125,9 +125,19 @@ func (p *Poller) Run(ctx context.Context) {
 // Once polls every target once and returns when all walks have ended.
 func (p *Poller) Once(ctx context.Context) {
 	defer p.begin(ctx)()
-	now := p.wall()
-	p.cycle(now, p.config.Schedule.Next(now), all)
+	last, next := p.around(p.wall())
+	p.cycle(last, next, all)
 	p.walkers.Wait()
+}
+
+// around returns the due times before and after now, the first of them being now where the calendar has a gap.
+func (p *Poller) around(now time.Time) (last, next time.Time) {
+	next = p.config.Schedule.Next(now)
+	last = next.Add(next.Sub(p.config.Schedule.Next(next)))
+	if last.After(now) {
+		last = now
+	}
+	return last, next
 }
 
 func all(*Reading) bool { return true }
@@ -174,10 +184,8 @@ func (p *Poller) SetTargets(targets []Target) {
 	if p.ctx != nil {
 		p.enqueue(fresh)
 	}
-	p.updateLocked(func(s *Snapshot) { s.Readings = readings })
-	if kept := len(targets) - added; added > 0 || kept < len(old) {
-		p.config.Log.Info("targets changed", "added", added, "removed", len(old)-kept, "targets", len(targets))
-	}
+	p.update(func(s *Snapshot) { s.Readings = readings })
+	p.config.Log.Info("targets reloaded", "added", added, "removed", len(old)-len(targets)+added, "targets", len(targets))
 }
 
 // wall is the time without its monotonic reading, which would hide steps of the clock.
@@ -192,7 +200,9 @@ func (p *Poller) wait(ctx context.Context, next time.Time) (time.Time, bool) {
 		}
 		if earlier := p.config.Schedule.Next(now); earlier.Before(next) {
 			next = earlier
-			p.update(func(s *Snapshot) { s.NextCycle = next })
+			p.mu.Lock()
+			p.update(func(s *Snapshot) { s.LastCycle, s.NextCycle = now, next })
+			p.mu.Unlock()
 		}
 		select {
 		case <-time.After(min(next.Sub(now), maxSleep)):
@@ -202,14 +212,8 @@ func (p *Poller) wait(ctx context.Context, next time.Time) (time.Time, bool) {
 	}
 }
 
-// update publishes a copy of the snapshot, changed by change.
+// update publishes a copy of the snapshot, changed by change. p.mu must be held.
 func (p *Poller) update(change func(*Snapshot)) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.updateLocked(change)
-}
-
-func (p *Poller) updateLocked(change func(*Snapshot)) {
 	s := *p.published.Load()
 	change(&s)
 	s.InProgress = len(p.jobs)
@@ -233,7 +237,7 @@ func (p *Poller) cycle(due, next time.Time, wants func(*Reading) bool) {
 		}
 	}
 	p.enqueue(batch)
-	p.updateLocked(func(s *Snapshot) { s.LastCycle, s.NextCycle = due, next })
+	p.update(func(s *Snapshot) { s.LastCycle, s.NextCycle = due, next })
 	p.mu.Unlock()
 	if p.config.Events.Cycle != nil {
 		p.config.Events.Cycle(skipped)

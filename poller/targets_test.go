@@ -209,3 +209,19 @@ func TestEveryTargetIsInOneShareAndFewMove(t *testing.T) {
 		t.Error("one shard has not every target in its order")
 	}
 }
+
+// The time between two due times is known from the start on, however long after a due time that is.
+func TestIntervalAtAStartOffSchedule(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(299 * time.Second) // a second before the next due time
+		f := &fakeSource{}
+		f.set("a", pages(1, time.Millisecond))
+		p := newTestPoller(t, f, 1, "a")
+		stop := run(p)
+		defer stop()
+		synctest.Wait()
+		if s := p.Snapshot(); s.NextCycle.Sub(s.LastCycle) != 5*time.Minute || !s.NextCycle.Equal(time.Now().Add(time.Second)) || f.begun("a") != 1 {
+			t.Errorf("last %v, next %v, %d walks", s.LastCycle, s.NextCycle, f.begun("a"))
+		}
+	})
+}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"time"
 )
@@ -63,7 +64,7 @@ func (p *Poller) walk(ctx context.Context, t Target) (*counting, time.Duration, 
 	ctx, cancel := context.WithTimeout(ctx, p.config.Timeout)
 	defer cancel()
 	start := time.Now()
-	c := newCounting()
+	c := &counting{seed: maphash.MakeSeed(), reported: -1}
 	for page, err := range p.config.Source.Pages(ctx, t) {
 		if err != nil && ctx.Err() != nil {
 			err = &Error{Deadline, fmt.Errorf("not finished within %v: page %d was next", p.config.Timeout, c.pages+1)}
@@ -101,7 +102,7 @@ func (p *Poller) publish(j *job, counted *counting, took time.Duration, err erro
 	}
 	after.Target = before.Target
 	delete(p.jobs, j.target.Key())
-	p.updateLocked(func(s *Snapshot) {
+	p.update(func(s *Snapshot) {
 		s.Readings = slices.Clone(s.Readings)
 		s.Readings[p.index[j.target.Key()]] = after
 	})

@@ -110,14 +110,15 @@ func Run(ctx context.Context, c Config) Report {
 	return Report{p.findings}
 }
 
-// add adds a finding. Its detail, which may be what a server says of itself, is made safe for a terminal.
+// add adds a finding. Its subject and its detail, which may be what a server says of itself, are made safe for a terminal.
 func (p *preflight) add(status Status, step, subject, detail, advice string) {
-	detail = strings.Map(func(r rune) rune {
+	printable := func(r rune) rune {
 		if unicode.IsPrint(r) {
 			return r
 		}
 		return ' '
-	}, detail)
+	}
+	subject, detail = strings.Map(printable, subject), strings.Map(printable, detail)
 	p.findings = append(p.findings, Finding{status, step, subject, detail, advice})
 }
 
@@ -168,7 +169,7 @@ func (p *preflight) readTargets(ctx context.Context) {
 		p.fail(ctx, stepTarget, subject, err)
 		// Failures that any target would have.
 		shared := []poller.Reason{poller.Connection, poller.Timeout, poller.Unauthorized, poller.AccessToken}
-		hopeless := ctx.Err() != nil || len(p.read) == 0 && slices.Contains(shared, poller.ReasonOf(err))
+		hopeless := ctx.Err() != nil || len(p.read) == 0 && s.Pages == 0 && slices.Contains(shared, poller.ReasonOf(err))
 		if left := len(p.Targets) - i - 1; left > 0 && hopeless {
 			p.add(Skipped, stepTarget, "", fmt.Sprintf("the other %d not tried: they would likely fail the same way", left), "")
 			return
@@ -277,9 +278,9 @@ func (p *preflight) predict() {
 		if !s.Complete {
 			// By the tokens a page had, which may be fewer than were asked for.
 			pages = max(pages+1, (int(s.Reported)*s.Pages+s.Tokens-1)/max(1, s.Tokens))
-		}
-		if !s.Complete && s.Reported < 0 {
-			about = "at least"
+			if s.Reported < 0 {
+				about = "at least"
+			}
 		}
 		requests += pages
 		longest = max(longest, pages)

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // Config of a Client. Everything is taken as valid.
@@ -46,7 +48,7 @@ type Client struct {
 // New returns a Client that has sent nothing yet.
 func New(c Config) *Client {
 	c.Events = c.Events.orNothing()
-	client := &Client{config: c, gate: newGate(c.RateLimit, c.Events.Waited)}
+	client := &Client{config: c, gate: &gate{limiter: rate.NewLimiter(rate.Limit(c.RateLimit), 1), waited: c.Events.Waited}}
 	client.pageSize.Store(int64(c.PageSize))
 	client.instance.fetch = func(ctx context.Context, _ bool) (Instance, lease, error) {
 		found, err := client.discover(ctx)

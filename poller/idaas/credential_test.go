@@ -200,3 +200,15 @@ func TestASecretFileIsReadAnew(t *testing.T) {
 		}
 	})
 }
+
+// A secret that was put where its file belongs is not shown.
+func TestASecretAsTheNameOfItsFile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(t, simulator.Config{})
+		c := a.client(func(c *Config) { c.Auth.Secret = Credential{File: "hunter2\n-----BEGIN"} })
+		r := a.poll(t, c, a.fill(1, 1)...)[0]
+		if r.Failure == nil || r.Failure.Reason != poller.AccessToken || strings.Contains(r.Failure.Text, "hunter2") {
+			t.Errorf("%+v", r.Failure)
+		}
+	})
+}

@@ -146,3 +146,10 @@ func TestTokenResponses(t *testing.T) {
 		}
 	}
 }
+
+// An error that says totalCount 0 is no empty list.
+func TestAnErrorWithATotalIsNoPage(t *testing.T) {
+	if page, _, err := decodePage([]byte(`{"code":"Forbidden","message":"no","totalCount":0}`), nil); err == nil {
+		t.Errorf("%+v", page)
+	}
+}

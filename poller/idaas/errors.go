@@ -58,7 +58,7 @@ func refused(status int, header http.Header, body apiError, what string, hide sc
 	switch {
 	case throttled:
 		reason = poller.Throttled
-	case reason == poller.ClientError && status/100 == 4 && body.notFound():
+	case reason == poller.ClientError && status/100 == 4 && notFound.MatchString(body.code):
 		reason = poller.NotFound
 	}
 	text := strconv.Itoa(status) + " " + http.StatusText(status)
@@ -118,9 +118,8 @@ func (e apiError) throttling() bool {
 	return e.code == "Throttling" || strings.HasPrefix(e.code, "Throttling.")
 }
 
-func (e apiError) notFound() bool {
-	return strings.HasSuffix(e.code, "_not_found") || strings.HasSuffix(e.code, "NotFound")
-}
+// notFound is how codes that mean it end.
+var notFound = regexp.MustCompile(`(_not_found|NotFound)$`)
 
 // Headers of the gateway.
 const requestIDHeader = "X-Acs-Request-Id"
@@ -183,10 +182,7 @@ func (s scrubber) replacer() *strings.Replacer {
 			secret, url.QueryEscape(secret), url.PathEscape(secret), strings.Trim(strconv.Quote(secret), `"`),
 			base64.RawStdEncoding.EncodeToString([]byte(secret)), base64.RawURLEncoding.EncodeToString([]byte(secret)),
 		} {
-			pairs = append(pairs, form, shown)
-			if strings.Contains(form, "%") {
-				pairs = append(pairs, escapes.ReplaceAllStringFunc(form, strings.ToLower), shown)
-			}
+			pairs = append(pairs, form, shown, escapes.ReplaceAllStringFunc(form, strings.ToLower), shown)
 		}
 	}
 	return strings.NewReplacer(pairs...)

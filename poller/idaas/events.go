@@ -7,25 +7,15 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
-// Operations of the API, as Events.Request names them.
+// Operations of the API, as Events.Request names them, and causes of waiting, as Events.Waited does.
 const (
 	OpList      = "list"
 	OpToken     = "token"
 	OpDiscovery = "discovery"
-)
-
-// Causes of waiting, as Events.Waited names them.
-const (
 	WaitLimiter = "limiter" // for the rate limit
 	WaitHint    = "hint"    // the API asked for it
 	WaitBackoff = "backoff" // between retries
 )
-
-// Operations returns every operation.
-func Operations() []string { return []string{OpList, OpToken, OpDiscovery} }
-
-// WaitCauses returns every cause of waiting.
-func WaitCauses() []string { return []string{WaitLimiter, WaitHint, WaitBackoff} }
 
 // Events tells what a Client does, as it happens; nil fields are ignored. The functions must be safe for concurrent
 // use.

@@ -20,18 +20,16 @@ type gate struct {
 	paused time.Time // no request before
 }
 
-func newGate(perSecond float64, waited func(string, time.Duration)) *gate {
-	return &gate{limiter: rate.NewLimiter(rate.Limit(perSecond), 1), waited: waited}
-}
-
-// pause stops all requests for d from now on; it never shortens a pause.
-func (g *gate) pause(d time.Duration) {
+// pause stops all requests for d from now on; it never shortens a pause. It reports whether there was none.
+func (g *gate) pause(d time.Duration) (begun bool) {
 	until := time.Now().Add(min(d, maxHint))
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	begun = d > 0 && time.Until(g.paused) <= 0
 	if until.After(g.paused) {
 		g.paused = until
 	}
+	return begun
 }
 
 func (g *gate) pauseLeft() time.Duration {

@@ -141,7 +141,7 @@ func TestAHintStopsAllRequests(t *testing.T) {
 func TestAPauseIsNeverShortened(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		g := newGate(1000, func(string, time.Duration) {})
+		g := New(Config{RateLimit: 1000}).gate
 		g.pause(time.Minute)
 		g.pause(time.Second)
 		time.Sleep(10 * time.Second)
@@ -186,7 +186,7 @@ func TestAPauseHoldsForThoseWhoQueue(t *testing.T) {
 // Who gives up waiting for the rate limit gives back the place in it.
 func TestAPlaceGivenUpIsNotLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := newGate(1, func(string, time.Duration) {})
+		g := New(Config{RateLimit: 1}).gate
 		if err := g.wait(t.Context()); err != nil {
 			t.Fatal(err)
 		}

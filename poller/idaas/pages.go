@@ -173,7 +173,7 @@ func decodePage(body []byte, tokens []poller.Token) (poller.Page, string, error)
 		page.Total = *w.TotalCount
 	}
 	if w.Entities == nil {
-		if page.Total != 0 {
+		if page.Total != 0 || parseError(body).code != "" {
 			return poller.Page{}, "", errors.New("neither entities nor a totalCount of 0")
 		}
 		return page, w.NextToken, nil

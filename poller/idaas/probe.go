@@ -11,8 +11,6 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
-// What follows is for looking at one instance closely, as a preflight does; polling needs none of it.
-
 // Locate returns the instance, discovered as far as it is not configured.
 func (c *Client) Locate(ctx context.Context) (Instance, error) { return c.instance.get(ctx) }
 
@@ -25,18 +23,16 @@ func (c *Client) Authenticate(ctx context.Context) (expires time.Time, scope str
 
 // Sample is what the first pages of a target show of the API's ways.
 type Sample struct {
-	Pages, Tokens int
-	Complete      bool          // the list ended within these pages
-	Reported      int64         // totalCount of the first page; -1: absent
-	Size          int           // of the pages, as accepted
-	Took          time.Duration // of the first page
-
-	WithoutExpiration int    // tokens whose expirationTime is absent, null or 0
-	InSeconds         int    // tokens whose expirationTime is in seconds
-	End               string // of a complete list, its nextToken: absent, null or empty
-
-	RequestID bool     // answers carry a request id
-	RateLimit []string // rate-limit headers seen
+	Pages, Tokens     int
+	Complete          bool          // the list ended within these pages
+	Reported          int64         // totalCount of the first page; -1: absent
+	Size              int           // of the pages, as accepted
+	Took              time.Duration // of the first page
+	WithoutExpiration int           // tokens whose expirationTime is absent, null or 0
+	InSeconds         int           // tokens whose expirationTime is in seconds
+	End               string        // of a complete list, its nextToken: absent, null or empty
+	RequestID         bool          // answers carry a request id
+	RateLimit         []string      // rate-limit headers seen
 }
 
 // Sample reads at most that many pages of t.

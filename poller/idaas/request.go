@@ -3,6 +3,7 @@ package idaas
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -48,7 +49,9 @@ func (c *Client) do(ctx context.Context, call *call, buf *bytes.Buffer) error {
 		}
 		if f.throttled {
 			c.config.Events.Throttled()
-			c.gate.pause(f.hint)
+			if c.gate.pause(f.hint) {
+				c.config.Log.Warn("the API asks to wait: no requests meanwhile", "asked", f.hint, "waiting", min(f.hint, maxHint))
+			}
 		}
 		if !f.retry || attempt == call.retries {
 			return f
@@ -112,6 +115,8 @@ func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *fa
 	}
 	if said.code != "" {
 		err = fmt.Errorf("status 200 with the error %s", said)
+	} else if bytes.HasPrefix(bytes.TrimSpace(buf.Bytes()), []byte("<")) {
+		err = errors.New("status 200 with HTML instead of JSON: a proxy or login page?")
 	}
 	return fail(poller.Malformed, "%s: %s", call.what, call.hide.clean(err.Error()))
 }

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -30,6 +32,10 @@ func (c Credential) read() (string, error) {
 		return c.Text.Reveal(), nil
 	}
 	text, err := os.ReadFile(c.File)
+	if e, ok := errors.AsType[*fs.PathError](err); ok && !filepath.IsAbs(c.File) {
+		// It may be the secret itself, by mistake.
+		err = fmt.Errorf("%s of a file without an absolute path: %w", e.Op, e.Err)
+	}
 	s := strings.TrimSpace(string(text))
 	if err == nil && s == "" {
 		err = fmt.Errorf("%s is empty", c.File)

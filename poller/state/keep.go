@@ -3,6 +3,7 @@ package state
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
@@ -26,7 +27,8 @@ func (f File) Keep(ctx context.Context, snapshot func() *poller.Snapshot, saved 
 	failing := false
 	save := func() {
 		s := snapshot()
-		if !changed(last, s.Readings) {
+		// A state that was not restored is not worth overwriting with nothing.
+		if !changed(last, s.Readings) || !slices.ContainsFunc(s.Readings, (*poller.Reading).Attempted) {
 			return
 		}
 		err := f.Save(s)

@@ -12,6 +12,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -52,7 +53,7 @@ func (f File) Save(s *poller.Snapshot) (err error) {
 	if f.Path == "" {
 		return nil
 	}
-	file, err := renameio.NewPendingFile(f.Path, renameio.WithPermissions(0o600))
+	file, err := renameio.NewPendingFile(f.Path, renameio.WithPermissions(0o600), renameio.WithTempDir(filepath.Dir(f.Path)))
 	if err != nil {
 		return err
 	}
@@ -70,9 +71,7 @@ func (f File) Save(s *poller.Snapshot) (err error) {
 	return file.CloseAtomicallyReplace()
 }
 
-func header(sum hash.Hash) []byte {
-	return fmt.Appendf(nil, "%s%x\n", magic, sum.Sum(nil))
-}
+func header(sum hash.Hash) []byte { return fmt.Appendf(nil, "%s%x\n", magic, sum.Sum(nil)) }
 
 // write streams: the times, most of all there is, are never in memory twice.
 func (f File) write(w io.Writer, s *poller.Snapshot) error {
@@ -99,6 +98,11 @@ func (f File) write(w io.Writer, s *poller.Snapshot) error {
 // Load returns what was known when the file was saved, and nil when there is none. A file that is not whole, or not of
 // this instance and version, is an error and restores nothing.
 func (f File) Load() (map[poller.Key]*poller.Reading, error) {
+	// A process killed while it was saving has left its half.
+	halves, _ := filepath.Glob(filepath.Join(filepath.Dir(f.Path), "."+filepath.Base(f.Path)+"[0-9]*"))
+	for _, half := range halves {
+		_ = os.Remove(half)
+	}
 	file, err := os.Open(f.Path)
 	if f.Path == "" || errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -111,10 +115,11 @@ func (f File) Load() (map[poller.Key]*poller.Reading, error) {
 	if err = verify(file); err == nil {
 		readings, err = f.read(file)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", f.Path, err)
+	if info, statErr := file.Stat(); err != nil && statErr == nil && info.Mode().IsRegular() {
+		// It may be of use to somebody: after a typo in the settings, or with another version.
+		err = errors.Join(fmt.Errorf("%s (now %[1]s.bad): %w", f.Path, err), os.Rename(f.Path, f.Path+".bad"))
 	}
-	return readings, nil
+	return readings, err
 }
 
 // verify reads the whole file and leaves it after the first line.
