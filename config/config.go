@@ -75,7 +75,7 @@ type Config struct {
 	ShardCount   int             `env:"IDAAS_SHARD_COUNT" envDefault:"1" accepts:"a whole number" range:"1 1000" help:"processes that share the targets; all are given the same ones"`
 
 	// The addresses have a numeric port.
-	ListenAddress string     `env:"IDAAS_LISTEN_ADDRESS" envDefault:":9877" accepts:"'[host]:port'" help:"address of the metrics and the status page"`
+	ListenAddress string     `env:"IDAAS_LISTEN_ADDRESS" envDefault:":9877" accepts:"'[host]:port'" help:"address of the metrics and of all other pages"`
 	ProbeAddress  string     `env:"IDAAS_PROBE_ADDRESS" accepts:"'[host]:port', not that of the metrics" help:"a second, plain listener with only the two health endpoints"`
 	WebConfigFile string     `env:"IDAAS_WEB_CONFIG_FILE" accepts:"the path of an exporter-toolkit web configuration" help:"TLS and basic auth of that address"`
 	LogLevel      slog.Level `env:"IDAAS_LOG_LEVEL" envDefault:"info" oneof:"debug info warn error" help:"least severe messages logged"`

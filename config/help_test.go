@@ -3,6 +3,8 @@ package config
 import (
 	"flag"
 	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -80,5 +82,32 @@ func TestHelp(t *testing.T) {
 	want := "IDAAS_POLL_SCHEDULE  (default @every 5m)\n    when every target is walked\n    accepts five cron fields"
 	if !strings.Contains(text, want) {
 		t.Errorf("no %q in:\n%s", want, text)
+	}
+}
+
+// What the documents tell people to set can be set.
+func TestDocumentsNameSettings(t *testing.T) {
+	files := []string{"../README.md", "../.github/SECURITY.md"}
+	for _, pattern := range []string{"../deploy/*/*.md", "../deploy/*/*.yaml", "../dashboards/*"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil || len(found) == 0 {
+			t.Fatalf("%s: %d files, %v", pattern, len(found), err)
+		}
+		files = append(files, found...)
+	}
+	known := map[string]bool{}
+	for _, s := range settings() {
+		known[s.name] = true
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range regexp.MustCompile(`\bIDAAS_[A-Z_]+[A-Z]`).FindAllString(string(text), -1) {
+			if !known[name] {
+				t.Errorf("%s speaks of %s, which is no setting", file, name)
+			}
+		}
 	}
 }

@@ -1,6 +1,6 @@
 package dashboards
 
-// What the words mean is the exporter's own definition; the alert rules and the status page use the same.
+// What the words mean is the exporter's own definition; the alert rules use the same.
 var (
 	total      = most("idaas_authentication_tokens")
 	active     = most("idaas_authentication_tokens_active")
