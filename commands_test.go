@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 )
@@ -115,5 +116,32 @@ func TestOnce(t *testing.T) {
 	}
 	if code, _, _ := command(t, environ, "once", filepath.Join(file, "below")); code != 1 {
 		t.Errorf("a file that cannot be written: exit code %d", code)
+	}
+}
+
+// The series that are there from the start are those that are then counted: no operation and no cause has two names.
+func TestOperationsAndCausesAreThoseShownFromTheStart(t *testing.T) {
+	sim, environ := startSimulator(t, simulator.Config{})
+	sim.Inject(simulator.Fault{Operation: simulator.List, Kind: simulator.Throttle, TimeLeft: 10 * time.Millisecond, Times: 1})
+	sim.Inject(simulator.Fault{Operation: simulator.List, Kind: simulator.Status, Times: 1})
+	domain := strings.Replace(environ[1], "IDAAS_ENDPOINT", "IDAAS_DOMAIN", 1)
+	environ = append(environ[3:], domain, "IDAAS_TARGETS=a:p", "IDAAS_REQUEST_RETRIES=4") // instead of the instance and its endpoints
+	sim.Add("a", "p")
+	_, stdout, stderr := command(t, environ, "once")
+	e := parse(t, stdout)
+	for metric, want := range map[string]int{"idaas_api_request_duration_seconds": 3, "idaas_api_wait_seconds_total": 3} {
+		if got := len(e[metric].GetMetric()); got != want {
+			t.Errorf("%s: %d series, want %d", metric, got, want)
+		}
+	}
+	for _, operation := range []string{"list", "token", "discovery"} {
+		if v, _ := e.value("idaas_api_requests_total", "operation", operation, "code", "200"); v == 0 {
+			t.Errorf("%s was not counted\n%s", operation, stderr)
+		}
+	}
+	for _, cause := range []string{"hint", "backoff"} {
+		if v, _ := e.value("idaas_api_wait_seconds_total", "cause", cause); v == 0 {
+			t.Errorf("waiting for %s was not counted\n%s", cause, stderr)
+		}
 	}
 }

@@ -98,11 +98,6 @@ func (f File) write(w io.Writer, s *poller.Snapshot) error {
 // Load returns what was known when the file was saved, and nil when there is none. A file that is not whole, or not of
 // this instance and version, is an error and restores nothing.
 func (f File) Load() (map[poller.Key]*poller.Reading, error) {
-	// A process killed while it was saving has left its half.
-	halves, _ := filepath.Glob(filepath.Join(filepath.Dir(f.Path), "."+filepath.Base(f.Path)+"[0-9]*"))
-	for _, half := range halves {
-		_ = os.Remove(half)
-	}
 	file, err := os.Open(f.Path)
 	if f.Path == "" || errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -111,6 +106,11 @@ func (f File) Load() (map[poller.Key]*poller.Reading, error) {
 		return nil, err
 	}
 	defer func() { _ = file.Close() }()
+	// A process killed while it was saving has left its half.
+	halves, _ := filepath.Glob(filepath.Join(filepath.Dir(f.Path), "."+filepath.Base(f.Path)+"[0-9]*"))
+	for _, half := range halves {
+		_ = os.Remove(half)
+	}
 	var readings map[poller.Key]*poller.Reading
 	if err = verify(file); err == nil {
 		readings, err = f.read(file)

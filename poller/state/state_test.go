@@ -336,3 +336,17 @@ func BenchmarkLoad(b *testing.B) {
 		}
 	}
 }
+
+// Without a path there is nothing of ours to tidy up.
+func TestWithoutAPathNothingIsTouched(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("..5", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := (File{}).Load(); got != nil || err != nil {
+		t.Errorf("%v, %v", got, err)
+	}
+	if _, err := os.Stat("..5"); err != nil {
+		t.Error(err)
+	}
+}
