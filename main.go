@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -39,7 +40,9 @@ const name = "idaas-token-exporter"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	version.Version = cmp.Or(version.Version, "devel")
+	if info, ok := debug.ReadBuildInfo(); ok {
+		version.Version = cmp.Or(version.Version, strings.Trim(info.Main.Version, "()")) // what go install was asked for
+	}
 	code := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
@@ -78,10 +81,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		defer stop()
 		environ = slices.Concat([]string{"IDAAS_POLL_SCHEDULE=@every 15s"}, config.WithoutConnection(environ), there)
 	}
-	cfg, err := config.Load(environ)
-	if err == nil {
-		err = web.CheckConfig(cfg.WebConfigFile)
-	}
+	cfg, err := config.Load(environ, web.CheckConfig)
 	if err != nil {
 		fmt.Fprintf(stderr, "The settings are wrong:\n%v\n", err)
 		return 2

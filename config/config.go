@@ -91,8 +91,9 @@ type Config struct {
 
 // Load parses environ, a list of NAME=value as os.Environ returns it, and reads the files that it names for targets,
 // root certificates and the vendor's settings; secrets in files are left alone. Blanks around a value are dropped and an
-// empty variable is an unset one. The error is of type Faults and lists everything that is wrong.
-func Load(environ []string) (*Config, error) {
+// empty variable is an unset one. The error is of type Faults and lists everything that is wrong; checkWeb says what is
+// wrong with the file of IDAAS_WEB_CONFIG_FILE.
+func Load(environ []string, checkWeb func(file string) error) (*Config, error) {
 	given := make(map[string]string)
 	for _, pair := range environ {
 		if name, value, _ := strings.Cut(pair, "="); strings.TrimSpace(value) != "" {
@@ -113,6 +114,9 @@ func Load(environ []string) (*Config, error) {
 	faults := slices.Concat(vendor.faults, c.parse(given), c.check())
 	for i, f := range faults {
 		faults[i].Name = cmp.Or(vendor.places[f.Name], f.Name)
+	}
+	if err := checkWeb(c.WebConfigFile); err != nil {
+		faults = append(faults, Fault{"IDAAS_WEB_CONFIG_FILE", c.WebConfigFile, err.Error()})
 	}
 	data, read, err := c.readTargetsFile()
 	c.read = read

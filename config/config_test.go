@@ -36,9 +36,19 @@ func without(environ []string, name string) []string {
 	return slices.DeleteFunc(environ, func(pair string) bool { return strings.HasPrefix(pair, name+"=") })
 }
 
+// load takes the web configuration bad.yml for a bad one.
+func load(environ []string) (*Config, error) {
+	return Load(environ, func(file string) error {
+		if file == "bad.yml" {
+			return errors.New("bad")
+		}
+		return nil
+	})
+}
+
 func mustLoad(t *testing.T, environ []string) *Config {
 	t.Helper()
-	c, err := Load(environ)
+	c, err := load(environ)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +58,7 @@ func mustLoad(t *testing.T, environ []string) *Config {
 // faultsOf loads what must not load.
 func faultsOf(t *testing.T, environ []string) Faults {
 	t.Helper()
-	c, err := Load(environ)
+	c, err := load(environ)
 	faults, ok := errors.AsType[Faults](err)
 	if !ok || c != nil {
 		t.Fatalf("Load = %v, %v; want Faults only", c, err)
@@ -146,7 +156,7 @@ func TestAllFaultsAtOnce(t *testing.T) {
 	faults := faultsOf(t, []string{
 		"IDAAS_ENDPOINT=https://x/y", "IDAAS_POLL_TIMEOUT=5 minutes", "IDAAS_PAGE_SIZE=many", "IDAAS_RATE_LIMIT=NaN",
 		"IDAAS_LOG_LEVEL=verbose", "IDAAS_CLIENT_SECRET=hush-hush", "IDAAS_CLIENT_SECRET_FILE=f", "IDAAS_TARGETS=x",
-		"IDAAS_INSTANCE_IDD=i",
+		"IDAAS_INSTANCE_IDD=i", "IDAAS_WEB_CONFIG_FILE=bad.yml",
 	})
 	wantFaults(t, faults,
 		`IDAAS_ENDPOINT="https://x/y": a path is not allowed; accepted: [https://]host[:port] without a path; http:// for loopback only`,
@@ -158,6 +168,7 @@ func TestAllFaultsAtOnce(t *testing.T) {
 		`IDAAS_CLIENT_SECRET: given together with IDAAS_CLIENT_SECRET_FILE: keep one`,
 		`IDAAS_TOKEN_ENDPOINT: required: set it or IDAAS_DOMAIN`,
 		`IDAAS_CLIENT_ID: client_secret_post needs it, unless there is IDAAS_ACCESS_TOKEN or IDAAS_ACCESS_TOKEN_FILE`,
+		`IDAAS_WEB_CONFIG_FILE="bad.yml": bad`,
 		`IDAAS_TARGETS item 1="x": no colon; accepted: consumerId:credentialProviderIdentifier`,
 		`IDAAS_INSTANCE_IDD: not a setting; did you mean IDAAS_INSTANCE_ID?`,
 	)

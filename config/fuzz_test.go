@@ -56,7 +56,7 @@ func FuzzLoad(f *testing.F) {
 		}
 		checkFaults(t, faultsOf(t, append(rest[:len(rest):len(rest)], "IDAAS_AUTH_METHOD="+method, "IDAAS_CLIENT_SECRET="+planted, "IDAAS_CLIENT_SECRET_FILE=f",
 			"IDAAS_TOKEN_ENDPOINT=https://"+planted+"@"+tokenEndpoint, "IDAAS_X"+method+"="+planted)))
-		c, err := Load(append(rest, "IDAAS_TOKEN_ENDPOINT="+tokenEndpoint))
+		c, err := load(append(rest, "IDAAS_TOKEN_ENDPOINT="+tokenEndpoint))
 		if err != nil {
 			faults, ok := errors.AsType[Faults](err)
 			if !ok || len(faults) == 0 || c != nil {

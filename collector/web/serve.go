@@ -16,10 +16,10 @@ import (
 // shutdownTimeout leaves room in the 5 s that a graceful end may take.
 const shutdownTimeout = 3 * time.Second
 
-// CheckConfig reads an exporter-toolkit web configuration; an empty name is none.
+// CheckConfig says what is wrong with an exporter-toolkit web configuration, and what is accepted; an empty name is none.
 func CheckConfig(file string) error {
 	if err := web.Validate(file); err != nil {
-		return fmt.Errorf("IDAAS_WEB_CONFIG_FILE=%q: %w; accepted: the path of an exporter-toolkit web configuration", file, err)
+		return fmt.Errorf("%w; accepted: the path of an exporter-toolkit web configuration", err)
 	}
 	return nil
 }
