@@ -13,10 +13,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	jsonv1 "github.com/go-json-experiment/json/v1"
 	"github.com/google/renameio/v2"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
@@ -43,9 +43,12 @@ type entry struct {
 	Failure            *poller.Failure `json:",omitzero"`
 }
 
-var (
-	marshalers = json.WithMarshalers(json.JoinMarshalers(json.MarshalToFunc(writeTimes), json.MarshalToFunc(writeDuration)))
-	readers    = json.WithUnmarshalers(json.JoinUnmarshalers(json.UnmarshalFromFunc(readTimes), json.UnmarshalFromFunc(readDuration)))
+// options are those of an entry, both ways.
+var options = json.JoinOptions(
+	jsonv1.FormatDurationAsNano(true),
+	json.WithMarshalers(json.MarshalToFunc(writeTimes)),
+	json.WithUnmarshalers(json.UnmarshalFromFunc(readTimes)),
+	json.RejectUnknownMembers(true),
 )
 
 // Save writes what s knows, atomically and readable by its owner only.
@@ -88,7 +91,7 @@ func (f File) write(w io.Writer, s *poller.Snapshot) error {
 		if !r.Attempted() {
 			continue
 		}
-		if err := json.MarshalEncode(out, entry{r.Target.Consumer, r.Target.Provider, r.Census, r.Failure}, marshalers); err != nil {
+		if err := json.MarshalEncode(out, entry{r.Target.Consumer, r.Target.Provider, r.Census, r.Failure}, options); err != nil {
 			return err
 		}
 	}
@@ -155,7 +158,7 @@ func (f File) read(r io.Reader) (map[poller.Key]*poller.Reading, error) {
 	readings := map[poller.Key]*poller.Reading{}
 	for {
 		var e entry
-		err := json.UnmarshalDecode(in, &e, readers, json.RejectUnknownMembers(true))
+		err := json.UnmarshalDecode(in, &e, options)
 		if errors.Is(err, io.EOF) {
 			return readings, nil
 		}
@@ -201,12 +204,4 @@ func readTimes(in *jsontext.Decoder, times *[]int64) error {
 		before += difference
 		*times = append(*times, before)
 	}
-}
-
-func writeDuration(out *jsontext.Encoder, d time.Duration) error {
-	return out.WriteToken(jsontext.Int(int64(d)))
-}
-
-func readDuration(in *jsontext.Decoder, d *time.Duration) error {
-	return json.UnmarshalDecode(in, (*int64)(d))
 }
