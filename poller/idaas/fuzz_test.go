@@ -32,7 +32,7 @@ func FuzzDecodePage(f *testing.F) {
 		`{"entities":[{"authenticationTokenId":"a","credentialProviderId":"\u0000\u2028é"},{"authenticationTokenId":"a"}],"totalCount":9223372036854775807}`,
 		`{"entities":[{"authenticationTokenId":"\ud800"}]}`, `{"entities":[[[[[]]]]]}`, `{"entities":[{}]} x`, "\xef\xbb\xbf{}", "{\"entities\":[],\"\xff\":1}",
 		`{"code":"Throttling","message":"x"}`, `<html>`, `{"entities":[{"authenticationTokenId":"a","expirationTime":1e3}]}`,
-		`{"entities":[{"authenticationTokenId":"a","unknown":922337203685e775807}]}`,
+		`{"entities":[{"authenticationTokenId":"a","unknown":922337203685e775807,"authenticationTokenType":" jwt","consumerType":"\u2003"}]}`,
 	} {
 		f.Add([]byte(seed))
 	}

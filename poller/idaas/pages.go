@@ -211,7 +211,7 @@ func millis(v int64) int64 {
 
 // label makes a text of the API fit to be a label value; most are as they come, and there is one for each token.
 func label(s string) string {
-	if len(s) <= maxText && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
+	if s = strings.TrimSpace(s); len(s) <= maxText && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return s
 	}
 	return scrubber{}.clean(s)
