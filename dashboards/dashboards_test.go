@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"flag"
 	"os"
+	"strings"
 	"testing"
 )
 
@@ -42,6 +43,11 @@ func TestPanelsAreComplete(t *testing.T) {
 			titles[p.Title] = true
 			if p.Type != "row" && (p.Description == "" || len(p.Targets) == 0) {
 				t.Errorf("%s: panel %q lacks a description or a query", d.UID, p.Title)
+			}
+			for _, q := range p.Targets {
+				if rate := strings.Contains(q.Expr, "$__rate_interval"); rate != (q.Interval == scrapeInterval) {
+					t.Errorf("%s: panel %q, query %s: interval %q", d.UID, p.Title, q.RefID, q.Interval)
+				}
 			}
 		}
 	}

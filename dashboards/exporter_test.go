@@ -1,5 +1,7 @@
 package dashboards
 
+import "strings"
+
 // rate is a counter's rate per second over all processes, by the given labels.
 func rate(metric, by string) string {
 	return per("sum by (%s) (rate(%s%s[$__rate_interval]))", by, metric, process)
@@ -12,16 +14,26 @@ func ofProcess(metric string) string {
 
 func byProcess(metric string) string { return "max by (job, instance) (" + metric + process + ")" }
 
+// ahead is how far in the future a time was when it was scraped: it does not sink until the next scrape.
+func ahead(metric, of string) string { return per("%[1]s%[2]s - timestamp(%[1]s%[2]s)", metric, of) }
+
+// seldom are the failures per hour by reason, of the reasons that occur.
+func seldom(metric string) string {
+	return per("3600 * %s and on (reason) sum by (reason) (increase(%s%s[$__range])) > 0", rate(metric, "reason"), metric, process)
+}
+
+// quantiles are of a histogram as it was scraped, classic or native.
 func quantiles(metric, by, legend string) (list []query) {
+	classic, native := rate(metric+"_bucket", strings.Trim("le, "+by, ", ")), rate(metric, by)
 	for _, q := range [][2]string{{"0.5", "p50"}, {"0.9", "p90"}, {"0.99", "p99"}} {
-		list = append(list, query{per("histogram_quantile(%s, %s) >= 0", q[0], rate(metric+"_bucket", by)), q[1] + legend})
+		list = append(list, query{per("histogram_quantile(%[1]s, %[2]s) >= 0 or histogram_quantile(%[1]s, %[3]s) >= 0", q[0], classic, native), q[1] + legend})
 	}
 	return list
 }
 
 func exporter() dashboard {
 	age := "time() - " + oldestWalk
-	inIntervals := per("(%s) / on (job) group_left () %s", age, interval)
+	inIntervals := per("-min without (instance, pod) (%s) / on (job) group_left () %s", ahead("idaas_poll_last_success_timestamp_seconds", facts), interval)
 	cycle := per("max by (job) (max by (job, instance) (idaas_poll_last_success_timestamp_seconds%s) - %s >= 0)", process, byProcess("idaas_poll_last_cycle_timestamp_seconds"))
 	never := []object{shown("100000000000", "never read", "purple")}
 	yesNo := []object{shown("1", "yes", "green"), shown("0", "no", "red"), shown("2", "not used", "text")}
@@ -32,14 +44,14 @@ func exporter() dashboard {
 
 		stat("Oldest data", "Since the end of the last complete walk of the target that has waited longest, on any replica.",
 			4, "s", plain("blue"), query{per("max(%s)", age), "oldest"}).with("noValue", "no data"),
-		stat("Oldest data in poll intervals", "The same age in poll intervals: 1 to 2 is normal, from 3 on walks failed or are late.",
+		stat("Oldest data in poll intervals", "The same age in poll intervals, when it was scraped: up to 2 is normal, from 3 on walks failed or are late.",
 			4, "none", []step{{color: "green"}, {3, "orange"}, {5, "red"}}, query{per("max(%s)", inIntervals), "intervals"}).with("decimals", 1).with("noValue", "no data"),
 		stat("Latest walks complete", "Share of the targets whose latest walk was complete, on every replica.",
 			4, "percentunit", []step{{color: "red"}, {0.95, "orange"}, {1, "green"}}, query{per("avg(%s)", complete), "complete"}).with("noValue", "no data"),
 		stat("Failed walks", "Walks that failed in the chosen time range. A failed walk publishes nothing; the target keeps its last facts.",
 			4, "locale", bad(1, "orange"), query{per("round(sum(increase(idaas_poll_failures_total%s[$__range])))", process), "failed"}),
 		stat("Next cycle", "Time until the next cycle is due, of the process whose turn it is. Long overdue is wrong.",
-			4, "s", []step{{color: "red"}, {-60, "green"}}, query{per("min(idaas_poll_next_cycle_timestamp_seconds%s) - time()", process), "next"}),
+			4, "s", []step{{color: "red"}, {-60, "green"}}, query{per("min(%s)", ahead("idaas_poll_next_cycle_timestamp_seconds", process)), "next"}),
 		stat("Own token", "Time left of the exporter's own access token, the soonest of all processes. It is renewed when it is needed: past its end is normal between slow polls.",
 			4, "s", plain("blue"), query{per("min(idaas_access_token_expiration_timestamp_seconds%s) - time()", process), "left"}).with("noValue", "unknown"),
 
@@ -63,10 +75,10 @@ func exporter() dashboard {
 			column{name: "Since complete", expr: per("topk(50, max by (job, credential_provider, consumer, reason) (idaas_poll_error%[1]s) * on (job, credential_provider, consumer) group_left () (%[2]s or %[3]s))",
 				facts, byName(age), byName(per("0 * %s + 1e11", complete))), unit: "s", maps: never, steps: plain("orange")},
 			job()),
-		table("Targets with the oldest data", "The 20 targets that have waited longest for a complete walk. Poll intervals: 1 to 2 is normal. Click a provider or a consumer to see its tokens.",
+		table("Targets with the oldest data", "The 20 targets that have waited longest for a complete walk. Poll intervals, when they were scraped: up to 2 are normal. Click a provider or a consumer to see its tokens.",
 			12, 8, []string{"-Data age"}, provider(tokensUID), consumer(tokensUID),
 			column{name: "Data age", expr: byName(per("topk(20, %s)", age)), unit: "s"},
-			column{name: "Poll intervals", expr: byName(per("(%s) and topk(20, %s)", inIntervals, age)), steps: []step{{color: "green"}, {3, "orange"}, {5, "red"}}},
+			column{name: "Poll intervals", expr: where(inIntervals, per("topk(20, %s)", age)), steps: []step{{color: "green"}, {3, "orange"}, {5, "red"}}},
 			job()),
 		series("Data age", "Since the last complete walk, over the targets: the oldest, the median and the newest, against the longest poll interval.",
 			12, "s", query{per("max(%s)", age), "oldest"}, query{per("quantile(0.5, %s)", age), "median"}, query{per("min(%s)", age), "newest"},
@@ -78,16 +90,16 @@ func exporter() dashboard {
 		row("Walks and schedule"),
 		series("Failures per hour by reason", "Failed walks, and failed attempts to get the exporter's own access token, as a rate per hour. Only reasons that occur are drawn beside the total.",
 			12, "none", query{per("3600 * sum(rate(idaas_poll_failures_total%s[$__rate_interval]))", process), "all walks"},
-			query{per("3600 * %s > 0", rate("idaas_poll_failures_total", "reason")), "{{reason}}"},
-			query{per("3600 * %s > 0", rate("idaas_access_token_failures_total", "reason")), "own token: {{reason}}"}),
+			query{seldom("idaas_poll_failures_total"), "{{reason}}"},
+			query{seldom("idaas_access_token_failures_total"), "own token: {{reason}}"}),
 		series("Cycle against the schedule", "From a cycle's due time to the end of its last complete walk so far, of the slowest process, against the time between two cycles. A cycle that comes near the interval outlasts the schedule soon.",
 			12, "s", query{cycle, "{{job}} cycle"}, query{per("min by (job) (idaas_poll_interval_seconds%s)", process), "{{job}} interval"}),
 		series("Duration of complete walks", "How long the walk of one target takes: median, 90th and 99th percentile of all targets.",
-			12, "s", quantiles("idaas_poll_duration_seconds", "le", "")...),
-		series("Targets in progress and skipped", "Targets queued or being walked, of all; targets skipped because they were still being walked when they were due again; cycles that came due. All are sums over the processes. Skipped ones mean that the schedule is too tight.",
+			12, "s", quantiles("idaas_poll_duration_seconds", "", "")...).sparse(),
+		series("Targets in progress and skipped", "Targets queued or being walked, of all; per minute, targets skipped because they were still being walked when they were due again, and cycles that came due. All are sums over the processes. Skipped ones mean that the schedule is too tight.",
 			12, "locale", query{per("sum(idaas_poll_targets%s)", process), "targets"}, query{per("sum(idaas_poll_targets_in_progress%s)", process), "in progress"},
-			query{per("round(sum(increase(idaas_poll_skipped_total%s[$__rate_interval])))", process), "skipped"},
-			query{per("round(sum(increase(idaas_poll_cycles_total%s[$__rate_interval])))", process), "cycles"}).paint("skipped", "orange"),
+			query{per("60 * sum(rate(idaas_poll_skipped_total%s[$__rate_interval]))", process), "skipped per minute"},
+			query{per("60 * sum(rate(idaas_poll_cycles_total%s[$__rate_interval]))", process), "cycles per minute"}).paint("skipped per minute", "orange"),
 		table("Counts that differ from the API's", "Targets where the walk counted more than 2 % more or fewer tokens than the API itself reports; the 20 largest differences. One that stays means that pages are missed."+emptyWhenWell,
 			24, 6, []string{"-Difference"}, provider(tokensUID), consumer(tokensUID),
 			column{name: "Difference", expr: byName(per("topk(20, abs(%s - %[2]s) > 0.02 * %[2]s)", total, most("idaas_poll_reported_tokens"))), unit: "locale", steps: plain("orange")},
@@ -98,7 +110,7 @@ func exporter() dashboard {
 			12, "reqps", query{rate("idaas_api_requests_total", "operation, code"), "{{operation}} {{code}}"},
 			query{per("sum(idaas_api_rate_limit%s)", process), "rate limit"}).dashed("rate limit"),
 		series("Latency by operation", "How long one request takes: median, 90th and 99th percentile.",
-			12, "s", quantiles("idaas_api_request_duration_seconds", "le, operation", " {{operation}}")...).custom("fillOpacity", 0),
+			12, "s", quantiles("idaas_api_request_duration_seconds", "operation", " {{operation}}")...).custom("fillOpacity", 0).sparse(),
 		series("Throttled and retried", "Answers that said \"slow down\", and requests made again after a failure. Above 5 % of all requests the rate limit is too high.",
 			12, "reqps", query{per("sum(rate(idaas_api_throttled_total%s[$__rate_interval]))", process), "throttled"},
 			query{per("sum(rate(idaas_api_retries_total%s[$__rate_interval]))", process), "retried"},
@@ -122,7 +134,7 @@ func exporter() dashboard {
 			column{name: "Targets", expr: byProcess("idaas_poll_targets"), unit: "locale"},
 			column{name: "In progress", expr: byProcess("idaas_poll_targets_in_progress"), unit: "locale"},
 			column{name: "Last cycle", expr: "time() - " + byProcess("idaas_poll_last_cycle_timestamp_seconds"), unit: "s"},
-			column{name: "Next cycle", expr: byProcess("idaas_poll_next_cycle_timestamp_seconds") + " - time()", unit: "s"},
+			column{name: "Next cycle", expr: per("max by (job, instance) (%s)", ahead("idaas_poll_next_cycle_timestamp_seconds", process)), unit: "s"},
 			column{name: "Interval", expr: byProcess("idaas_poll_interval_seconds"), unit: "s"},
 			column{name: "Rate limit", expr: byProcess("idaas_api_rate_limit"), unit: "reqps"},
 			column{name: "Settings age", expr: "time() - " + byProcess("idaas_config_last_reload_success_timestamp_seconds"), unit: "s"},

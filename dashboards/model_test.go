@@ -75,6 +75,7 @@ type (
 		Format       string `json:"format"`
 		Instant      bool   `json:"instant"`
 		Range        bool   `json:"range"`
+		Interval     string `json:"interval,omitempty"`
 	}
 	fieldConfig struct {
 		Defaults  object   `json:"defaults"`
@@ -149,13 +150,21 @@ func newPanel(kind, title, description string, w, h int, unit string, steps []st
 	}
 }
 
+// scrapeInterval is the longest that is right: without it Grafana takes rates over a minute, in which the shipped scrape
+// configuration has one sample. It counts for a query, not for a panel.
+const scrapeInterval = "1m"
+
 // ask adds the queries of a panel, evaluated once (now) or over the whole range.
 func (p *panel) ask(format string, instant bool, queries ...query) *panel {
 	for _, q := range queries {
-		p.Targets = append(p.Targets, target{
+		t := target{
 			RefID: string(rune('A' + len(p.Targets))), Datasource: prometheus, EditorMode: "code", Expr: q.expr,
 			LegendFormat: q.legend, Format: format, Instant: instant, Range: !instant,
-		})
+		}
+		if strings.Contains(q.expr, "$__rate_interval") {
+			t.Interval = scrapeInterval
+		}
+		p.Targets = append(p.Targets, t)
 	}
 	return p
 }
@@ -231,9 +240,12 @@ func series(title, description string, w int, unit string, queries ...query) *pa
 	}
 	return p.with("color", object{"mode": "palette-classic"}).with("custom", object{
 		"drawStyle": "line", "lineWidth": 1, "fillOpacity": 10, "showPoints": "auto", "pointSize": 4,
-		"spanNulls": 3600000, "stacking": object{"mode": "none", "group": "A"},
+		"spanNulls": false, "stacking": object{"mode": "none", "group": "A"},
 	})
 }
+
+// sparse joins the points of what has values only when something happens.
+func (p *panel) sparse() *panel { return p.custom("spanNulls", 3600000) }
 
 // limit colors what lies above the thresholds of a time series.
 func (p *panel) limit(steps ...step) *panel {
@@ -254,7 +266,7 @@ func timeline(title, description string, w int, maps []object, q query) *panel {
 // table joins the columns' queries by their labels; rows are sorted by the named columns, a minus sign is descending.
 func table(title, description string, w, h int, sort []string, columns ...column) *panel {
 	p := newPanel("table", title, description, w, h, "none", plain("text"))
-	p.with("custom", object{"align": "auto", "cellOptions": object{"type": "auto"}, "inspect": false})
+	p.with("custom", object{"align": "auto", "cellOptions": object{"type": "auto"}, "inspect": false, "minWidth": 60})
 	var queries int
 	for _, c := range columns {
 		if c.expr != "" {
@@ -352,12 +364,12 @@ func newDashboard(uid, title, description string, other link, panels ...*panel) 
 	return dashboard{
 		UID: uid, Title: title, Description: description, Tags: []string{"idaas", "tokens"}, SchemaVersion: 39,
 		Version: 1, Editable: true, GraphTooltip: 1, Timezone: "browser", Refresh: "1m",
-		Time: object{"from": "now-6h", "to": "now"}, Annotations: object{"list": []object{}}, Links: []link{other},
+		Time: object{"from": "now-1h", "to": "now"}, Annotations: object{"list": []object{}}, Links: []link{other},
 		Panels: panels,
 		Templating: object{"list": []object{
 			{
 				"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "regex": "",
-				"hide": 0, "multi": false, "includeAll": false, "refresh": 1, "options": []object{}, "current": object{"selected": false, "text": "", "value": ""},
+				"hide": 0, "multi": false, "includeAll": false, "refresh": 1, "options": []object{}, "current": object{"selected": false, "text": "default", "value": "default"},
 			},
 			variable("job", "Job", `label_values(idaas_token_exporter_build_info, job)`),
 			variable("provider", "Provider", `label_values(idaas_poll_success{job=~"$job"}, credential_provider)`),

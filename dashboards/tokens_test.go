@@ -4,6 +4,7 @@ package dashboards
 var (
 	total      = most("idaas_authentication_tokens")
 	active     = most("idaas_authentication_tokens_active")
+	fewest     = least("idaas_authentication_tokens_active")
 	expired    = most("idaas_authentication_tokens_expired")
 	revoked    = most("idaas_authentication_tokens_revoked")
 	endless    = most("idaas_authentication_tokens_without_expiration")
@@ -23,8 +24,9 @@ var (
 	// atRisk is the time left where the last token ends within min(7d, lifetime/5), a day when the lifetime is
 	// unknown. There is no latest expiration when none is active or one never expires.
 	atRisk = per(`(%s - time() <= (clamp_max(0.2 * %s, 604800) or 0 * %s + 86400)) unless (%s)`, latest, lifetime, active, notJudged)
-	// lost is the time since the last token ended, negative, where a complete walk after that saw none active.
-	lost = per(`(%s - time()) and (%s == 0) and (%s > 0) and (%s > %[1]s)`, lastActive, active, total, lastWalk)
+	// lost is the time since the last token ended, negative, where a complete walk after that saw none active. That it is
+	// the fewest of all replicas, see the alert rules.
+	lost = per(`(%s - time()) and (%s == 0) and (%s > 0) and (%s > %[1]s)`, lastActive, fewest, total, lastWalk)
 	// trouble is what the first table shows, the longest lost first.
 	trouble = per(`(%s) or (%s)`, lost, atRisk)
 	// noFacts: attempted, but never read, or dropped because the facts were too old.
@@ -86,7 +88,7 @@ func tokens() dashboard {
 			query{per("sum(%s)", active), "active"}, query{per("sum(%s)", expired), "expired"},
 			query{per("sum(%s)", revoked), "revoked"}, query{per("sum(%s)", endless), "never expire"}).
 			paint("active", "green").paint("expired", "yellow").paint("revoked", "purple").paint("never expire", "blue"),
-		stat("Active tokens expiring within", "Active tokens that expire within each configured window. Windows are cumulative: the longer ones contain the shorter, so they do not add up.",
+		stat("Active tokens expiring within", "Active tokens that expire within each configured window. Windows are cumulative: the longer ones contain the shorter, so they do not add up. The fewest tokens come first.",
 			10, "locale", plain("blue"), query{per("sort(sum by (within) (%s))", expiring), "{{within}}"}),
 
 		table("Lost and at risk", lostMeans+" "+atRiskMeans+" The 50 that are most urgent; a negative time is how long ago the last token ended."+emptyWhenWell,
@@ -150,11 +152,11 @@ func group(title, name, label, variable string) *panel {
 	return table(title, "At most 50: those with most lost targets first, then those with most at risk, then those with most active tokens. Click one to see only it.",
 		12, 9, []string{"-Lost", "-At risk", "-Active"},
 		column{name: name, from: label, url: drill(tokensUID, variable)},
-		column{name: "Targets", expr: count(active), unit: "locale"},
-		column{name: "Lost", expr: count(lost), unit: "locale", steps: plain("red")},
-		column{name: "At risk", expr: count(atRisk), unit: "locale", steps: plain("orange")},
-		column{name: "Active", expr: per("sum %s (%s) and %s", by, active, rows), unit: "locale"},
-		column{name: "Expired", expr: per("sum %s (%s) and %s", by, expired, rows), unit: "locale"},
-		column{name: "Next expiration", expr: per("min %s (%s) - time() and %s", by, earliest, rows), unit: "s"},
+		column{name: "Targets", expr: count(active), unit: "locale", width: 70},
+		column{name: "Lost", expr: count(lost), unit: "locale", steps: plain("red"), width: 60},
+		column{name: "At risk", expr: count(atRisk), unit: "locale", steps: plain("orange"), width: 70},
+		column{name: "Active", expr: per("sum %s (%s) and %s", by, active, rows), unit: "locale", width: 70},
+		column{name: "Expired", expr: per("sum %s (%s) and %s", by, expired, rows), unit: "locale", width: 75},
+		column{name: "Next expiration", expr: per("clamp_min(min %s (%s) - time(), 0) and %s", by, earliest, rows), unit: "s", width: 115},
 	)
 }

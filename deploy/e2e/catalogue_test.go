@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -44,7 +45,12 @@ func (c catalogue) exposition(text, contentType string) error {
 			p.Labels(&set)
 			var names []string
 			set.Range(func(l labels.Label) { names = append(names, l.Name) })
-			c.add(set.Get(labels.MetricName), names...)
+			metric := set.Get(labels.MetricName)
+			c.add(metric, names...)
+			// Every classic histogram of ours is a native one, too.
+			if native, ok := strings.CutSuffix(metric, "_bucket"); ok {
+				c.add(native, without(names, []string{labels.BucketLabel})...)
+			}
 		}
 	}
 }

@@ -140,11 +140,11 @@ const (
 	step   = time.Second
 )
 
-// filled is an expression as Grafana would send it.
-func filled(expr string) string {
+// filled is an expression as Grafana would send it with one job chosen.
+func filled(expr, job string) string {
 	return strings.NewReplacer(
 		"$__rate_interval", "20s", "$__interval", step.String(), "$__range", window.String(),
-		"$job", "demo", "$provider", ".*", "$consumer", ".*",
+		"$job", job, "$provider", ".*", "$consumer", ".*",
 	).Replace(expr)
 }
 
@@ -159,7 +159,7 @@ func checkExpressions(t *testing.T, known catalogue) {
 	for _, d := range dashboards(t) {
 		for _, p := range d.all() {
 			for _, q := range p.Targets {
-				for _, fault := range known.missing(filled(q.Expr)) {
+				for _, fault := range known.missing(filled(q.Expr, "demo")) {
 					t.Errorf("%s: %q, query %s: %s", d.UID, p.Title, q.RefID, fault)
 				}
 			}
@@ -177,15 +177,15 @@ func checkExpressions(t *testing.T, known catalogue) {
 				t.Errorf("%s: the variable %s is not label_values(metric, label): %s", d.UID, v.Name, query.Query)
 				continue
 			}
-			for _, fault := range known.missing(fmt.Sprintf("count by (%s) (%s)", part[2], filled(part[1]))) {
+			for _, fault := range known.missing(fmt.Sprintf("count by (%s) (%s)", part[2], filled(part[1], "demo"))) {
 				t.Errorf("%s: variable %s: %s", d.UID, v.Name, fault)
 			}
 		}
 	}
 }
 
-// checkData waits until every panel that is not empty by intention has something to draw.
-func checkData(t *testing.T, prom *prometheus) {
+// checkData waits until every panel that is not empty by intention has something to draw of a job.
+func checkData(t *testing.T, prom *prometheus, job string) {
 	var empty []string
 	for _, d := range dashboards(t) {
 		for _, p := range d.all() {
@@ -196,7 +196,7 @@ func checkData(t *testing.T, prom *prometheus) {
 			eventually(t, time.Minute, name, func() error {
 				drawn := 0
 				for _, q := range p.Targets {
-					n, err := prom.draw(t, filled(q.Expr), q.Range)
+					n, err := prom.draw(t, filled(q.Expr, job), q.Range)
 					if err != nil {
 						t.Fatalf("%s, query %s: %v", name, q.RefID, err)
 					}

@@ -52,7 +52,8 @@ scrape_configs:
 	t.Run("OpenMetrics", func(t *testing.T) { checkOpenMetrics(t, prom, demo) })
 	t.Run("native histograms", func(t *testing.T) { checkNative(t, prom) })
 	t.Run("series per target", func(t *testing.T) { hundred.check(t, prom) })
-	t.Run("dashboards show data", func(t *testing.T) { checkData(t, prom) })
+	t.Run("dashboards show data", func(t *testing.T) { checkData(t, prom, "demo") })
+	t.Run("dashboards show data with native histograms", func(t *testing.T) { checkData(t, prom, "native") })
 }
 
 func checkOpenMetrics(t *testing.T, prom *prometheus, demo string) {
