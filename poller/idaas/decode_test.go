@@ -50,6 +50,8 @@ func TestPagesThatAreAccepted(t *testing.T) {
 		{`{"entities":null,"totalCount":0}`, nil, 0, ""},
 		{`{"totalCount":0,"nextToken":"n"}`, nil, 0, "n"},
 		{`{"entities":[],"totalCount":null}`, nil, -1, ""},
+		{`{"entities":[],"code":200,"error":null}`, nil, -1, ""},
+		{`{"entities":[{"authenticationTokenId":"a"}],"code":"OK","error":""}`, one, -1, ""},
 		{`{"entities":[],"totalCount":-7}`, nil, -1, ""},
 		{`{"entities":[{"authenticationTokenId":"a"}],"nextToken":""}`, one, -1, ""},
 		{` { "entities" : [ { "authenticationTokenId" : "a" } ] } ` + "\n", one, -1, ""},
@@ -75,6 +77,10 @@ func TestPagesThatAreMalformed(t *testing.T) {
 		"", " ", "null", "{}", "[]", "0", "true", `"text"`, "nil", "<html></html>", "\xef\xbb\xbf{}",
 		`{"entities":null}`, `{"totalCount":1}`, `{"totalCount":null}`, `{"entities":null,"totalCount":1}`, `{"nextToken":"n"}`,
 		`{"error":"internal_error"}`, `{"Code":"Throttling"}`, `{"Entities":[]}`,
+		// An error that says it has no tokens is no empty list.
+		`{"code":"Forbidden","message":"no","totalCount":0}`, `{"error":"server_error","entities":[],"totalCount":0}`,
+		`{"Code":"X","Message":"x","entities":[],"totalCount":0}`, `{"error":"server_error","entities":[{"authenticationTokenId":"a"}]}`,
+		`{"error":{"code":"x"},"entities":[]}`,
 		`{"entities":{}}`, `{"entities":"[]"}`, `{"entities":0}`, `{"entities":[null]}`, `{"entities":[{}]}`, `{"entities":[[]]}`, `{"entities":["a"]}`,
 		`{"entities":[{"authenticationTokenId":""}]}`, `{"entities":[{"authenticationTokenId":null}]}`, `{"entities":[{"authenticationTokenId":1}]}`,
 		`{"entities":[{"authenticationTokenId":"a"},{"authenticationTokenID":"b"}]}`,
@@ -144,12 +150,5 @@ func TestTokenResponses(t *testing.T) {
 		if !got.expires.Equal(after(tt.life)) || !got.until.Equal(after(tt.until)) || !l.until.Equal(got.until) || !l.renew.Equal(after(tt.renew)) {
 			t.Errorf("%s: %+v, %+v", tt.body, got, l)
 		}
-	}
-}
-
-// An error that says totalCount 0 is no empty list.
-func TestAnErrorWithATotalIsNoPage(t *testing.T) {
-	if page, _, err := decodePage([]byte(`{"code":"Forbidden","message":"no","totalCount":0}`), nil); err == nil {
-		t.Errorf("%+v", page)
 	}
 }

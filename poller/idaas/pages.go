@@ -9,6 +9,7 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -86,7 +87,7 @@ func (w *walk) list(ctx context.Context, number int) error {
 	call := &call{operation: OpList, what: fmt.Sprintf("page %d", number), retries: w.client.config.Retries}
 	call.build = func(ctx context.Context) (req *http.Request, err error) {
 		if req, used, err = w.client.listRequest(ctx, w.target, w.next, w.size); err == nil {
-			call.hide = w.hide.hide(used.text, "[access token]")
+			call.hide = scrubber{slices.Concat(w.hide.pairs, used.hide.pairs)}.hide(used.text, "[access token]")
 		}
 		return req, err
 	}
@@ -145,9 +146,10 @@ func (c *Client) listRequest(ctx context.Context, t poller.Target, next string, 
 
 // wirePage is an answer of the list call, as far as it is used. A null field counts as absent.
 type wirePage struct {
-	Entities   *[]wireToken `json:"entities"`
-	TotalCount *int64       `json:"totalCount"`
-	NextToken  string       `json:"nextToken"`
+	Entities   []wireToken `json:"entities"`
+	TotalCount *int64      `json:"totalCount"`
+	NextToken  string      `json:"nextToken"`
+	Error      string      `json:"error"` // of an error object, whatever else it has
 }
 
 type wireToken struct {
@@ -172,13 +174,13 @@ func decodePage(body []byte, tokens []poller.Token) (poller.Page, string, error)
 	if w.TotalCount != nil && *w.TotalCount >= 0 {
 		page.Total = *w.TotalCount
 	}
-	if w.Entities == nil {
-		if page.Total != 0 || parseError(body).code != "" {
-			return poller.Page{}, "", errors.New("neither entities nor a totalCount of 0")
-		}
-		return page, w.NextToken, nil
+	if w.Error != "" || len(w.Entities) == 0 && parseError(body).code != "" {
+		return poller.Page{}, "", errors.New("an error instead of a page")
 	}
-	for i, t := range *w.Entities {
+	if w.Entities == nil && page.Total != 0 {
+		return poller.Page{}, "", errors.New("neither entities nor a totalCount of 0")
+	}
+	for i, t := range w.Entities {
 		if t.ID == "" {
 			return poller.Page{}, "", fmt.Errorf("entities[%d] has no authenticationTokenId", i)
 		}
