@@ -97,12 +97,14 @@ func TestSecretsSentBackAreNotShown(t *testing.T) {
 	const consumer = `someone+else@example.com/"x" <ä>`
 	for _, tt := range []struct {
 		name      string
-		operation string
-		secret    func(a *api, token string) string
+		operation string // whose answer it is sent back in
+		ready     bool   // the access token is
+		secret    func(token string) string
 	}{
-		{"client secret", simulator.Access, func(*api, string) string { return testSecret }},
-		{"access token", simulator.List, func(_ *api, token string) string { return token }},
-		{"consumer id", simulator.List, func(*api, string) string { return consumer }},
+		{"client secret", simulator.Access, false, func(string) string { return testSecret }},
+		{"client secret, to another", simulator.List, false, func(string) string { return testSecret }},
+		{"access token", simulator.List, true, func(token string) string { return token }},
+		{"consumer id", simulator.List, true, func(string) string { return consumer }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -110,8 +112,8 @@ func TestSecretsSentBackAreNotShown(t *testing.T) {
 				a := newAPI(t, simulator.Config{})
 				a.Add(consumer, "provider", mixed("t", 3)...)
 				token := a.accessTokenOf(t)
-				all := forms(tt.secret(a, token))
-				if tt.operation == simulator.Access {
+				all := forms(tt.secret(token))
+				if !tt.ready {
 					all["base64 basic"] = base64.StdEncoding.EncodeToString([]byte(testClient + ":" + testSecret))
 				}
 				cases := 0
@@ -124,7 +126,7 @@ func TestSecretsSentBackAreNotShown(t *testing.T) {
 							}
 							done[text] = true
 							options := []func(*Config){retries(0), pageSize(20)}
-							if tt.operation == simulator.List {
+							if tt.ready {
 								options = append(options, readyText(token))
 							} else {
 								method := []string{"client_secret_post", "client_secret_basic"}[cases%2]

@@ -49,6 +49,7 @@ type accessToken struct {
 	expires time.Time // zero: unknown, as is the next
 	until   time.Time // not sent from then on
 	scope   string    // as the token endpoint says, which it need not
+	hide    scrubber  // of what it was got with
 }
 
 func (t accessToken) usable(now time.Time) bool {
@@ -168,6 +169,7 @@ func (c *Client) requestToken(ctx context.Context, retries int) (accessToken, le
 	if f, ok := errors.AsType[*failure](err); ok && f.status/100 >= 3 && f.status/100 <= 4 && !f.throttled {
 		f.cause.Reason = poller.AccessToken
 	}
+	t.hide = call.hide
 	return t, l, err
 }
 
