@@ -31,14 +31,3 @@ func Help(w io.Writer) {
 	}
 	_, _ = io.WriteString(w, strings.NewReplacer("  (default )", "", "'", "").Replace(b.String()))
 }
-
-// MarkdownTable returns the same as a table, each line ended by a newline.
-func MarkdownTable() string {
-	var b strings.Builder
-	b.WriteString("| variable | default | meaning |\n|---|---|---|\n")
-	for _, s := range settings() {
-		row := fmt.Sprintf("¦ '%s' ¦ '%s' ¦ %s; accepts %s ¦\n", s.name, s.fallback, s.help, s.accepts)
-		b.WriteString(strings.NewReplacer("''", "–", "'", "`", "|", `\|`, "¦", "|").Replace(row))
-	}
-	return b.String()
-}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -25,19 +26,19 @@ func TestReadme(t *testing.T) {
 		t.Fatalf("%s lacks the lines %s and %s", path, begin, end)
 	}
 	table = strings.Trim(table, "\n") + "\n"
-	if table == MarkdownTable() {
+	if table == markdownTable() {
 		return
 	}
 	if !*update {
-		t.Fatalf("the table in %s is not:\n%s", path, MarkdownTable())
+		t.Fatalf("the table in %s is not:\n%s", path, markdownTable())
 	}
-	if err := os.WriteFile(path, []byte(before+begin+"\n"+MarkdownTable()+"\n"+end+after), 0o644); err != nil {
+	if err := os.WriteFile(path, []byte(before+begin+"\n"+markdownTable()+"\n"+end+after), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func TestMarkdownTable(t *testing.T) {
-	table := MarkdownTable()
+	table := markdownTable()
 	for _, row := range []string{
 		"| variable | default | meaning |\n|---|---|---|\n",
 		"| `IDAAS_SCOPE` | `urn:cloud:idaas:pam\\|authentication_token:read` | scope of the requested access token; accepts a text |\n",
@@ -110,4 +111,15 @@ func TestDocumentsNameSettings(t *testing.T) {
 			}
 		}
 	}
+}
+
+// markdownTable returns all settings as a table, each line ended by a newline.
+func markdownTable() string {
+	var b strings.Builder
+	b.WriteString("| variable | default | meaning |\n|---|---|---|\n")
+	for _, s := range settings() {
+		row := fmt.Sprintf("¦ '%s' ¦ '%s' ¦ %s; accepts %s ¦\n", s.name, s.fallback, s.help, s.accepts)
+		b.WriteString(strings.NewReplacer("''", "–", "'", "`", "|", `\|`, "¦", "|").Replace(row))
+	}
+	return b.String()
 }

@@ -50,7 +50,11 @@ func readVendorFile(given map[string]string) vendorFile {
 
 func fromVendor(place string, top map[string]any, given map[string]string) vendorFile {
 	v := vendorFile{values: make(map[string]string), places: make(map[string]string)}
-	authn, _ := member(top, "authnConfiguration").(map[string]any)
+	section := member(top, "authnConfiguration")
+	authn, ok := section.(map[string]any)
+	if !ok && section != nil {
+		v.faults = append(v.faults, Fault{Name: place + "authnConfiguration", Problem: "not an object"})
+	}
 	for key, value := range authn {
 		top["authnConfiguration."+key], top["authn_configuration."+key] = value, value
 	}

@@ -136,6 +136,7 @@ func TestVendorFileFaults(t *testing.T) {
 			inVendorFile + "authnConfiguration.authnMethod: not a text",
 			inVendorFile + "authnConfiguration.oidcTokenFilePath: not a text",
 		}},
+		"section": {`{"authn_configuration": "CLIENT_SECRET_BASIC"}`, []string{inVendorFile + "authnConfiguration: not an object"}},
 		"values": {`{"idaasInstanceId": "../x", "developerApiEndpoint": "http://me:hush@h", "tokenEndpoint": "https://d/api/v2/<authorizationServerId>/oauth2/token"}`, []string{
 			inVendorFile + `idaasInstanceId="../x": not an identifier of 1 to 64 letters, digits and . - _; accepted: letters, digits and . - _`,
 			inVendorFile + `developerApiEndpoint="@h": user and password are not allowed; accepted: [https://]host[:port] without a path; http:// for loopback only`,
