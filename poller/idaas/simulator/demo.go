@@ -106,17 +106,17 @@ func NewDemo(now func() time.Time) *Demo {
 	return d
 }
 
-// disturb makes one target fail in one minute of four, by turns broken and throttled.
+// disturb makes one target fail in one minute of four, by turns broken and throttled; soon after its first walk, too.
 func (d *Demo) disturb(start time.Time) {
-	in := func(minute int) func(time.Time) bool {
-		return func(now time.Time) bool { return int(now.Sub(start)/time.Minute)%8 == minute }
+	in := func(from time.Duration) func(time.Time) bool {
+		return func(now time.Time) bool { return (now.Sub(start)-from)/time.Minute%8 == 0 && now.Sub(start) >= from }
 	}
 	d.Handler.Inject(Fault{
-		Consumer: demoReport, Provider: demoCRM, When: in(3),
+		Consumer: demoReport, Provider: demoCRM, When: in(10 * time.Second),
 		Kind: Status, Status: 503, Code: "service_unavailable",
 	})
 	d.Handler.Inject(Fault{
-		Consumer: demoReport, Provider: demoCRM, When: in(7),
+		Consumer: demoReport, Provider: demoCRM, When: in(4*time.Minute + 10*time.Second),
 		Kind: Throttle, Code: "Throttling.Api", Shape: ShapeGateway, TimeLeftAPI: 500 * time.Millisecond,
 	})
 }

@@ -104,7 +104,7 @@ func TestDemoOverHTTP(t *testing.T) {
 	flaky := DemoTarget{demoReport, demoCRM}
 	for minute := range 16 {
 		now = epoch.Add(time.Duration(minute)*time.Minute + 30*time.Second)
-		want := map[int]int{3: 503, 7: 429}[minute%8]
+		want := map[int]int{0: 503, 4: 429}[minute%8]
 		if got := list(flaky).status; got != max(want, 200) {
 			t.Errorf("minute %d: %d", minute, got)
 		}
