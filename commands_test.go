@@ -85,8 +85,8 @@ func TestOnce(t *testing.T) {
 	environ = append(environ, "IDAAS_TARGETS=a:p,b:p")
 	sim.Add("a", "p", simulator.Token{ID: "1"})
 	code, stdout, stderr := command(t, environ, "once")
-	if code != 0 {
-		t.Fatalf("exit code %d\n%s", code, stderr)
+	if code != 0 || stderr != "" {
+		t.Fatalf("exit code %d, and what cron would mail:\n%s", code, stderr)
 	}
 	e := parse(t, stdout)
 	if a, _ := e.counts("a", "p"); a.Total != 1 {
@@ -116,6 +116,13 @@ func TestOnce(t *testing.T) {
 	}
 	if code, _, _ := command(t, environ, "once", filepath.Join(file, "below")); code != 1 {
 		t.Errorf("a file that cannot be written: exit code %d", code)
+	}
+	link := file + ".link"
+	if err := os.Symlink(file, link); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, stderr := command(t, environ, "once", link); code != 1 || !strings.Contains(stderr, "no regular file") {
+		t.Errorf("what is no regular file, such as /dev/stdout, would be replaced: exit code %d\n%s", code, stderr)
 	}
 }
 

@@ -233,12 +233,7 @@ func (app *exporter) once(ctx context.Context, file string, stdout io.Writer) in
 		return 1
 	}
 	s := app.poller.Snapshot()
-	err := app.state.Save(s)
-	if file == "" {
-		err = errors.Join(err, collector.WriteText(app.registry(), stdout))
-	} else {
-		err = errors.Join(err, prometheus.WriteToTextfile(file, app.registry()))
-	}
+	err := errors.Join(app.state.Save(s), collector.WriteText(app.registry(), file, stdout))
 	if err != nil {
 		app.log.Error("not everything could be written", "error", err)
 	}

@@ -2,7 +2,9 @@ package collector
 
 import (
 	"errors"
+	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"time"
 
@@ -33,8 +35,8 @@ type Collector struct {
 // New returns a Collector that asks snapshot at each scrape. Every counter is there from the start, at 0.
 func New(c Config, snapshot func() *poller.Snapshot) *Collector {
 	e := newEvents()
-	e.rateLimit.Set(c.RateLimit)
-	e.shards.Set(float64(c.ShardCount))
+	e.rateLimit.WithLabelValues().Set(c.RateLimit)
+	e.shards.WithLabelValues().Set(float64(c.ShardCount))
 	e.shardIndex.WithLabelValues(strconv.Itoa(c.ShardIndex)).Set(1)
 	for _, r := range poller.Reasons() {
 		e.pollFailures.WithLabelValues(string(r))
@@ -144,8 +146,14 @@ func (ch sender) facts(r *poller.Reading, now time.Time, stale bool) {
 	ch.known(newestIssue, c.NewestIssue, consumer, provider)
 }
 
-// WriteText writes what g gathers in the text format.
-func WriteText(g prometheus.Gatherer, w io.Writer) error {
+// WriteText writes what g gathers in the text format: atomically into file or, if that is empty, into w.
+func WriteText(g prometheus.Gatherer, file string, w io.Writer) error {
+	if info, err := os.Lstat(file); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is there and no regular file, which alone can be replaced", file)
+	}
+	if file != "" {
+		return prometheus.WriteToTextfile(file, g)
+	}
 	families, err := g.Gather()
 	for _, f := range families {
 		_, encodeErr := expfmt.MetricFamilyToText(w, f)

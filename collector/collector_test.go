@@ -93,7 +93,7 @@ func exposition(t *testing.T, c *Collector, keep func(*dto.MetricFamily) bool) s
 	err := WriteText(prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
 		families, err := registry.Gather()
 		return slices.DeleteFunc(families, func(f *dto.MetricFamily) bool { return !keep(f) }), err
-	}), &text)
+	}), "", &text)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,7 +246,7 @@ func BenchmarkScrape(b *testing.B) {
 	var out bytes.Buffer
 	for b.Loop() {
 		out.Reset()
-		if err := WriteText(registry, &out); err != nil {
+		if err := WriteText(registry, "", &out); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -51,8 +51,8 @@ type events struct {
 	pollFailures, requests, wait, tokenFailures *prometheus.CounterVec
 	pollDuration                                prometheus.Histogram
 	requestDuration                             *prometheus.HistogramVec
-	rateLimit, shards                           prometheus.Gauge
-	skew, tokenExpiration, instance, shardIndex *prometheus.GaugeVec
+	rateLimit, shards, shardIndex               *prometheus.GaugeVec
+	skew, tokenExpiration, instance             *prometheus.GaugeVec
 	reloadOK, reloadTime, stateOK, stateTime    *prometheus.GaugeVec
 }
 
@@ -67,7 +67,7 @@ func newEvents() *events {
 		retries:         counter("api_retries_total", "Requests sent again."),
 		throttled:       counter("api_throttled_total", "Answers that said to slow down."),
 		wait:            counters("api_wait_seconds_total", "Time spent waiting before requests: for the rate limit (limiter), because the API asked for it (hint), between retries (backoff).", "cause"),
-		rateLimit:       gauge("api_rate_limit", "Requests per second that this process may send."),
+		rateLimit:       gauges("api_rate_limit", "Requests per second that this process may send."),
 		skew:            gauges("api_clock_skew_seconds", "Server Date minus local clock, good to about a second; absent until known."),
 		tokenExpiration: gauges("access_token_expiration_timestamp_seconds", "Expiration of the exporter's own access token; absent until known."),
 		tokenFailures:   counters("access_token_failures_total", "Failed attempts to get an access token.", "reason"),
@@ -76,7 +76,7 @@ func newEvents() *events {
 		reloadTime:      gauges("config_last_reload_success_timestamp_seconds", "When the targets were last loaded without a fault."),
 		stateOK:         gauges("state_last_write_successful", "1 if the state file was written the last time it had to be, else 0; absent until then."),
 		stateTime:       gauges("state_last_write_success_timestamp_seconds", "When the state file was last written; absent until it was."),
-		shards:          gauge("shards", "Processes that share the targets."),
+		shards:          gauges("shards", "Processes that share the targets."),
 		shardIndex:      gauges("shard_index", "1, labelled with which of them this one is.", "shard_index"),
 	}
 }
@@ -103,10 +103,6 @@ func counter(name, help string) prometheus.Counter {
 
 func counters(name, help string, labels ...string) *prometheus.CounterVec {
 	return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
-}
-
-func gauge(name, help string) prometheus.Gauge {
-	return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help})
 }
 
 func gauges(name, help string, labels ...string) *prometheus.GaugeVec {
