@@ -64,6 +64,8 @@ type Poller struct {
 	queue   []*job
 	running int
 	ctx     context.Context // of Run; nil before and after
+
+	starting bool // Run, until every target was attempted
 }
 
 // maxSleep bounds how late a step of the wall clock is noticed.
@@ -102,6 +104,7 @@ func (p *Poller) Snapshot() *Snapshot { return p.published.Load() }
 // Run polls at once and then at each due time until ctx ends; restored targets that were read less than one interval
 // ago wait for the first due time. It returns when every walk has, those in flight abandoned and unpublished.
 func (p *Poller) Run(ctx context.Context) {
+	p.starting = true
 	defer p.walkers.Wait()
 	defer p.begin(ctx)()
 	now := p.wall()

@@ -204,7 +204,12 @@ func TestTheFirstWalkFailing(t *testing.T) {
 		f := &fakeSource{}
 		f.set("a", failing(errors.New("no reason given")))
 		p := newTestPoller(t, f, 1, "a")
+		var log strings.Builder
+		p.config.Log = slog.New(slog.NewTextHandler(&log, nil))
 		p.Once(t.Context())
+		if strings.Count(log.String(), "\n") != 1 || !strings.Contains(log.String(), "target failing") {
+			t.Errorf("the log:\n%s", log.String())
+		}
 		if r := p.Snapshot().Readings[0]; r.Census != nil || r.Failure.Reason != Connection {
 			t.Errorf("%+v", r)
 		}

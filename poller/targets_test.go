@@ -2,6 +2,7 @@ package poller
 
 import (
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -32,6 +33,8 @@ func TestSetTargets(t *testing.T) {
 			f.set(c, pages(i+1, time.Second))
 		}
 		p := newTestPoller(t, f, 4, "a", "b", "c")
+		var log strings.Builder
+		p.config.Log = slog.New(slog.NewTextHandler(&log, nil))
 		stop := run(p)
 		defer stop()
 		time.Sleep(time.Minute)
@@ -59,6 +62,9 @@ func TestSetTargets(t *testing.T) {
 		synctest.Wait()
 		if f.begun("a") != 2 || f.begun("b") != 1 || f.begun("d") != 2 {
 			t.Errorf("walks at the next due time: a %d, b %d, d %d", f.begun("a"), f.begun("b"), f.begun("d"))
+		}
+		if strings.Count(log.String(), "every target was attempted") != 1 {
+			t.Errorf("the start is over once:\n%s", log.String())
 		}
 	})
 }

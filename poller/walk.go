@@ -107,13 +107,15 @@ func (p *Poller) publish(j *job, counted *counting, took time.Duration, err erro
 		s.Readings[p.index[j.target.Key()]] = after
 	})
 	now := p.Snapshot()
+	started := p.starting && now.Attempted()
+	p.starting = p.starting && !started
 	p.mu.Unlock()
 
 	if p.config.Events.Walked != nil {
 		p.config.Events.Walked(took, failed)
 	}
 	p.logTransition(before, after)
-	if !before.Attempted() && now.Attempted() {
+	if started {
 		p.config.Log.Info("every target was attempted", "targets", len(now.Readings), "failing", now.Failing())
 	}
 }

@@ -41,7 +41,7 @@ var remedies = []remedy{
 	{poller.ServerError, "", support},
 
 	// Of discovery.
-	{"", "developer_api_endpoint", "the instance names no such endpoint: change IDAAS_NETWORK, or set IDAAS_ENDPOINT"},
+	{"", "developer_api_endpoint", "the instance names no such endpoint, or not a safe one: change IDAAS_NETWORK, or set IDAAS_ENDPOINT"},
 	{"", " document: ", "not an instance's domain, or " + intruder + ", or set IDAAS_INSTANCE_ID, IDAAS_ENDPOINT and IDAAS_TOKEN_ENDPOINT"},
 
 	{poller.Malformed, "", intruder},
@@ -63,7 +63,8 @@ var remedies = []remedy{
 	{poller.ClientError, "", "set IDAAS_PAGE_SIZE=20 or less; " + consumers + "; if it redirects, check IDAAS_ENDPOINT"},
 
 	// Of a token endpoint.
-	{"", "invalid_client", "{credential} does not belong to client {client} (IDAAS_CLIENT_ID); a wrong clock can do that, too"},
+	{"", "invalid_client", "{credential} does not belong to client {client} (IDAAS_CLIENT_ID), or that client may not use " +
+		"IDAAS_AUTH_METHOD; a wrong clock can do that, too"},
 	{"", "expired", "{credential} was used too late: renew it, or set this machine's clock"},
 	{"", "", "check {credential}, IDAAS_AUTH_METHOD and IDAAS_TOKEN_ENDPOINT"},
 }

@@ -181,7 +181,7 @@ func (p *preflight) tellSample(subject string, s idaas.Sample) {
 	status, advice := OK, ""
 	if s.Tokens == 0 && s.Complete {
 		status = Warning
-		advice = "the API answers an unknown consumer with an empty list: unless none was issued yet, check the id in IDAAS_TARGETS or " +
+		advice = "the API may answer an unknown consumer with an empty list, too: unless none was issued yet, check the id in IDAAS_TARGETS or " +
 			"IDAAS_TARGETS_FILE"
 	}
 	reported := "absent"

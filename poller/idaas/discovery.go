@@ -98,11 +98,7 @@ func (c *Client) document(ctx context.Context, url, what string, decode func([]b
 			if err := c.gate.wait(ctx); err != nil {
 				return nil, err
 			}
-			req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
-			if err != nil {
-				return nil, fail(poller.ClientError, "%s: the request cannot be built: %w", what, err)
-			}
-			return req, nil
+			return http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 		},
 	}, new(bytes.Buffer))
 }
