@@ -88,7 +88,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	}
 	log := newLogger(cfg, stderr)
 	if command == "check" {
-		fmt.Fprintf(stderr, "asking IDaaS about %d targets, at most %g requests a second\n", len(cfg.Targets), cfg.ShareOfRate())
+		fmt.Fprintf(stderr, "asking IDaaS, at most %g requests a second; targets: %d\n", cfg.ShareOfRate(), len(cfg.Targets))
 		return preflight(ctx, cfg, argument == "-json", stdout)
 	}
 	for _, w := range cfg.Warnings {

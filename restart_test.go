@@ -210,7 +210,7 @@ func TestCheck(t *testing.T) {
 	sim.Add("a", "p", simulator.Token{ID: "1"})
 	environ = append(environ, "IDAAS_TARGETS=a:p", "IDAAS_LOG_LEVEL=debug")
 	code, stdout, stderr := command(t, environ, "check")
-	if code != 0 || !strings.Contains(stdout, "a at p") || !strings.HasPrefix(stderr, "asking IDaaS about 1 targets") || strings.Contains(stdout+stderr, secret) {
+	if code != 0 || !strings.Contains(stdout, "a at p") || !strings.HasPrefix(stderr, "asking IDaaS, at most 1000 requests a second; targets: 1\n") || strings.Contains(stdout+stderr, secret) {
 		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
 	}
 	code, stdout, _ = command(t, append(environ, "IDAAS_CLIENT_SECRET=wrong-4711"), "check", "-json")
