@@ -86,7 +86,8 @@ type Config struct {
 	// Warnings are sentences about settings that are legal but probably not meant.
 	Warnings []string `env:"-"`
 
-	read string `env:"-"` // what the targets file was like when Targets were read from it
+	read     string                  `env:"-"` // what the targets file was like when Targets were read from it
+	checkWeb func(file string) error `env:"-"`
 }
 
 // Load parses environ, a list of NAME=value as os.Environ returns it, and reads the files that it names for targets,
@@ -100,7 +101,7 @@ func Load(environ []string, checkWeb func(file string) error) (*Config, error) {
 			given[name] = strings.TrimSpace(value)
 		}
 	}
-	c := new(Config)
+	c := &Config{checkWeb: checkWeb}
 	vendor := readVendorFile(given)
 	// What the file gives for this one is the key itself, not a path.
 	c.PrivateKey = poller.NewSecret(vendor.values["IDAAS_PRIVATE_KEY_FILE"])
@@ -114,9 +115,6 @@ func Load(environ []string, checkWeb func(file string) error) (*Config, error) {
 	faults := slices.Concat(vendor.faults, c.parse(given), c.check())
 	for i, f := range faults {
 		faults[i].Name = cmp.Or(vendor.places[f.Name], f.Name)
-	}
-	if err := checkWeb(c.WebConfigFile); err != nil {
-		faults = append(faults, Fault{"IDAAS_WEB_CONFIG_FILE", c.WebConfigFile, err.Error()})
 	}
 	data, read, err := c.readTargetsFile()
 	c.read = read
@@ -189,6 +187,8 @@ func (c *Config) normalize(name, text string) (string, error) {
 		return poller.ParseEndpoint(text, name == "IDAAS_TOKEN_ENDPOINT")
 	case "IDAAS_INSTANCE_ID":
 		return text, checkIdentifier(text)
+	case "IDAAS_WEB_CONFIG_FILE":
+		return text, c.checkWeb(text)
 	case "IDAAS_CA_FILE":
 		return text, c.readRootCAs(text)
 	case "IDAAS_LISTEN_ADDRESS", "IDAAS_PROBE_ADDRESS":

@@ -78,7 +78,7 @@ func TestDefaults(t *testing.T) {
 	if schedule := c.Schedule; schedule != cron.Every(5*time.Minute) {
 		t.Errorf("Schedule = %v", schedule)
 	}
-	c.Schedule = nil
+	c.Schedule, c.checkWeb = nil, nil
 	windows := []poller.Window{window("1h", time.Hour), window("1d", 24*time.Hour), window("7d", 7*24*time.Hour), window("30d", 30*24*time.Hour)}
 	want := Config{
 		InstanceID: "idaas_abc", Endpoint: "https://eiam.example.com", TokenEndpoint: "https://login.example.com/api/v2/token",
@@ -163,12 +163,12 @@ func TestAllFaultsAtOnce(t *testing.T) {
 		`IDAAS_POLL_TIMEOUT="5 minutes": unknown unit " minutes" in duration "5 minutes"; accepted: a duration such as 90s, 1h30m or 7d, from 1ms to 1y`,
 		`IDAAS_PAGE_SIZE="many": invalid syntax; accepted: a whole number from 1 to 1000`,
 		`IDAAS_RATE_LIMIT="NaN": out of range; accepted: a number from 0.001 to 1000`,
+		`IDAAS_WEB_CONFIG_FILE="bad.yml": bad; accepted: the path of an exporter-toolkit web configuration`,
 		`IDAAS_LOG_LEVEL="verbose": unknown; accepted: debug, info, warn, error`,
 		`IDAAS_INSTANCE_ID: required: set it or IDAAS_DOMAIN`,
 		`IDAAS_CLIENT_SECRET: given together with IDAAS_CLIENT_SECRET_FILE: keep one`,
 		`IDAAS_TOKEN_ENDPOINT: required: set it or IDAAS_DOMAIN`,
 		`IDAAS_CLIENT_ID: client_secret_post needs it, unless there is IDAAS_ACCESS_TOKEN or IDAAS_ACCESS_TOKEN_FILE`,
-		`IDAAS_WEB_CONFIG_FILE="bad.yml": bad`,
 		`IDAAS_TARGETS item 1="x": no colon; accepted: consumerId:credentialProviderIdentifier`,
 		`IDAAS_INSTANCE_IDD: not a setting; did you mean IDAAS_INSTANCE_ID?`,
 	)

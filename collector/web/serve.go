@@ -3,7 +3,6 @@ package web
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -16,13 +15,8 @@ import (
 // shutdownTimeout leaves room in the 5 s that a graceful end may take.
 const shutdownTimeout = 3 * time.Second
 
-// CheckConfig says what is wrong with an exporter-toolkit web configuration, and what is accepted; an empty name is none.
-func CheckConfig(file string) error {
-	if err := web.Validate(file); err != nil {
-		return fmt.Errorf("%w; accepted: the path of an exporter-toolkit web configuration", err)
-	}
-	return nil
-}
+// CheckConfig says what is wrong with an exporter-toolkit web configuration; an empty name is none.
+func CheckConfig(file string) error { return web.Validate(file) }
 
 // Serve serves until ctx ends or a listener fails; requests in flight are then answered. A nil error means that ctx has
 // ended.
