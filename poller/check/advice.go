@@ -70,7 +70,7 @@ var remedies = []remedy{
 }
 
 var addresses = map[string]string{
-	stepDiscovery: "IDAAS_DOMAIN",
+	stepDiscovery: "IDAAS_DOMAIN (of an OpenID document: the issuer it names; IDAAS_TOKEN_ENDPOINT does without)",
 	stepAccess:    "IDAAS_TOKEN_ENDPOINT (if unset, IDAAS_DOMAIN)",
 	stepTarget:    "IDAAS_ENDPOINT (if unset, IDAAS_DOMAIN and IDAAS_NETWORK)",
 }

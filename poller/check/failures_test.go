@@ -311,7 +311,7 @@ func TestFailures(t *testing.T) {
 		}, step: stepTarget, advice: []string{"speaks no TLS", "IDAAS_ENDPOINT"}},
 		"not a domain":    {change: func(_ *testing.T, w *world) { w.discover(); w.Config.Client.Domain += "/other" }, step: stepDiscovery, detail: "404", advice: []string{"not an instance's domain", "IDAAS_DOMAIN"}},
 		"domain: login":   {change: func(_ *testing.T, w *world) { w.discover(); w.Inject(simulator.Fault{Kind: simulator.HTML}) }, step: stepDiscovery, advice: []string{"login page", "IDAAS_DOMAIN"}},
-		"domain: refused": {change: func(t *testing.T, w *world) { w.discover(); w.Config.Client.Domain = closed(t) }, step: stepDiscovery, advice: []string{"nothing listens", "IDAAS_DOMAIN"}},
+		"domain: refused": {change: func(t *testing.T, w *world) { w.discover(); w.Config.Client.Domain = closed(t) }, step: stepDiscovery, advice: []string{"nothing listens", "IDAAS_DOMAIN", "issuer", "IDAAS_TOKEN_ENDPOINT"}},
 		"no such network": {
 			change: func(_ *testing.T, w *world) {
 				w.discover()
