@@ -133,12 +133,15 @@ func (p *Poller) Once(ctx context.Context) {
 	p.walkers.Wait()
 }
 
-// around returns the due times before and after now, the first of them being now where the calendar has a gap.
+// around returns the due times before and after now. A schedule can only be asked forward, so it starts ever earlier.
 func (p *Poller) around(now time.Time) (last, next time.Time) {
 	next = p.config.Schedule.Next(now)
-	last = next.Add(next.Sub(p.config.Schedule.Next(next)))
-	if last.After(now) {
-		last = now
+	last = next
+	for back := p.config.Schedule.Next(next).Sub(next); last.After(now); back *= 2 {
+		last = p.config.Schedule.Next(now.Add(-back))
+	}
+	for due := last; !due.After(now); due = p.config.Schedule.Next(due) {
+		last = due
 	}
 	return last, next
 }

@@ -9,6 +9,34 @@ import (
 	"github.com/robfig/cron/v3"
 )
 
+// At a start the last due time is known, however uneven the calendar.
+func TestDueTimesAroundAStart(t *testing.T) {
+	now := time.Date(2026, 11, 24, 14, 28, 0, 0, time.UTC) // a Tuesday
+	for spec, want := range map[string]string{
+		"*/5 * * * *":                "Tue Nov 24 14:25, Tue Nov 24 14:30",
+		"28 * * * *":                 "Tue Nov 24 14:28, Tue Nov 24 15:28",
+		"1,2 * * * *":                "Tue Nov 24 14:02, Tue Nov 24 15:01",
+		"@monthly":                   "Sun Nov  1 00:00, Tue Dec  1 00:00",
+		"5 4 * * SUN,WED":            "Sun Nov 22 04:05, Wed Nov 25 04:05",
+		"* 9 * * MON":                "Mon Nov 23 09:59, Mon Nov 30 09:00",
+		"0 0 29 2 *":                 "Thu Feb 29 00:00, Tue Feb 29 00:00",
+		"@every 90s":                 "Tue Nov 24 14:28, Tue Nov 24 14:29",
+		"TZ=Asia/Shanghai 0 8 * * *": "Tue Nov 24 00:00, Wed Nov 25 00:00",
+	} {
+		schedule, err := cron.ParseStandard(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := newTestPoller(t, &fakeSource{}, 1)
+		p.config.Schedule = schedule
+		last, next := p.around(now)
+		const layout = "Mon Jan _2 15:04"
+		if got := last.UTC().Format(layout) + ", " + next.UTC().Format(layout); got != want {
+			t.Errorf("%s: %s, want %s", spec, got, want)
+		}
+	}
+}
+
 // Polls follow the calendar of their zone, also over the changes to and from daylight-saving time.
 func TestSchedulesOverDaylightSaving(t *testing.T) {
 	utc := func(text string) time.Time {
