@@ -302,6 +302,10 @@ func TestFailures(t *testing.T) {
 			},
 			step: stepTarget, advice: []string{"IDAAS_REQUEST_TIMEOUT", "firewall", "HTTPS_PROXY", "IDAAS_NETWORK=vpc"},
 		},
+		"proxy refused": {change: func(t *testing.T, w *world) {
+			w.transport(t).Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: strings.TrimPrefix(closed(t), "http://")})
+			w.readyFrom("planted ready token")
+		}, step: stepTarget, detail: "proxyconnect", advice: []string{"HTTPS_PROXY", "NO_PROXY", "password"}},
 		"TLS trust":     {change: func(t *testing.T, w *world) { w.tls(t, nil, false, "127.0.0.1") }, step: stepTarget, detail: "unknown authority", advice: []string{"IDAAS_CA_FILE"}},
 		"TLS name":      {change: func(t *testing.T, w *world) { w.tls(t, nil, true, "localhost") }, step: stepTarget, detail: "localhost", advice: []string{"other host names", "IDAAS_ENDPOINT"}},
 		"TLS expired":   {change: func(t *testing.T, w *world) { w.tls(t, expired(t), true, "127.0.0.1") }, step: stepTarget, detail: "expired", advice: []string{"not valid", "clock"}},
