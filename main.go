@@ -88,7 +88,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	}
 	log := newLogger(cfg, stderr)
 	if command == "check" {
-		fmt.Fprintf(stderr, "asking IDaaS, at most %g requests a second; targets: %d\n", cfg.ShareOfRate(), len(cfg.Targets))
+		fmt.Fprintf(stderr, "asking IDaaS, at most %.4g requests a second; targets: %d\n", cfg.ShareOfRate(), len(cfg.Targets))
 		return preflight(ctx, cfg, argument == "-json", stdout)
 	}
 	for _, w := range cfg.Warnings {
@@ -171,7 +171,7 @@ func newExporter(cfg *config.Config, log *slog.Logger) *exporter {
 	})
 	restored, err := app.state.Load()
 	if err != nil {
-		log.Warn("state not restored, starting as new", "error", err)
+		log.Warn("state not restored, starting as new", "file", cfg.StateFile, "error", err)
 	}
 	app.restored = len(restored) > 0
 	api := apiConfig(cfg, log)

@@ -23,9 +23,7 @@ func TestReadme(t *testing.T) {
 	for _, f := range families {
 		var labels []string
 		for _, l := range f.GetMetric()[0].GetLabel() {
-			if l.GetName() != "consumer" && l.GetName() != "credential_provider" {
-				labels = append(labels, "`"+l.GetName()+"`")
-			}
+			labels = append(labels, "`"+l.GetName()+"`")
 		}
 		slices.Sort(labels)
 		fmt.Fprintf(&table, "| `%s` | %s | %s | %s |\n", f.GetName(), strings.ToLower(f.GetType().String()),

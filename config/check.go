@@ -71,7 +71,7 @@ func (c *Config) warnings(now time.Time) []string {
 	due := c.Schedule.Next(now)
 	interval := c.Schedule.Next(due).Sub(due)
 	if cycle := float64(len(c.Targets)) / c.ShareOfRate(); cycle > interval.Seconds() {
-		warn("IDAAS_RATE_LIMIT: one request for each of %d targets takes %.0fs at %g per second, but IDAAS_POLL_SCHEDULE is due again after %v: "+
+		warn("IDAAS_RATE_LIMIT: one request for each of %d targets takes %.0fs at %.4g per second, but IDAAS_POLL_SCHEDULE is due again after %v: "+
 			"raise the limit or poll less often", len(c.Targets), cycle, c.ShareOfRate(), interval)
 	}
 	if c.MaxStaleness > 0 && c.MaxStaleness/3 < interval {

@@ -38,11 +38,11 @@ type Config struct {
 	AuthMethod string `env:"IDAAS_AUTH_METHOD" connection:"true" envDefault:"client_secret_post" oneof:"client_secret_basic client_secret_post client_secret_jwt private_key_jwt oidc" help:"how the machine client authenticates; unused with a ready access token"`
 	ClientID   string `env:"IDAAS_CLIENT_ID" connection:"true" accepts:"a text" help:"id of the machine client"`
 	// A secret is given as such or as a file, which need not exist yet and is to be read at each use.
-	ClientSecret     poller.Secret `env:"IDAAS_CLIENT_SECRET" connection:"true" accepts:"a text" help:"its secret"`
-	ClientSecretFile string        `env:"IDAAS_CLIENT_SECRET_FILE" connection:"true" accepts:"a path" help:"file with its secret, read again at each use"`
+	ClientSecret     poller.Secret `env:"IDAAS_CLIENT_SECRET" connection:"true" accepts:"a text" help:"secret of the machine client"`
+	ClientSecretFile string        `env:"IDAAS_CLIENT_SECRET_FILE" connection:"true" accepts:"a path" help:"file with the secret of the machine client, read again at each use"`
 	// PrivateKey comes from the variable that the vendor file names.
 	PrivateKey              poller.Secret `env:"-"`
-	PrivateKeyFile          string        `env:"IDAAS_PRIVATE_KEY_FILE" connection:"true" accepts:"the path of a PEM file" help:"its private key for 'private_key_jwt', read again at each use"`
+	PrivateKeyFile          string        `env:"IDAAS_PRIVATE_KEY_FILE" connection:"true" accepts:"the path of a PEM file" help:"private key of the machine client for 'private_key_jwt', read again at each use"`
 	PrivateKeyID            string        `env:"IDAAS_PRIVATE_KEY_ID" connection:"true" accepts:"a text" help:"id of that key, if the assertion is to name it ('kid')"`
 	OIDCTokenFile           string        `env:"IDAAS_OIDC_TOKEN_FILE" connection:"true" envDefault:"/var/run/secrets/kubernetes.io/serviceaccount/token" accepts:"a path" help:"token for 'oidc', read again at each use; 'ALIBABA_CLOUD_OIDC_TOKEN_FILE' before the default"`
 	FederatedCredentialName string        `env:"IDAAS_FEDERATED_CREDENTIAL_NAME" connection:"true" accepts:"a text" help:"name of the federated credential of the machine client, for 'oidc'"`
@@ -70,7 +70,7 @@ type Config struct {
 	// Windows has at least one, in the order written, no two equally long; Targets carry it or their own.
 	Windows      []poller.Window `env:"IDAAS_EXPIRING_WITHIN" envDefault:"1h,1d,7d,30d" accepts:"durations such as '90m' or '7d', comma separated, no two equal" help:"windows in which tokens about to expire are counted; the label shows them as written"`
 	MaxStaleness time.Duration   `env:"IDAAS_MAX_STALENESS" envDefault:"0" accepts:"a duration" range:"0 10y" help:"age at which the token series of a target not read since are dropped; 0 keeps them"`
-	StateFile    string          `env:"IDAAS_STATE_FILE" connection:"true" accepts:"a path" help:"file that keeps what was read across restarts"`
+	StateFile    string          `env:"IDAAS_STATE_FILE" connection:"true" accepts:"a path" help:"file that keeps what was read across restarts; each process needs its own"`
 	ShardIndex   int             `env:"IDAAS_SHARD_INDEX" envDefault:"0" accepts:"'auto', the number at the end of the host name, or one" range:"0 999" help:"which share of the targets this process polls, counted from 0"`
 	ShardCount   int             `env:"IDAAS_SHARD_COUNT" envDefault:"1" accepts:"a whole number" range:"1 1000" help:"processes that share the targets; all are given the same ones"`
 
