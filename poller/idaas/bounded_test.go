@@ -1,6 +1,8 @@
 package idaas
 
 import (
+	"context"
+	"net"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -146,6 +148,26 @@ func TestRequestsRepeatedByTheTransportKeepTheRate(t *testing.T) {
 		}
 		if d := closest(times); d < 200*time.Millisecond-time.Microsecond {
 			t.Errorf("two of %d requests within %v, at a rate of 5 in a second", len(times), d)
+		}
+	})
+}
+
+// Those who waited for a connection together do not send together when they have it.
+func TestRequestsThatWaitedForAConnectionKeepTheRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(t, simulator.Config{})
+		targets := a.fill(20, 1)
+		dial := a.transport.DialContext
+		a.transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+			time.Sleep(3 * time.Second)
+			return dial(ctx, network, address)
+		}
+		for _, r := range a.poll(t, a.client(rateLimit(5)), targets...) {
+			a.checkCounts(t, r)
+		}
+		time.Sleep(time.Minute) // until every dial has ended
+		if times := a.times(""); closest(times) < 200*time.Millisecond-time.Microsecond {
+			t.Errorf("two of %d requests within %v, at a rate of 5 in a second", len(times), closest(times))
 		}
 	})
 }

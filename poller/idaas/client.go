@@ -48,7 +48,8 @@ type Client struct {
 // New returns a Client that has sent nothing yet.
 func New(c Config) *Client {
 	c.Events = c.Events.orNothing()
-	client := &Client{config: c, gate: &gate{limiter: rate.NewLimiter(rate.Limit(c.RateLimit), 1), waited: c.Events.Waited}}
+	limiter := func() *rate.Limiter { return rate.NewLimiter(rate.Limit(c.RateLimit), 1) }
+	client := &Client{config: c, gate: &gate{limiter: limiter(), sends: limiter(), waited: c.Events.Waited}}
 	client.pageSize.Store(int64(c.PageSize))
 	client.instance.fetch = func(ctx context.Context, _ bool) (Instance, lease, error) {
 		found, err := client.discover(ctx)

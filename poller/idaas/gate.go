@@ -11,10 +11,11 @@ import (
 // maxHint bounds how long one answer can stop all requests.
 const maxHint = 2 * time.Minute
 
-// gate is what every request passes: the rate limit, and the pauses that the API asks for.
+// gate is what every request passes: the rate limit, and the pauses that the API asks for. It passes twice: before it is
+// made, and when it has a connection, for which several may have waited together, or once more as a transport repeats it.
 type gate struct {
-	limiter *rate.Limiter
-	waited  func(cause string, d time.Duration)
+	limiter, sends *rate.Limiter // of the same rate
+	waited         func(cause string, d time.Duration)
 
 	mu     sync.Mutex
 	paused time.Time // no request before
@@ -38,8 +39,10 @@ func (g *gate) pauseLeft() time.Duration {
 	return time.Until(g.paused)
 }
 
-// wait returns when one request may be sent now, or with the error of ctx.
-func (g *gate) wait(ctx context.Context) error {
+// wait returns when one request may be made now, or with the error of ctx.
+func (g *gate) wait(ctx context.Context) error { return g.pass(ctx, g.limiter) }
+
+func (g *gate) pass(ctx context.Context, limiter *rate.Limiter) error {
 	for {
 		if d := g.pauseLeft(); d > 0 {
 			if err := g.sleep(ctx, WaitHint, d); err != nil {
@@ -47,7 +50,7 @@ func (g *gate) wait(ctx context.Context) error {
 			}
 			continue
 		}
-		r := g.limiter.Reserve()
+		r := limiter.Reserve()
 		if d := r.Delay(); d > 0 {
 			if err := g.sleep(ctx, WaitLimiter, d); err != nil {
 				r.Cancel()

@@ -76,11 +76,15 @@ func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *fa
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
 	defer cancel()
-	req = req.WithContext(httptrace.WithClientTrace(ctx, c.gateRepeats(ctx)))
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", c.config.UserAgent)
 
 	start := time.Now()
+	req = req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) {
+		waiting := time.Now()
+		_ = c.gate.pass(ctx, c.gate.sends) // should ctx end meanwhile, so does the request
+		start = start.Add(time.Since(waiting))
+	}}))
 	resp, err := c.config.Transport.RoundTrip(req)
 	if err != nil {
 		c.config.Events.Request(call.operation, "error", time.Since(start))
@@ -119,17 +123,4 @@ func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *fa
 		err = errors.New("status 200 with HTML instead of JSON: a proxy or login page?")
 	}
 	return fail(poller.Malformed, "%s: %s", call.what, call.hide.clean(err.Error()))
-}
-
-// gateRepeats has the gate passed also by what a transport sends again by itself, as it does when a connection that it
-// kept turns out to be broken.
-func (c *Client) gateRepeats(ctx context.Context) *httptrace.ClientTrace {
-	repeat := false
-	return &httptrace.ClientTrace{GetConn: func(string) {
-		if repeat {
-			// Should ctx end meanwhile, so does the request.
-			_ = c.gate.wait(ctx)
-		}
-		repeat = true
-	}}
 }
