@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -109,18 +110,23 @@ func (f File) Load() (map[poller.Key]*poller.Reading, error) {
 		return nil, err
 	}
 	defer func() { _ = file.Close() }()
-	// A process killed while it was saving has left its half.
+	// A process killed while it was saving has left its half; a new one may be another process's, at work.
 	halves, _ := filepath.Glob(filepath.Join(filepath.Dir(f.Path), "."+filepath.Base(f.Path)+"[0-9]*"))
 	for _, half := range halves {
-		_ = os.Remove(half)
+		if info, err := os.Lstat(half); err == nil && time.Since(info.ModTime()) > time.Minute {
+			_ = os.Remove(half)
+		}
 	}
 	var readings map[poller.Key]*poller.Reading
 	if err = verify(file); err == nil {
 		readings, err = f.read(file)
 	}
 	if info, statErr := file.Stat(); err != nil && statErr == nil && info.Mode().IsRegular() {
-		// It may be of use to somebody: after a typo in the settings, or with another version.
-		err = errors.Join(fmt.Errorf("%s (now %[1]s.bad): %w", f.Path, err), os.Rename(f.Path, f.Path+".bad"))
+		// It may be of use to somebody: after a typo in the settings, or with another version. The first of several has most.
+		err = fmt.Errorf("%s (the first bad one is kept as %[1]s.bad): %w", f.Path, err)
+		if _, none := os.Lstat(f.Path + ".bad"); none != nil {
+			err = errors.Join(err, os.Rename(f.Path, f.Path+".bad"))
+		}
 	}
 	return readings, err
 }
