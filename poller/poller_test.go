@@ -210,8 +210,11 @@ func TestTheFirstWalkFailing(t *testing.T) {
 		if strings.Count(log.String(), "\n") != 1 || !strings.Contains(log.String(), "target failing") {
 			t.Errorf("the log:\n%s", log.String())
 		}
-		if r := p.Snapshot().Readings[0]; r.Census != nil || r.Failure.Reason != Connection {
-			t.Errorf("%+v", r)
+		for range 2 {
+			if r := p.Snapshot().Readings[0]; r.Census != nil || r.Failure == nil || r.Failure.Reason != Connection {
+				t.Errorf("%+v", r)
+			}
+			p.SetTargets(targetsOf("a")) // a reload does not forget it
 		}
 	})
 }
@@ -308,6 +311,8 @@ func TestStepsOfTheClock(t *testing.T) {
 			step = d
 			mu.Unlock()
 		}
+		var cycles atomic.Int64
+		p.config.Events.Cycle = func(int) { cycles.Add(1) }
 		stop := run(p)
 		defer stop()
 		time.Sleep(time.Minute)
@@ -320,8 +325,8 @@ func TestStepsOfTheClock(t *testing.T) {
 		set(24 * time.Hour)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if n := f.begun("a"); n != 3 {
-			t.Errorf("%d walks a minute after the clock jumped two days ahead, want 3", n)
+		if n := f.begun("a"); n != 3 || cycles.Load() != 3 {
+			t.Errorf("%d walks and %d cycles a minute after the clock jumped two days ahead, want 3", n, cycles.Load())
 		}
 	})
 }

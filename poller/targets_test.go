@@ -85,16 +85,18 @@ func TestSetTargetsWhileWalksRun(t *testing.T) {
 		stop := run(p)
 		defer stop()
 		time.Sleep(time.Second)
-		p.SetTargets(targetsOf("kept"))
+		kept := targetsOf("kept")
+		kept[0].Label, kept[0].Windows = "alias", []Window{{"5m", 5 * time.Minute}}
+		p.SetTargets(kept)
 		synctest.Wait()
-		if s := p.Snapshot(); shown(s) != "kept=-1" || s.InProgress != 1 || f.now != 1 {
+		if s := p.Snapshot(); shown(s) != "alias=-1" || s.InProgress != 1 || f.now != 1 {
 			t.Errorf("%s, %d in progress, %d walks", shown(s), s.InProgress, f.now)
 		}
 		f.set("slow", pages(3, time.Second))
-		p.SetTargets(targetsOf("kept", "slow"))
+		p.SetTargets(append(kept, targetsOf("slow")...))
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
-		if s := p.Snapshot(); shown(s) != "kept=2 slow=3" || f.begun("kept") != 1 || f.begun("queued") != 0 {
+		if s := p.Snapshot(); shown(s) != "alias=2 slow=3" || len(s.Readings[0].Target.Windows) != 1 || f.begun("kept") != 1 || f.begun("queued") != 0 {
 			t.Errorf("%s; walks: kept %d, queued %d", shown(s), f.begun("kept"), f.begun("queued"))
 		}
 	})
