@@ -62,7 +62,7 @@ func startSimulator(t *testing.T, c simulator.Config) (*simulator.Server, []stri
 	}
 }
 
-// exporter is a running one, seen from outside.
+// running is an exporter that runs, seen from outside.
 type running struct {
 	t      *testing.T
 	url    string

@@ -104,7 +104,7 @@ func (p *Poller) Snapshot() *Snapshot { return p.published.Load() }
 // Run polls at once and then at each due time until ctx ends; restored targets that were read less than one interval
 // ago wait for the first due time. It returns when every walk has, those in flight abandoned and unpublished.
 func (p *Poller) Run(ctx context.Context) {
-	p.starting = true
+	p.starting = !p.Snapshot().Attempted()
 	defer p.walkers.Wait()
 	defer p.begin(ctx)()
 	now := p.wall()

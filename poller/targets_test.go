@@ -218,6 +218,31 @@ func TestEveryTargetIsInOneShareAndFewMove(t *testing.T) {
 	}
 }
 
+// After a restart that restored every target the start is over: nothing is said of walks that others made.
+func TestNothingStartsWhenAllIsRestored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeSource{}
+		f.set("a", pages(1, time.Second))
+		f.set("b", hanging)
+		var log strings.Builder
+		p := newTestPoller(t, f, 2)
+		p.config.Log = slog.New(slog.NewTextHandler(&log, nil))
+		p.config.Restored = map[Key]*Reading{}
+		for _, target := range targetsOf("a", "b") {
+			p.config.Restored[target.Key()] = &Reading{Census: &Census{ReadAt: time.Now().Add(-time.Hour)}}
+		}
+		p.config.Targets = targetsOf("a", "b")
+		p = New(p.config)
+		stop := run(p)
+		defer stop()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if f.begun("a") != 1 || log.Len() > 0 {
+			t.Errorf("%d walks, and the log:\n%s", f.begun("a"), log.String())
+		}
+	})
+}
+
 // The time between two due times is known from the start on, however long after a due time that is.
 func TestIntervalAtAStartOffSchedule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
