@@ -197,6 +197,9 @@ func (app *exporter) registry(more ...prometheus.Collector) *prometheus.Registry
 // serve polls and serves until ctx ends.
 func (app *exporter) serve(ctx context.Context) int {
 	app.log.Info("starting "+name, "version", version.Version, "targets", len(app.cfg.Targets))
+	if n := app.poller.Snapshot().Failing(); n > 0 {
+		app.log.Warn("targets were failing before this start", "failing", n)
+	}
 	polling, stopPolling := context.WithCancel(ctx)
 	keeping, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
 	var work, keeper sync.WaitGroup

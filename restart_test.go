@@ -52,6 +52,9 @@ func TestARestartWithoutTheAPIShowsEverySeriesWithItsAge(t *testing.T) {
 	if got := stable(t, again); got != before || !strings.Contains(got, `idaas_poll_error{consumer="c"`) {
 		t.Errorf("before:\n%s\nafter:\n%s", before, got)
 	}
+	if !strings.Contains(again.stderr.String(), "failing before this start failing=1") {
+		t.Error("the log of the new process does not tell of what fails since before")
+	}
 	again.stop()
 
 	if err := os.Truncate(file, 100); err != nil {
