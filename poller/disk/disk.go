@@ -1,0 +1,86 @@
+// Package disk bounds what a file can cost: one that does not come back (a pipe without a writer, a network file system
+// that is gone) holds up nobody for long, and one without end is not read whole.
+package disk
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"sync"
+	"time"
+)
+
+// readTimeout is how long a file may take to be read: a local one takes no time at all.
+const readTimeout = 5 * time.Second
+
+// Read returns the text in the file at path, at most limit bytes, without the byte order mark that some editors put in
+// front. It returns within 5 s, or when ctx ends. Errors name the path, as an fs.PathError.
+func Read(ctx context.Context, path string, limit int64) ([]byte, error) {
+	return Do(ctx, readTimeout, "read", path, func() ([]byte, error) {
+		file, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = file.Close() }()
+		data, err := io.ReadAll(io.LimitReader(file, limit+1))
+		switch {
+		case err != nil:
+			return nil, err
+		case int64(len(data)) > limit:
+			err = fmt.Errorf("longer than %d bytes", limit)
+		case bytes.HasPrefix(data, []byte("\xff\xfe")), bytes.HasPrefix(data, []byte("\xfe\xff")):
+			err = errors.New("UTF-16 text: save it as UTF-8")
+		default:
+			return bytes.TrimPrefix(data, []byte("\ufeff")), nil
+		}
+		return nil, &fs.PathError{Op: "read", Path: path, Err: err}
+	})
+}
+
+// under holds what is under way, by operation and path: each that hangs holds a thread, so there is one at most.
+var under = struct {
+	sync.Mutex
+	way map[[2]string]*operation
+}{way: map[[2]string]*operation{}}
+
+type operation struct {
+	since time.Time
+	done  chan struct{} // closed when value and err are there
+	value any
+	err   error
+}
+
+// Do calls f, which does op (a verb) to the file at path, and returns what f does, or an fs.PathError when that takes
+// longer than timeout or ctx ends; f then goes on. While a call of the same op and path is under way f is not called:
+// its outcome is awaited, for as long as it may still take. T must be the same for all calls of one op.
+func Do[T any](ctx context.Context, timeout time.Duration, op, path string, f func() (T, error)) (T, error) {
+	key := [2]string{op, path}
+	under.Lock()
+	o := under.way[key]
+	if o == nil {
+		o = &operation{since: time.Now(), done: make(chan struct{})}
+		under.way[key] = o
+		go func() {
+			value, err := f()
+			under.Lock()
+			defer under.Unlock()
+			o.value, o.err = value, err
+			delete(under.way, key)
+			close(o.done)
+		}()
+	}
+	under.Unlock()
+	var none T
+	select {
+	case <-o.done:
+		return o.value.(T), o.err
+	case <-ctx.Done():
+		return none, &fs.PathError{Op: op, Path: path, Err: ctx.Err()}
+	case <-time.After(timeout - time.Since(o.since)):
+		return none, &fs.PathError{Op: op, Path: path, Err: fmt.Errorf("it does not come back: waited %v", timeout)}
+	}
+}

@@ -1,0 +1,102 @@
+package disk
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestRead(t *testing.T) {
+	for name, c := range map[string]struct{ text, want, err string }{
+		"as it is":              {"ä text\n", "ä text\n", ""},
+		"a mark in front":       {"\ufefftext", "text", ""},
+		"a mark alone":          {"\ufeff", "", ""},
+		"a mark elsewhere":      {"te\ufeffxt", "te\ufeffxt", ""},
+		"UTF-16, little endian": {"\xff\xfet\x00", "", "UTF-16 text: save it as UTF-8"},
+		"UTF-16, big endian":    {"\xfe\xff\x00t", "", "UTF-16 text: save it as UTF-8"},
+		"as long as it may be":  {strings.Repeat("x", 20), strings.Repeat("x", 20), ""},
+		"longer":                {strings.Repeat("x", 21), "", "longer than 20 bytes"},
+	} {
+		path := filepath.Join(t.TempDir(), "file")
+		if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := Read(t.Context(), path, 20)
+		if string(got) != c.want || (err == nil) != (c.err == "") {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+		if err != nil && err.Error() != "read "+path+": "+c.err {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestReadWhatIsNoSuchFile(t *testing.T) {
+	if _, err := Read(t.Context(), "/dev/zero", 1<<20); err == nil || err.Error() != "read /dev/zero: longer than 1048576 bytes" {
+		t.Error(err)
+	}
+	if _, err := Read(t.Context(), "/none", 1); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+	if _, err := Read(t.Context(), t.TempDir(), 1); !errors.Is(err, syscall.EISDIR) {
+		t.Error(err)
+	}
+}
+
+// A pipe that nobody writes to: those who ask give up with their context, the read goes on, once, and its outcome serves
+// who waits for it then.
+func TestReadOfAPipe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 {
+		_, err := Read(ctx, path, 20)
+		if e, ok := errors.AsType[*fs.PathError](err); !ok || e.Path != path || !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+	}
+	go func() { _ = os.WriteFile(path, []byte("late"), 0o600) }()
+	if got, err := Read(t.Context(), path, 20); err != nil || !bytes.Equal(got, []byte("late")) {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+func TestDoWaitsNoLongerThanItMay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release, calls := make(chan struct{}), 0
+		hang := func() (string, error) {
+			calls++
+			<-release
+			return "back", nil
+		}
+		start := time.Now()
+		for _, after := range []time.Duration{3 * time.Second, 3 * time.Second} { // the second does not wait as long again
+			if _, err := Do(t.Context(), 3*time.Second, "write", "/mnt/x", hang); err == nil ||
+				err.Error() != "write /mnt/x: it does not come back: waited 3s" || time.Since(start) != after {
+				t.Errorf("%v after %v", err, time.Since(start))
+			}
+		}
+		time.AfterFunc(time.Second, func() { close(release) })
+		if got, err := Do(t.Context(), time.Minute, "write", "/mnt/x", hang); got != "back" || err != nil || calls != 1 {
+			t.Errorf("%q, %v, called %d times", got, err, calls)
+		}
+		if _, err := Do(t.Context(), time.Minute, "write", "/mnt/x", hang); err != nil || calls != 2 {
+			t.Errorf("%v, called %d times", err, calls)
+		}
+	})
+}
