@@ -44,43 +44,45 @@ func Read(ctx context.Context, path string, limit int64) ([]byte, error) {
 // under holds what is under way, by operation and path: each that hangs holds a thread, so there is one at most.
 var under = struct {
 	sync.Mutex
-	way map[[2]string]*operation
-}{way: map[[2]string]*operation{}}
+	way map[[2]string]*turn
+}{way: map[[2]string]*turn{}}
 
-type operation struct {
+type turn struct {
 	since time.Time
-	done  chan struct{} // closed when value and err are there
-	value any
-	err   error
+	over  chan struct{}
 }
 
 // Do calls f, which does op (a verb) to the file at path, and returns what f does, or an fs.PathError when that takes
-// longer than timeout or ctx ends; f then goes on. While a call of the same op and path is under way f is not called:
-// its outcome is awaited, for as long as it may still take. T must be the same for all calls of one op.
+// longer than timeout or ctx ends; f then goes on. Calls of the same op and path take turns, and none waits longer for
+// the one before than that one may take.
 func Do[T any](ctx context.Context, timeout time.Duration, op, path string, f func() (T, error)) (T, error) {
+	var value, none T
+	var err error
 	key := [2]string{op, path}
-	under.Lock()
-	o := under.way[key]
-	if o == nil {
-		o = &operation{since: time.Now(), done: make(chan struct{})}
-		under.way[key] = o
-		go func() {
-			value, err := f()
-			under.Lock()
-			defer under.Unlock()
-			o.value, o.err = value, err
-			delete(under.way, key)
-			close(o.done)
-		}()
-	}
-	under.Unlock()
-	var none T
-	select {
-	case <-o.done:
-		return o.value.(T), o.err
-	case <-ctx.Done():
-		return none, &fs.PathError{Op: op, Path: path, Err: ctx.Err()}
-	case <-time.After(timeout - time.Since(o.since)):
-		return none, &fs.PathError{Op: op, Path: path, Err: fmt.Errorf("it does not come back: waited %v", timeout)}
+	for {
+		under.Lock()
+		t, mine := under.way[key], false
+		if t == nil {
+			t, mine = &turn{time.Now(), make(chan struct{})}, true
+			under.way[key] = t
+			go func() {
+				value, err = f()
+				under.Lock()
+				defer under.Unlock()
+				delete(under.way, key)
+				close(t.over)
+			}()
+		}
+		under.Unlock()
+		select {
+		case <-t.over:
+			if mine {
+				return value, err
+			}
+		case <-ctx.Done():
+			return none, &fs.PathError{Op: op, Path: path, Err: ctx.Err()}
+		case <-time.After(timeout - time.Since(t.since)):
+			return none, &fs.PathError{Op: op, Path: path, Err: fmt.Errorf("it does not come back: waited %v", timeout)}
+		}
 	}
 }
