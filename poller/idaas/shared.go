@@ -11,6 +11,8 @@ const (
 	shareFailure = time.Second
 	// maxRenewPause bounds the time between two tries to renew a value that is still good.
 	maxRenewPause = 30 * time.Second
+	// maxDoubts bounds how often a value without a lease is fetched again because what it led to did not work.
+	maxDoubts = 15 * time.Second
 )
 
 // lease says how long a value may be used. Zero times mean without end.
@@ -29,7 +31,8 @@ type shared[T any] struct {
 	value    T
 	lease    lease
 	have     bool
-	err      error // of the latest attempt
+	fetched  time.Time // the latest attempt, good or not
+	err      error     // of the latest attempt
 	failedAt time.Time
 	flight   chan struct{} // closed when the attempt under way has ended; nil: none is
 }
@@ -76,7 +79,7 @@ func (s *shared[T]) attempt(ctx context.Context, renewing bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	close(s.flight)
-	s.flight = nil
+	s.flight, s.fetched = nil, time.Now()
 	switch {
 	case err == nil:
 		s.value, s.lease, s.have, s.err = v, l, true, nil
@@ -86,6 +89,9 @@ func (s *shared[T]) attempt(ctx context.Context, renewing bool) {
 		// Not a failure to share: it had no retries, and the value may have ended meanwhile.
 		now := time.Now()
 		s.lease.renew = now.Add(min(maxRenewPause, max(shareFailure, s.lease.until.Sub(now)/4)))
+		if s.lease.until.IsZero() {
+			s.lease.renew = time.Time{} // until it is doubted again
+		}
 	default:
 		s.err, s.failedAt = err, time.Now()
 	}
@@ -97,5 +103,14 @@ func (s *shared[T]) drop(is func(T) bool) {
 	defer s.mu.Unlock()
 	if is(s.value) {
 		s.have = false
+	}
+}
+
+// doubt has the value fetched again by the next to ask, while the one at hand serves until another is there.
+func (s *shared[T]) doubt() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now := time.Now(); s.have && now.Sub(s.fetched) >= maxDoubts {
+		s.lease.renew = now
 	}
 }
