@@ -43,10 +43,10 @@ const name = "idaas-token-exporter"
 const grace = 4500 * time.Millisecond
 
 func main() {
-	// First of all: a reload asked for early comes with the first poll, and who reads the log may be gone.
-	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	// First of all: a reload asked for early comes with the first poll, and who reads the log may be gone.
+	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
 	ctx, cancel := context.WithCancel(context.Background())
 	if info, ok := debug.ReadBuildInfo(); ok {
 		version.Version = cmp.Or(version.Version, strings.Trim(info.Main.Version, "()")) // what go install was asked for
