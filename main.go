@@ -30,7 +30,7 @@ import (
 )
 
 // grace is how long the end may take from the first signal on, before it comes whatever still hangs.
-const grace = 4500 * time.Millisecond
+const grace = 4 * time.Second
 
 func main() {
 	signals := make(chan os.Signal, 2)
