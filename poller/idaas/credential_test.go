@@ -42,7 +42,7 @@ func TestAReadyToken(t *testing.T) {
 		if n := a.Requests(simulator.Access); n != 1 {
 			t.Errorf("%d token requests, want none but ours", n)
 		}
-		if expires := a.told.sofar().expires; len(expires) == 0 || !expires[0].Equal(time.Date(2000, 1, 1, 0, 20, 0, 0, time.UTC)) {
+		if expires := a.told.sofar().expires; len(expires) == 0 || !expires[0].Equal(time.Date(2020, 1, 1, 0, 20, 0, 0, time.UTC)) {
 			t.Errorf("told of expirations %v", expires)
 		}
 
@@ -56,7 +56,7 @@ func TestAReadyToken(t *testing.T) {
 		time.Sleep(time.Second)
 		before = a.Requests("")
 		r := a.poll(t, c, targets[0])[0]
-		if r.Failure == nil || r.Failure.Reason != poller.AccessToken || !strings.Contains(r.Failure.Text, "expired at 2000-01-01T00:20:00Z") {
+		if r.Failure == nil || r.Failure.Reason != poller.AccessToken || !strings.Contains(r.Failure.Text, "expired at 2020-01-01T00:20:00Z") {
 			t.Errorf("after its life: %+v", r.Failure)
 		}
 		if n := a.Requests("") - before; n != 0 {

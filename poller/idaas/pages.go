@@ -201,7 +201,7 @@ func decodePage(body []byte, tokens []poller.Token) (poller.Page, string, error)
 
 // millis reads a time of the API: documented as milliseconds, but one vendor source says seconds. Zero or less is none.
 func millis(v int64) int64 {
-	const secondsBelow = 1e11 // the year 5138 in seconds, 1973 in milliseconds
+	const secondsBelow = 1e12 // the year 33658 in seconds, 2001 in milliseconds
 	switch {
 	case v <= 0:
 		return 0
