@@ -128,9 +128,7 @@ func (c *Config) ShareOfRate() float64 { return c.RateLimit / float64(c.ShardCou
 func WithoutConnection(environ []string) []string {
 	return slices.DeleteFunc(slices.Clone(environ), func(pair string) bool {
 		name, _, _ := strings.Cut(pair, "=")
-		if slices.ContainsFunc(proxyVariables, func(names [2]string) bool { return slices.Contains(names[:], name) }) {
-			return true
-		}
-		return slices.ContainsFunc(settings(), func(s setting) bool { return s.name == name && s.Tag.Get("connection") == "true" })
+		return slices.Contains(proxyVariables, name) ||
+			slices.ContainsFunc(settings(), func(s setting) bool { return s.name == name && s.Tag.Get("connection") == "true" })
 	})
 }

@@ -8,51 +8,33 @@ import (
 	"strings"
 )
 
-// proxyVariables are what Go's HTTP reads, of each pair the first one that is set.
-var proxyVariables = [][2]string{{"HTTP_PROXY", "http_proxy"}, {"HTTPS_PROXY", "https_proxy"}}
+// proxyVariables are what Go's HTTP reads.
+var proxyVariables = []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"}
 
 // checkProxies returns which proxies in environ cannot be used: Go passes them by without a word, to send credentials
 // past them. Nothing of them is shown, since user and password may stand anywhere in what is broken.
 func checkProxies(environ []string) Faults {
-	given := make(map[string]string)
-	for _, pair := range environ {
-		name, value, _ := strings.Cut(pair, "=")
-		given[name] = value
-	}
 	var faults Faults
-	for _, names := range proxyVariables {
-		name := names[0]
-		if given[name] == "" {
-			name = names[1]
-		}
-		if problem := proxyProblem(given[name]); problem != "" {
-			faults = append(faults, Fault{Name: name, Problem: problem + "; accepted: [http://][user:password@]host[:port], also with https, socks5 or socks5h"})
+	for _, pair := range environ {
+		// Blanks around it are not dropped, since Go does not.
+		name, text, _ := strings.Cut(pair, "=")
+		if text != "" && slices.Contains(proxyVariables, name) && !isProxy(text) {
+			faults = append(faults, Fault{Name: name, Problem: "not the URL of a proxy; accepted: [http://][user:password@]host[:port], also with https, " +
+				"socks5 or socks5h; a % and the like in a password escaped, as in %25"})
 		}
 	}
 	return faults
 }
 
-// proxyProblem reads text as Go does, which is why blanks around it are not dropped.
-func proxyProblem(text string) string {
-	if text == "" {
-		return ""
-	}
-	guessed := !strings.Contains(text, "://")
-	if guessed {
+func isProxy(text string) bool {
+	bare := !strings.Contains(text, "://")
+	if bare {
 		text = "http://" + text
 	}
 	u, err := url.Parse(text)
-	if err != nil {
-		return "not a URL; a % and other special characters of a password are to be escaped, as in %25"
+	if err != nil || bare && strings.Trim(u.Path, "/") != "" {
+		return false
 	}
-	_, portErr := strconv.ParseUint(cmp.Or(u.Port(), "0"), 10, 16)
-	switch {
-	case !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme):
-		return "an unknown scheme"
-	case u.Hostname() == "" || guessed && strings.Trim(u.Path, "/") != "":
-		return "no host"
-	case strings.HasSuffix(u.Host, ":") || portErr != nil:
-		return "bad port"
-	}
-	return ""
+	_, err = strconv.ParseUint(cmp.Or(u.Port(), "0"), 10, 16)
+	return err == nil && u.Hostname() != "" && !strings.HasSuffix(u.Host, ":") && slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme)
 }

@@ -62,33 +62,37 @@ func (c calendar) Next(t time.Time) time.Time {
 		zone = t.Location()
 	}
 	const everyHour = 1<<24 - 1
-	if c.clock.Hour&everyHour == everyHour {
-		return c.passing(t.In(zone)).In(t.Location())
-	}
-	_, offset := t.In(zone).Zone()
-	for shown := t.UTC().Add(seconds(offset)); ; {
-		shown = c.shown(shown)
-		if due := first(shown, zone); due.After(t) {
+	passing := c.clock.Hour&everyHour == everyHour
+	now := t.In(zone)
+	after := shown(now)
+	for {
+		// Between two settings of the clocks.
+		start, end := now.ZoneBounds()
+		if before := shown(start.Add(-time.Second)); !passing && before.After(after) {
+			after = before
+		}
+		due := now.Add(c.next(after).Sub(shown(now)))
+		if due.Before(start) {
+			due = start
+		}
+		if end.IsZero() || due.Before(end) {
 			return due.In(t.Location())
 		}
-	}
-}
-
-// passing returns the first time after t at which the clocks show one that is due, however often they do.
-func (c calendar) passing(t time.Time) time.Time {
-	for after := t; ; {
-		_, offset := t.Zone()
-		_, end := t.ZoneBounds()
-		due := c.shown(after.UTC().Add(seconds(offset))).Add(-seconds(offset))
-		if end.IsZero() || due.Before(end) {
-			return due
+		now, after = end, time.Time{}
+		if passing {
+			after = shown(end).Add(-time.Second)
 		}
-		t, after = end, end.Add(-time.Second)
 	}
 }
 
-// shown returns the first due time after another on a clock that is never set.
-func (c calendar) shown(after time.Time) time.Time {
+// shown is what a clock shows at t, as a time in UTC.
+func shown(t time.Time) time.Time {
+	_, offset := t.Zone()
+	return t.UTC().Add(time.Duration(offset) * time.Second)
+}
+
+// next returns the first due time after another on a clock that is never set.
+func (c calendar) next(after time.Time) time.Time {
 	for {
 		if next := c.clock.Next(after); !next.IsZero() {
 			return next
@@ -96,21 +100,3 @@ func (c calendar) shown(after time.Time) time.Time {
 		after = after.AddDate(5, 0, 0) // no further does cron look, and there is no 29 February for eight years
 	}
 }
-
-// first returns when the clocks of zone first show a time, given as that of UTC, or have skipped it.
-func first(shown time.Time, zone *time.Location) time.Time {
-	for t := shown.Add(-24 * time.Hour).In(zone); ; {
-		_, offset := t.Zone()
-		start, end := t.ZoneBounds()
-		due := shown.Add(-seconds(offset))
-		if due.Before(start) {
-			due = start
-		}
-		if end.IsZero() || due.Before(end) {
-			return due
-		}
-		t = end
-	}
-}
-
-func seconds(n int) time.Duration { return time.Duration(n) * time.Second }

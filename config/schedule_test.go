@@ -124,7 +124,7 @@ func TestScheduleOverYears(t *testing.T) {
 		days := int(time.Date(last.Year(), last.Month(), last.Day(), 0, 0, 0, 0, time.UTC).Sub(time.Date(first.Year(), first.Month(), first.Day(), 0, 0, 0, 0, time.UTC)).Hours() / 24)
 		hours := int(end.Sub(start).Hours())
 		for _, hour := range []string{"0", "1", "2", "3", "22", "23"} {
-			for _, minute := range []string{"0", "15", "30", "59"} {
+			for _, minute := range []string{"0", "30"} {
 				spec := minute + " " + hour + " * * *"
 				schedule := mustParse(t, "CRON_TZ="+name+" "+spec)
 				n := 0
