@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -109,4 +110,15 @@ func TestReloadOfAPipe(t *testing.T) {
 		runtime.Gosched()
 	}
 	r.want("a file", 0, "b")
+}
+
+func TestAWebConfigurationThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		defer close(release)
+		c, err := Load(minimal("IDAAS_WEB_CONFIG_FILE=w.yml"), func(string) error { <-release; return nil })
+		if c != nil || err == nil || !strings.HasPrefix(err.Error(), `IDAAS_WEB_CONFIG_FILE="w.yml": check w.yml: it does not come back: waited 5s; accepted: `) {
+			t.Errorf("%v, %v", c, err)
+		}
+	})
 }

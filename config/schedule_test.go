@@ -109,11 +109,11 @@ func TestScheduleWhenClocksAreSet(t *testing.T) {
 	}
 }
 
-// Over years: a daily schedule is due once for each day, an hourly one once an hour, and asking from anywhere before a due
+// Over a year: a daily schedule is due once for each day, an hourly one once an hour, and asking from anywhere before a due
 // time leads to it.
-func TestScheduleOverYears(t *testing.T) {
-	start := time.Date(2024, 1, 1, 12, 0, 0, 0, time.UTC)
-	end := start.AddDate(4, 0, 0)
+func TestScheduleOverAYear(t *testing.T) {
+	start := time.Date(2027, 1, 1, 12, 0, 0, 0, time.UTC)
+	end := start.AddDate(1, 1, 0)
 	for _, name := range []string{"America/New_York", "Europe/Berlin", "America/Santiago", "Africa/Cairo", "Asia/Beirut", "Australia/Lord_Howe", "Asia/Gaza", "Africa/Casablanca", "America/Nuuk", "Pacific/Apia", "Asia/Kathmandu", "UTC"} {
 		zone, err := time.LoadLocation(name)
 		if err != nil {
@@ -123,7 +123,7 @@ func TestScheduleOverYears(t *testing.T) {
 		last := end.In(zone)
 		days := int(time.Date(last.Year(), last.Month(), last.Day(), 0, 0, 0, 0, time.UTC).Sub(time.Date(first.Year(), first.Month(), first.Day(), 0, 0, 0, 0, time.UTC)).Hours() / 24)
 		hours := int(end.Sub(start).Hours())
-		for _, hour := range []string{"0", "1", "2", "3", "22", "23"} {
+		for _, hour := range []string{"0", "1", "2", "23"} {
 			for _, minute := range []string{"0", "30"} {
 				spec := minute + " " + hour + " * * *"
 				schedule := mustParse(t, "CRON_TZ="+name+" "+spec)
