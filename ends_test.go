@@ -165,7 +165,7 @@ func TestALogWithoutAReader(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := &child{Cmd: exec.CommandContext(t.Context(), os.Args[0])}
-	c.Cmd.Stderr = writer
+	c.Stderr = writer
 	c.Env = append(os.Environ(), append(environ, "IDAAS_TARGETS_FILE="+file, "TEST_AS_EXPORTER=1")...)
 	if err := c.Start(); err != nil {
 		t.Fatal(err)

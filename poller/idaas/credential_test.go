@@ -2,6 +2,7 @@ package idaas
 
 import (
 	"context"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -187,7 +188,7 @@ func TestASecretFileThatCannotBeUsed(t *testing.T) {
 		{path("escape"), "the invisible character U+001B in it"},
 		{path("Latin 1"), "bytes in it that are no UTF-8"},
 		{path("UTF-16"), "UTF-16 text: save it as UTF-8"},
-		{"/dev/zero", "longer than 1048576 bytes"},
+		{"/dev/zero", "longer than 65536 bytes"},
 	} {
 		for _, method := range []string{"client_secret_post", "client_secret_basic"} {
 			synctest.Test(t, func(t *testing.T) {
@@ -247,8 +248,16 @@ func TestCredentialsInAPipe(t *testing.T) {
 			t.Errorf("%s: %v", method, err)
 		}
 	}
-	ready := readyToken{credential: file, events: Events{}.orNothing()}
-	if _, err := ready.get(ctx); err == nil || !strings.Contains(err.Error(), pipe) || poller.ReasonOf(err) != poller.AccessToken {
+	// The time of a request, at most.
+	c := New(Config{
+		InstanceID: "i", Endpoint: "https://x", TokenEndpoint: "https://x/token", Auth: Auth{Method: "oidc", IDToken: file},
+		RateLimit: 1000, Timeout: 50 * time.Millisecond, Retries: 4, Log: slog.New(slog.DiscardHandler),
+	})
+	if _, err := c.tokens.get(t.Context()); err == nil || !strings.Contains(err.Error(), pipe) || poller.ReasonOf(err) != poller.AccessToken {
+		t.Error(err)
+	}
+	ready := readyToken{credential: file, timeout: 50 * time.Millisecond, events: Events{}.orNothing()}
+	if _, err := ready.get(t.Context()); err == nil || !strings.Contains(err.Error(), pipe) || poller.ReasonOf(err) != poller.AccessToken {
 		t.Error(err)
 	}
 }

@@ -32,7 +32,7 @@ type Credential struct {
 func (c Credential) Given() bool { return c.File != "" || !c.Text.Empty() }
 
 // maxCredential bounds the file of one, in bytes.
-const maxCredential = 1 << 20
+const maxCredential = 64 << 10
 
 func (c Credential) read(ctx context.Context) (string, error) {
 	if c.File == "" {
@@ -84,10 +84,13 @@ type tokenSource interface {
 // readyToken is an access token made elsewhere.
 type readyToken struct {
 	credential Credential
+	timeout    time.Duration // to read it
 	events     Events
 }
 
 func (r *readyToken) get(ctx context.Context) (accessToken, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
 	text, err := r.credential.line(ctx)
 	if err == nil && !sendable(text) {
 		err = errors.New("it has characters that no access token has")
@@ -163,7 +166,9 @@ func (c *Client) requestToken(ctx context.Context, retries int) (accessToken, le
 		if err := c.gate.wait(ctx); err != nil {
 			return nil, err
 		}
-		g, err := c.config.Auth.grant(ctx, at.TokenEndpoint)
+		reading, cancel := context.WithTimeout(ctx, c.config.Timeout)
+		defer cancel()
+		g, err := c.config.Auth.grant(reading, at.TokenEndpoint)
 		if err != nil {
 			return nil, fail(poller.AccessToken, "access token: %w", err)
 		}
