@@ -23,6 +23,8 @@ type Failure struct {
 	// Text is for people: one line, without secrets and raw consumer ids.
 	Text string
 	At   time.Time
+	// Since is when the first of the walks failed that have done nothing else since.
+	Since time.Time
 }
 
 // Snapshot is everything known at one moment. It never changes once published; readers share it.
