@@ -210,11 +210,12 @@ func (app *exporter) serve(ctx context.Context) int {
 		ListenAddress: app.cfg.ListenAddress,
 		ProbeAddress:  app.cfg.ProbeAddress,
 		ConfigFile:    app.cfg.WebConfigFile,
-		Gatherer:      app.registry(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})),
-		Ready:         func() bool { return app.restored || app.poller.Snapshot().Attempted() },
-		Reload:        app.reloader.Reload,
-		Version:       version.Version,
-		Log:           app.log,
+		Snapshot:      app.poller.Snapshot, MaxStaleness: app.cfg.MaxStaleness,
+		Gatherer: app.registry(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})),
+		Ready:    func() bool { return app.restored || app.poller.Snapshot().Attempted() },
+		Reload:   app.reloader.Reload,
+		Version:  version.Version,
+		Log:      app.log,
 	})
 	stopPolling()
 	work.Wait()

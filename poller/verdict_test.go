@@ -7,7 +7,9 @@ import (
 
 func TestVerdicts(t *testing.T) {
 	const day = 24 * time.Hour
-	token := func(issued, expires time.Duration) Token { return Token{ID: "a", Issued: at(issued), Expires: at(expires)} }
+	token := func(issued, expires time.Duration) Token {
+		return Token{ID: "a", Issued: at(issued), Expires: at(expires)}
+	}
 	active := func(tokens ...Token) *Census { return count(epoch, nil, tokens...) }
 	year := active(token(-300*day, 65*day))
 	month := active(token(-20*day, 10*day))
