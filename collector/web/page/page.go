@@ -6,13 +6,15 @@ import (
 	"crypto/sha256"
 	_ "embed" // the template and its style
 	"encoding/base64"
-	"encoding/json"
 	"html/template"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
@@ -94,11 +96,8 @@ func showJSON(w http.ResponseWriter, v *view) error {
 	for i, r := range v.Rows {
 		answer.Targets[i] = newTarget(r, v.now)
 	}
-	out, err := json.Marshal(answer)
-	if err != nil {
-		return err
-	}
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(append(out, '\n'))
+	// What can fail is writing, to somebody who has gone.
+	_ = json.MarshalWrite(w, answer, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
 	return nil
 }

@@ -56,10 +56,10 @@ func (r *row) Soonest() []poller.Expiry {
 
 // target is a row as JSON. What is unknown is absent.
 type target struct {
-	Consumer string         `json:"consumer"`
-	Provider string         `json:"credential_provider"`
-	State    poller.Verdict `json:"state"`
-	*counts
+	Consumer    string         `json:"consumer"`
+	Provider    string         `json:"credential_provider"`
+	State       poller.Verdict `json:"state"`
+	*counts     `json:",inline"`
 	LastActive  time.Time `json:"last_active,omitzero"`
 	Reported    *int64    `json:"reported_tokens,omitempty"`
 	LastSuccess time.Time `json:"last_success,omitzero"`

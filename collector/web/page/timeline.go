@@ -89,7 +89,7 @@ func (v *view) chart(title string, step time.Duration, steps, tickEach int) char
 			b.RiskHeight = max(2, b.Height*float64(risk[i])/float64(n))
 		}
 		b.RiskY = chartBase - b.RiskHeight
-		b.Text = fmt.Sprintf("%s to %s from now: %d", span(time.Duration(i)*step), span(time.Duration(i+1)*step), n)
+		b.Text = fmt.Sprintf("%s to %s: %d", span(time.Duration(i)*step), span(time.Duration(i+1)*step), n)
 		if risk[i] > 0 {
 			b.Text += fmt.Sprintf(", %d of targets at risk", risk[i])
 		}
@@ -100,20 +100,23 @@ func (v *view) chart(title string, step time.Duration, steps, tickEach int) char
 		out.Bars = append(out.Bars, b)
 	}
 	for i := 0; i <= steps; i += tickEach {
-		out.Ticks = append(out.Ticks, tick{float64(i) * width, "+" + span(time.Duration(i)*step), "middle"})
+		out.Ticks = append(out.Ticks, tick{float64(i) * width, span(time.Duration(i) * step), "middle"})
 	}
-	out.Ticks[0].Text, out.Ticks[0].Anchor, out.Ticks[len(out.Ticks)-1].Anchor = "now", "start", "end"
-	out.Text = fmt.Sprintf("%d active tokens end, %d of targets at risk", total, atRisk)
+	out.Ticks[0].Anchor, out.Ticks[len(out.Ticks)-1].Anchor = "start", "end"
+	out.Text = fmt.Sprintf("%s ending, %d of targets at risk", count(total, "active token"), atRisk)
 	out.Spoken = strings.Join(append([]string{title + ", " + out.Text}, spoken...), "; ")
 	return out
 }
 
-// span is a whole number of hours or days.
+// span is a whole number of hours or days from now.
 func span(d time.Duration) string {
-	if d%(24*time.Hour) == 0 {
-		return fmt.Sprint(int(d.Hours())/24, " d")
+	switch {
+	case d == 0:
+		return "now"
+	case d%(24*time.Hour) == 0:
+		return fmt.Sprintf("+%d d", int(d.Hours())/24)
 	}
-	return fmt.Sprint(int(d.Hours()), " h")
+	return fmt.Sprintf("+%d h", int(d.Hours()))
 }
 
 // compact is a number that fits over a bar.

@@ -3,6 +3,7 @@ package page
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -84,13 +85,13 @@ func (v *view) Pages() (p struct{ Before, After string }) {
 	return p
 }
 
-// API is the address of the same view as JSON.
+// API is the address of the same view as JSON, as far as that knows how to ask for it.
 func (v *view) API() string {
-	link := v.Link("refresh", "")
-	if v.Search != "" {
-		link = v.Link("q", "") // which the JSON does not know
+	values := maps.Clone(v.values)
+	for _, name := range pageParameters[len(parameters):] {
+		values.Del(name)
 	}
-	return "/api/v1/targets" + link
+	return "/api/v1/targets?" + values.Encode()
 }
 
 // Missing reports whether the target to be opened is not among those shown.
@@ -150,10 +151,10 @@ func summarize(all []row) (s summary) {
 		parts = append(parts, text)
 	}
 	if n := len(s.Lost); n > 0 {
-		part(poller.Lost, targets(n)+" lost")
+		part(poller.Lost, count(n, "target")+" lost")
 	}
 	if risk > 0 {
-		part(poller.AtRisk, targets(risk)+" at risk")
+		part(poller.AtRisk, count(risk, "target")+" at risk")
 	}
 	switch {
 	case len(all) == 0:
@@ -163,9 +164,9 @@ func summarize(all []row) (s summary) {
 	case unread == len(all):
 		part(poller.Unknown, "nothing read yet")
 	case stale > 0:
-		part(poller.Unknown, "data of "+targets(stale)+" stale")
+		part(poller.Unknown, "data of "+count(stale, "target")+" stale")
 	case unread > 0:
-		part(poller.Unknown, targets(unread)+" not read yet")
+		part(poller.Unknown, count(unread, "target")+" not read yet")
 	}
 	s.Text = strings.Join(parts, ", ")
 	if s.Text == "" {
@@ -181,21 +182,14 @@ func summarize(all []row) (s summary) {
 	default:
 		s.Trust = "No"
 	}
-	s.Why = fmt.Sprintf("%d of %s up to date", len(all)-stale-unread, targets(len(all)))
+	s.Why = fmt.Sprintf("%d of %s up to date", len(all)-stale-unread, count(len(all), "target"))
 	if !oldest.IsZero() && len(all) > 0 {
 		s.Why += ", oldest data " + words(all[0].now.Sub(oldest)) + " old"
 	}
 	if failing > 0 {
-		s.Why += fmt.Sprintf("; %s failing, first since %s", targets(failing), exact(since))
+		s.Why += fmt.Sprintf("; %s failing, first since %s", count(failing, "target"), exact(since))
 	}
 	return s
-}
-
-func targets(n int) string {
-	if n == 1 {
-		return "1 target"
-	}
-	return fmt.Sprint(n, " targets")
 }
 
 // From and To are the positions shown, counted from one.

@@ -2,6 +2,7 @@ package page
 
 import (
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
 
@@ -20,15 +21,23 @@ func words(d time.Duration) string {
 	case d < time.Hour:
 		return fmt.Sprintf("%d min", whole(time.Minute))
 	case d < day:
-		return fmt.Sprintf("%d h %d min", whole(time.Hour), whole(time.Minute)%60)
+		return strings.TrimSuffix(fmt.Sprintf("%d h %d min", whole(time.Hour), whole(time.Minute)%60), " 0 min")
 	case d < 2*day:
-		return fmt.Sprintf("1 day %d h", whole(time.Hour)%24)
+		return strings.TrimSuffix(fmt.Sprintf("1 day %d h", whole(time.Hour)%24), " 0 h")
 	case d < 100*day:
 		return fmt.Sprintf("%d days", whole(day))
 	case d < 730*day:
 		return fmt.Sprintf("%d months", whole(day)*12/365)
 	}
 	return fmt.Sprintf("%d years", whole(day)/365)
+}
+
+// count is a number of things.
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprint(n, " ", thing, "s")
 }
 
 func exact(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
@@ -58,6 +67,9 @@ func (r *row) moment(ms int64) moment { return moment{instant(ms), r.now} }
 
 // Key names the target in an address.
 func (r *row) Key() string { return r.Target.Label + ":" + r.Target.Provider }
+
+// Address opens the target whatever the filters are.
+func (r *row) Address() string { return "?open=" + url.QueryEscape(r.Key()) + "#open" }
 
 func (r *row) Next() moment  { return r.moment(r.Earliest) }
 func (r *row) Last() moment  { return r.moment(r.Latest) }
