@@ -37,10 +37,10 @@ func TestSummary(t *testing.T) {
 		{"all well", func() []*poller.Reading { return []*poller.Reading{reading("a", "p", fresh)} }, poller.OK, "All well, no target at risk", "Yes", "1 of 1 target up to date, oldest data 1 min old"},
 		{"some failing, not for long", func() []*poller.Reading {
 			return []*poller.Reading{fails(reading("a", "p", fresh)), reading("b", "p", fresh)}
-		}, poller.OK, "All well, no target at risk", "Yes", "2 of 2 targets up to date, oldest data 1 min old; 1 target failing, first since 1999-12-31 23:00:00 UTC"},
+		}, poller.OK, "All well, no target at risk", "Yes", "2 of 2 targets up to date, oldest data 1 min old; 1 target failing, for up to 1 h"},
 		{"all failing", func() []*poller.Reading {
 			return []*poller.Reading{fails(reading("a", "p", fresh)), fails(reading("b", "p", nil))}
-		}, poller.Unknown, "API failing since 1999-12-31 23:00:00 UTC", "Partly", "1 of 2 targets up to date, oldest data 1 min old; 2 targets failing, first since 1999-12-31 23:00:00 UTC"},
+		}, poller.Unknown, "API failing since 1999-12-31 23:00:00 UTC", "Partly", "1 of 2 targets up to date, oldest data 1 min old; 2 targets failing, for up to 1 h"},
 		{"stale", func() []*poller.Reading { return []*poller.Reading{reading("a", "p", fresh), reading("b", "p", stale)} }, poller.Unknown, "Data of 1 target stale", "Partly", "1 of 2 targets up to date, oldest data 20 min old"},
 		{"one is not read yet", func() []*poller.Reading { return []*poller.Reading{reading("a", "p", fresh), reading("b", "p", nil)} }, poller.Unknown, "1 target not read yet", "Partly", "1 of 2 targets up to date, oldest data 1 min old"},
 		{"at risk", func() []*poller.Reading { return []*poller.Reading{reading("a", "p", risky), reading("b", "p", fresh)} }, poller.AtRisk, "1 target at risk", "Yes", "2 of 2 targets up to date, oldest data 1 min old"},

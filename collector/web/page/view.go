@@ -187,7 +187,7 @@ func summarize(all []row) (s summary) {
 		s.Why += ", oldest data " + words(all[0].now.Sub(oldest)) + " old"
 	}
 	if failing > 0 {
-		s.Why += fmt.Sprintf("; %s failing, first since %s", count(failing, "target"), exact(since))
+		s.Why += fmt.Sprintf("; %s failing, for up to %s", count(failing, "target"), words(all[0].now.Sub(since)))
 	}
 	return s
 }
