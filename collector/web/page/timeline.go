@@ -13,7 +13,7 @@ import (
 const (
 	chartWidth = 360.0
 	chartBase  = 84.0 // where the bars stand
-	chartTop   = 26.0 // of the highest
+	chartTop   = 28.0 // of the highest
 )
 
 // chart shows how many active tokens end in the time that lies ahead.
@@ -39,7 +39,7 @@ type tick struct {
 
 // CountY and MarkY are where the texts over a bar stand.
 func (b bar) CountY() float64 { return b.Y - 3 }
-func (b bar) MarkY() float64  { return b.Y - 13 }
+func (b bar) MarkY() float64  { return b.Y - 15 }
 
 // Charts are those of the matched targets for the next day, week and month.
 func (v *view) Charts() []chart {
