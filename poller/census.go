@@ -154,7 +154,7 @@ func (c *counting) add(p Page, now time.Time) {
 		}
 		c.records = append(c.records, r)
 		if r.expires > now.UnixMilli() && r.expires < never && (c.bound == 0 || r.expires < c.bound) {
-			c.soon = append(c.soon, candidate{r, t.ID, t.Info.TokenType})
+			c.soon = append(c.soon, candidate{r, short(t.ID), t.Info.TokenType})
 		}
 		if c.info == nil || t.Issued > c.issued {
 			info := t.Info
@@ -168,6 +168,15 @@ func (c *counting) add(p Page, now time.Time) {
 			c.bound = c.soon[candidates-1].expires
 		}
 	}
+}
+
+// short is an id as it is kept, which has no bound where it comes from.
+func short(id string) string {
+	const most = 200
+	if len(id) <= most {
+		return id
+	}
+	return strings.ToValidUTF8(strings.Clone(id[:most]), "") + "…"
 }
 
 // sift leaves the candidates that are active at now, those first that expire first, each reading once.

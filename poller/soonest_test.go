@@ -84,6 +84,23 @@ func TestSoonestOfMany(t *testing.T) {
 	}
 }
 
+func TestSoonestBoundsIds(t *testing.T) {
+	for id, want := range map[string]string{
+		strings.Repeat("x", 200): strings.Repeat("x", 200), strings.Repeat("x", 201): strings.Repeat("x", 200) + "…",
+		strings.Repeat("é", 1<<20) + "!": strings.Repeat("é", 100) + "…", "x" + strings.Repeat("é", 100): "x" + strings.Repeat("é", 99) + "…",
+	} {
+		if got := ids(count(epoch, nil, Token{ID: id, Expires: at(time.Hour)})); got != want {
+			t.Errorf("%d bytes: %q, want %q", len(id), got, want)
+		}
+	}
+	// Which token it is, is told by all of it.
+	long := strings.Repeat("x", 300)
+	c := count(epoch, nil, Token{ID: long + "a", Expires: at(time.Hour)}, Token{ID: long + "b", Expires: at(time.Hour)})
+	if len(c.Soonest) != 2 {
+		t.Errorf("of two with long ids: %d", len(c.Soonest))
+	}
+}
+
 // What a census keeps of a page is ten ids, not the page.
 func TestSoonestKeepsNoPage(t *testing.T) {
 	heap := func() int64 {

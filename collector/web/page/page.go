@@ -32,7 +32,7 @@ var (
 	//go:embed page.html
 	source string
 
-	markup = template.Must(template.New("page").Funcs(template.FuncMap{"symbol": symbol, "word": word}).Parse(strings.Replace(source, "{{style}}", style, 1)))
+	markup = template.Must(template.New("page").Funcs(functions).Parse(strings.Replace(source, "{{style}}", style, 1)))
 	// policy lets the browser load nothing but the style above and the empty icon.
 	policy = "default-src 'none'; style-src 'sha256-" + digest(style) + "'; img-src data:; " +
 		"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
@@ -92,7 +92,7 @@ func showJSON(w http.ResponseWriter, v *view) error {
 		Time    time.Time `json:"time"`
 		Matched int       `json:"matched"`
 		Targets []target  `json:"targets"`
-	}{v.now.UTC(), v.Matched, make([]target, len(v.Rows))}
+	}{v.now.UTC(), len(v.matched), make([]target, len(v.Rows))}
 	for i, r := range v.Rows {
 		answer.Targets[i] = newTarget(r, v.now)
 	}

@@ -75,16 +75,23 @@ func parse(values url.Values, accepted []string, limit int) (query, error) {
 	return q, errors.Join(faults...)
 }
 
+// without returns the parameters less some.
+func (q query) without(names ...string) url.Values {
+	values := maps.Clone(q.values)
+	for _, name := range names {
+		values.Del(name)
+	}
+	return values
+}
+
 // Link is the address of the same view with one parameter changed, or taken away by an empty value.
 func (q query) Link(name, value string) string {
-	values := maps.Clone(q.values)
-	values.Del("open")
+	values := q.without("open", name)
 	if name != "open" && name != "refresh" {
 		values.Del("offset")
 	}
-	values.Set(name, value)
-	if value == "" {
-		values.Del(name)
+	if value != "" {
+		values.Set(name, value)
 	}
 	return "?" + values.Encode()
 }
@@ -100,6 +107,18 @@ func (q query) wants(t poller.Target) bool {
 
 func contains(s, part string) bool {
 	return strings.Contains(strings.ToLower(s), strings.ToLower(part))
+}
+
+// Columns of the table that it can be sorted by.
+func (q query) Columns() []struct{ Head, Sort, Direction string } {
+	return []struct{ Head, Sort, Direction string }{
+		{"Target", "name", "ascending"},
+		{"State", "", "descending"},
+		{"Tokens", "total", "descending"},
+		{"Next ends", "next", "ascending"},
+		{"Last ends", "last", "ascending"},
+		{"Data age", "age", "descending"},
+	}
 }
 
 // orders of targets by the name of their sort; without one, the most urgent come first.

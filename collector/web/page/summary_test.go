@@ -33,7 +33,7 @@ func TestSummary(t *testing.T) {
 		text, trusted, why string
 	}{
 		{"no targets", func() []*poller.Reading { return nil }, poller.Unknown, "No targets", "No", "0 of 0 targets up to date"},
-		{"at the start", func() []*poller.Reading { return []*poller.Reading{reading("a", "p", nil)} }, poller.Unknown, "Nothing read yet", "No", "0 of 1 target up to date"},
+		{"at the start", func() []*poller.Reading { return []*poller.Reading{reading("a", "p", nil)} }, poller.Unknown, "1 target not read yet", "No", "0 of 1 target up to date"},
 		{"all well", func() []*poller.Reading { return []*poller.Reading{reading("a", "p", fresh)} }, poller.OK, "All well, no target at risk", "Yes", "1 of 1 target up to date, oldest data 1 min old"},
 		{"some failing, not for long", func() []*poller.Reading {
 			return []*poller.Reading{fails(reading("a", "p", fresh)), reading("b", "p", fresh)}
@@ -52,7 +52,7 @@ func TestSummary(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				now := time.Now()
 				s := &poller.Snapshot{LastCycle: now, NextCycle: now.Add(5 * time.Minute), Readings: tt.readings()}
-				got := newView(Config{Snapshot: func() *poller.Snapshot { return s }}, query{limit: 9}, now).Summary
+				got := newView(Config{Snapshot: func() *poller.Snapshot { return s }}, query{limit: 9}, now).Summary()
 				if got.Level != tt.level || got.Text != tt.text || got.Trust != tt.trusted || got.Why != tt.why {
 					t.Errorf("got %s: %s / %s: %s", got.Level, got.Text, got.Trust, got.Why)
 				}

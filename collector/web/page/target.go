@@ -1,6 +1,8 @@
 package page
 
 import (
+	"net/url"
+	"slices"
 	"time"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
@@ -26,11 +28,7 @@ func newRow(r *poller.Reading, now time.Time, interval, maxStaleness time.Durati
 			out.States, out.Verdict = c.At(now), c.Judge(now, interval)
 		}
 	}
-	for i, v := range poller.Verdicts() {
-		if v == out.Verdict {
-			out.rank = i
-		}
-	}
+	out.rank = slices.Index(poller.Verdicts(), out.Verdict)
 	return out
 }
 
@@ -41,6 +39,10 @@ func (r *row) ReadAt() time.Time {
 	}
 	return r.Census.ReadAt
 }
+
+// Key names the target in an address, where Address opens it whatever the filters are.
+func (r *row) Key() string     { return r.Target.Label + ":" + r.Target.Provider }
+func (r *row) Address() string { return "?open=" + url.QueryEscape(r.Key()) + "#open" }
 
 // Soonest are the tokens that expire first, of those still active.
 func (r *row) Soonest() []poller.Expiry {

@@ -33,13 +33,9 @@ type bar struct {
 }
 
 type tick struct {
-	X            float64
-	Text, Anchor string
+	X    float64
+	Text string
 }
-
-// CountY and MarkY are where the texts over a bar stand.
-func (b bar) CountY() float64 { return b.Y - 3 }
-func (b bar) MarkY() float64  { return b.Y - 15 }
 
 // Charts are those of the matched targets for the next day, week and month.
 func (v *view) Charts() []chart {
@@ -100,9 +96,8 @@ func (v *view) chart(title string, step time.Duration, steps, tickEach int) char
 		out.Bars = append(out.Bars, b)
 	}
 	for i := 0; i <= steps; i += tickEach {
-		out.Ticks = append(out.Ticks, tick{float64(i) * width, span(time.Duration(i) * step), "middle"})
+		out.Ticks = append(out.Ticks, tick{float64(i) * width, span(time.Duration(i) * step)})
 	}
-	out.Ticks[0].Anchor, out.Ticks[len(out.Ticks)-1].Anchor = "start", "end"
 	out.Text = fmt.Sprintf("%s ending, %d of targets at risk", count(total, "active token"), atRisk)
 	out.Spoken = strings.Join(append([]string{title + ", " + out.Text}, spoken...), "; ")
 	return out
@@ -121,11 +116,8 @@ func span(d time.Duration) string {
 
 // compact is a number that fits over a bar.
 func compact(n int) string {
-	switch {
-	case n < 1000:
+	if n < 1000 {
 		return fmt.Sprint(n)
-	case n < 1_000_000:
-		return fmt.Sprint(n/1000, "k")
 	}
-	return fmt.Sprint(n/1_000_000, "M")
+	return fmt.Sprint(n/1000, "k")
 }
