@@ -50,7 +50,7 @@ if (SCREENSHOT) {
       await page.waitForTimeout(500);
       await page.reload();
     }
-    await page.screenshot({ path: SCREENSHOT });
+    await page.screenshot({ path: SCREENSHOT, fullPage: true });
   }));
 } else {
   test('says who loses access first, and whether to trust that', () => visit('', {}, async (page) => {
