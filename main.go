@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	stdlog "log"
 	"log/slog"
 	"net"
 	"os"
@@ -38,13 +39,34 @@ import (
 
 const name = "idaas-token-exporter"
 
+// grace is how long the end may take from the first signal on, before it comes whatever still hangs.
+const grace = 4500 * time.Millisecond
+
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	// First of all: a reload asked for early comes with the first poll, and who reads the log may be gone.
+	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
+	ctx, cancel := context.WithCancel(context.Background())
 	if info, ok := debug.ReadBuildInfo(); ok {
 		version.Version = cmp.Or(version.Version, strings.Trim(info.Main.Version, "()")) // what go install was asked for
 	}
-	code := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
-	stop()
+	ended := make(chan int, 1)
+	go func() { ended <- run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr) }()
+	code := 0
+	select {
+	case code = <-ended:
+	case <-signals:
+		cancel()
+		if slices.ContainsFunc(os.Args[1:], func(arg string) bool { return arg == "check" || arg == "once" }) {
+			code = 1 // what they are for is not done
+		}
+		select {
+		case code = <-ended:
+		case <-signals:
+		case <-time.After(grace):
+		}
+	}
 	os.Exit(code)
 }
 
@@ -86,10 +108,12 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		fmt.Fprintf(stderr, "The settings are wrong:\n%v\n", err)
 		return 2
 	}
-	log := newLogger(cfg, stderr)
+	log := newLogger(cfg, stderr, slices.ContainsFunc(environ, noColour))
+	stdlog.SetFlags(0)
+	stdlog.SetOutput(quiet{log})
 	if command == "check" {
 		fmt.Fprintf(stderr, "asking IDaaS, at most %.4g requests a second; targets: %d\n", cfg.ShareOfRate(), len(cfg.Targets))
-		return preflight(ctx, cfg, argument == "-json", stdout)
+		return preflight(ctx, cfg, argument == "-json", stdout, log)
 	}
 	for _, w := range cfg.Warnings {
 		log.Warn("odd setting", "warning", w)
@@ -105,13 +129,29 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	return app.serve(ctx)
 }
 
-func newLogger(cfg *config.Config, stderr io.Writer) *slog.Logger {
+// noColour reports whether pair, of an environment, asks for none: https://no-color.org.
+func noColour(pair string) bool { return strings.HasPrefix(pair, "NO_COLOR=") && pair != "NO_COLOR=" }
+
+func newLogger(cfg *config.Config, stderr io.Writer, plain bool) *slog.Logger {
 	if cfg.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: cfg.LogLevel}))
 	}
 	f, ok := stderr.(*os.File)
-	colour := ok && term.IsTerminal(int(f.Fd()))
+	colour := ok && !plain && term.IsTerminal(int(f.Fd()))
 	return slog.New(tint.NewTextHandler(stderr, &tint.Options{Level: cfg.LogLevel, NoColor: !colour, TimeFormat: time.RFC3339}))
+}
+
+// quiet is where Go's standard logger writes. Libraries put there what comes unasked on a connection, an access token
+// even, so nothing of it is shown but whose words they are.
+type quiet struct{ log *slog.Logger }
+
+func (q quiet) Write(text []byte) (int, error) {
+	about := "not known"
+	if known := "Unsolicited response received on idle HTTP channel"; strings.HasPrefix(string(text), known) {
+		about = known
+	}
+	q.log.Debug("a library's message, not shown as it may hold secrets", "about", about, "bytes", len(text))
+	return len(text), nil
 }
 
 // apiConfig is what cfg says of the IDaaS API.
@@ -132,9 +172,9 @@ func apiConfig(cfg *config.Config, log *slog.Logger) idaas.Config {
 }
 
 // preflight looks at everything once and prints what it found.
-func preflight(ctx context.Context, cfg *config.Config, asJSON bool, stdout io.Writer) int {
+func preflight(ctx context.Context, cfg *config.Config, asJSON bool, stdout io.Writer, log *slog.Logger) int {
 	report := check.Run(ctx, check.Config{
-		Client: apiConfig(cfg, nil), Targets: cfg.Targets, Schedule: cfg.Schedule, Concurrency: cfg.PollConcurrency, Warnings: cfg.Warnings,
+		Client: apiConfig(cfg, log), Targets: cfg.Targets, Schedule: cfg.Schedule, Concurrency: cfg.PollConcurrency, Warnings: cfg.Warnings,
 	})
 	write := report.Table
 	if asJSON {
@@ -178,7 +218,7 @@ func newExporter(cfg *config.Config, log *slog.Logger) *exporter {
 	api.Events = idaas.Events{
 		Request: app.collector.Request, Retry: app.collector.Retry, Throttled: app.collector.Throttled, Waited: app.collector.Waited,
 		AccessToken: app.collector.AccessToken, AccessTokenFailed: app.collector.AccessTokenFailed,
-		Instance: app.collector.Instance, Skew: app.collector.Skew,
+		Instance: app.collector.Instance, PageSize: app.collector.PageSize, Skew: app.collector.Skew,
 	}
 	app.poller = poller.New(poller.Config{
 		Source: idaas.New(api), Schedule: cfg.Schedule, Targets: cfg.Targets, Restored: restored,
@@ -210,12 +250,13 @@ func (app *exporter) serve(ctx context.Context) int {
 		ListenAddress: app.cfg.ListenAddress,
 		ProbeAddress:  app.cfg.ProbeAddress,
 		ConfigFile:    app.cfg.WebConfigFile,
-		Snapshot:      app.poller.Snapshot, MaxStaleness: app.cfg.MaxStaleness,
-		Gatherer: app.registry(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})),
-		Ready:    func() bool { return app.restored || app.poller.Snapshot().Attempted() },
-		Reload:   app.reloader.Reload,
-		Version:  version.Version,
-		Log:      app.log,
+		Snapshot:      app.poller.Snapshot,
+		MaxStaleness:  app.cfg.MaxStaleness,
+		Gatherer:      collector.Distinct(app.registry(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))),
+		Ready:         func() bool { return app.restored || app.poller.Snapshot().Attempted() },
+		Reload:        app.reloader.Reload,
+		Version:       version.Version,
+		Log:           app.log,
 	})
 	stopPolling()
 	work.Wait()

@@ -76,6 +76,7 @@ func everything() *Collector {
 	c.AccessToken(now.Add(20 * time.Minute))
 	c.AccessTokenFailed(poller.Timeout)
 	c.Skew(-1500 * time.Millisecond)
+	c.PageSize(20)
 	c.Reloaded(nil)
 	c.Reloaded(errors.New("a fault"))
 	c.StateSaved(nil)

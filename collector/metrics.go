@@ -51,7 +51,7 @@ type events struct {
 	pollFailures, requests, wait, tokenFailures *prometheus.CounterVec
 	pollDuration                                prometheus.Histogram
 	requestDuration                             *prometheus.HistogramVec
-	rateLimit, shards, shardIndex               *prometheus.GaugeVec
+	rateLimit, pageSize, shards, shardIndex     *prometheus.GaugeVec
 	skew, tokenExpiration, instance             *prometheus.GaugeVec
 	reloadOK, reloadTime, stateOK, stateTime    *prometheus.GaugeVec
 }
@@ -68,6 +68,7 @@ func newEvents() *events {
 		throttled:       counter("api_throttled_total", "Answers that said to slow down."),
 		wait:            counters("api_wait_seconds_total", "Time spent waiting before requests: for the rate limit (limiter), because the API asked for it (hint), between retries (backoff).", "cause"),
 		rateLimit:       gauges("api_rate_limit", "Requests per second that this process may send."),
+		pageSize:        gauges("api_page_size", "Tokens per page asked for now: fewer than configured while the API refuses that."),
 		skew:            gauges("api_clock_skew_seconds", "Server Date minus local clock, good to about a second; absent until known."),
 		tokenExpiration: gauges("access_token_expiration_timestamp_seconds", "Expiration of the exporter's own access token; absent until known."),
 		tokenFailures:   counters("access_token_failures_total", "Failed attempts to get an access token.", "reason"),
@@ -84,7 +85,7 @@ func newEvents() *events {
 func (e *events) all() []prometheus.Collector {
 	return []prometheus.Collector{
 		e.pollFailures, e.pollDuration, e.cycles, e.skipped, e.requests, e.requestDuration, e.retries, e.throttled,
-		e.wait, e.rateLimit, e.skew, e.tokenExpiration, e.tokenFailures, e.instance,
+		e.wait, e.rateLimit, e.pageSize, e.skew, e.tokenExpiration, e.tokenFailures, e.instance,
 		e.reloadOK, e.reloadTime, e.stateOK, e.stateTime, e.shards, e.shardIndex,
 	}
 }

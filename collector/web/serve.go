@@ -3,9 +3,11 @@ package web
 import (
 	"context"
 	"errors"
+	stdlog "log"
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -57,7 +59,7 @@ func serve(ctx context.Context, log *slog.Logger, sites []site) error {
 			ReadTimeout:       30 * time.Second,
 			WriteTimeout:      time.Minute,
 			IdleTimeout:       2 * time.Minute,
-			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+			ErrorLog:          stdlog.New(serverLog{log}, "", 0),
 		}
 		serving.Go(func() {
 			err := web.Serve(site.listener, server, &web.FlagConfig{WebConfigFile: &site.configFile}, log)
@@ -81,4 +83,20 @@ func serve(ctx context.Context, log *slog.Logger, sites []site) error {
 	serving.Wait()
 	close(failed)
 	return <-failed
+}
+
+// serverLog is where an http.Server writes: a warning, unless a client went away before it said anything, as the
+// connection that a load balancer opens to see whether the port is.
+type serverLog struct{ log *slog.Logger }
+
+func (s serverLog) Write(line []byte) (int, error) {
+	text := strings.TrimSpace(string(line))
+	level := slog.LevelWarn
+	for _, end := range []string{": EOF", ": connection reset by peer", ": broken pipe", ": i/o timeout"} {
+		if strings.HasSuffix(text, end) {
+			level = slog.LevelDebug
+		}
+	}
+	s.log.Log(context.Background(), level, "HTTP server", "error", text)
+	return len(line), nil
 }

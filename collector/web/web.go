@@ -18,7 +18,7 @@ const (
 	// readyAfter is when an exporter counts as ready although not every target was attempted: a scrape then tells more
 	// than an unready pod.
 	readyAfter = time.Minute
-	// maxScrapes bounds the scrapes answered at once; the others are told to come back.
+	// maxScrapes bounds the answers to scrapes made at once; the others are told to come back.
 	maxScrapes = 8
 )
 
@@ -51,11 +51,11 @@ func newHandlers(c Config) (all, probes http.Handler) {
 	status, targets := page.New(page.Config{Snapshot: c.Snapshot, MaxStaleness: c.MaxStaleness, Version: c.Version})
 	mux.Handle("GET /{$}", status)
 	mux.Handle("GET /api/v1/targets", targets)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{
+	mux.Handle("GET /metrics", &unhurried{log: c.Log, handler: promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{
 		EnableOpenMetrics:   true,
 		MaxRequestsInFlight: maxScrapes,
 		ErrorLog:            slog.NewLogLogger(c.Log.Handler(), slog.LevelError),
-	}))
+	})})
 	mux.HandleFunc("POST /-/reload", func(w http.ResponseWriter, _ *http.Request) {
 		if err := c.Reload(); err != nil {
 			answer(w, http.StatusBadRequest, "nothing was changed:\n"+err.Error())

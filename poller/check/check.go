@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,7 +20,7 @@ import (
 
 // Config of a Run.
 type Config struct {
-	Client      idaas.Config    // its Events and Log are not used, and of its Retries one at most
+	Client      idaas.Config    // its Events are not used, and of its Retries one at most
 	Targets     []poller.Target // of this process
 	Schedule    poller.Schedule
 	Concurrency int      // targets walked at once when polling; a Run reads one after the other
@@ -82,7 +81,6 @@ func Run(ctx context.Context, c Config) Report {
 		p.method = given
 	}
 	c.Client.Retries = min(c.Client.Retries, 1)
-	c.Client.Log = slog.New(slog.DiscardHandler)
 	c.Client.Events = idaas.Events{Skew: func(d time.Duration) {
 		if p.skew == nil || d.Abs() < p.skew.Abs() {
 			p.skew = &d

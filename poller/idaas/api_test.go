@@ -114,10 +114,11 @@ func newAPI(t *testing.T, c simulator.Config) *api {
 
 // serve has a handler answer in place of the simulator.
 func (a *api) serve(t *testing.T, h http.Handler) {
-	a.listener = &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
+	listener := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
+	a.listener = listener
 	server := &http.Server{Handler: h, ErrorLog: log.New(io.Discard, "", 0)}
 	var wg sync.WaitGroup
-	wg.Go(func() { _ = server.Serve(a.listener) })
+	wg.Go(func() { _ = server.Serve(listener) })
 	a.transport = NewTransport(nil)
 	a.transport.Proxy = nil
 	a.transport.DialContext = a.listener.dial

@@ -61,10 +61,11 @@ var faultTable = map[simulator.FaultKind][]variant{
 		{fault: simulator.Fault{Status: 307, Body: "http://[::1"}, list: refusal, token: denied},
 		{fault: simulator.Fault{Status: 308, RetryAfter: "5"}, list: refusal, token: denied},
 	},
-	simulator.Garbage:     {{list: malformed, token: malformed}},
-	simulator.HTML:        {{list: malformed, token: malformed}},
-	simulator.EmptyObject: {{list: malformed, token: malformed}},
-	simulator.Null:        {{list: malformed, token: malformed}},
+	simulator.Garbage:         {{list: malformed, token: malformed}},
+	simulator.HTML:            {{list: malformed, token: malformed}},
+	simulator.EmptyObject:     {{list: malformed, token: malformed}},
+	simulator.SwitchProtocols: {{list: malformed, token: malformed}},
+	simulator.Null:            {{list: malformed, token: malformed}},
 	simulator.HugeBody: {
 		{fault: simulator.Fault{Size: maxBody + 1}, list: malformed, token: malformed, page: 3},
 		// Right in form, this one: an empty last page.
@@ -108,14 +109,18 @@ var faultTable = map[simulator.FaultKind][]variant{
 
 func statusVariants() []variant {
 	var all []variant
+	again := outcome{poller.ClientError, tries}
 	for status, list := range map[int]outcome{
 		201: malformed, 204: malformed, 301: refusal, 302: refusal, 307: refusal,
-		400: refusal, 401: {poller.Unauthorized, 2}, 403: {poller.Forbidden, 1}, 404: {poller.NotFound, 1}, 408: refusal, 422: refusal, 499: refusal,
+		400: refusal, 401: {poller.Unauthorized, 2}, 403: {poller.Forbidden, 1}, 404: {poller.NotFound, 1}, 408: again, 425: again, 422: refusal, 499: refusal,
 		500: unavailable, 502: unavailable, 503: unavailable, 504: unavailable, 599: unavailable,
 	} {
 		token := list
 		if status/100 == 3 || status/100 == 4 {
-			token = denied
+			token = outcome{poller.AccessToken, list.requests}
+			if status == 401 {
+				token = denied
+			}
 		}
 		all = append(all, variant{fault: simulator.Fault{Status: status}, list: list, token: token})
 	}
@@ -156,6 +161,20 @@ func throttleVariants() []variant {
 	} {
 		v.fault = simulator.Fault{Status: status, Shape: simulator.ShapeText}
 		all = append(all, v)
+	}
+	// In the message only, beside a gateway's code of its own, which is a number.
+	for _, body := range []string{
+		`{"code":400,"message":"Throttling.User: Request was denied due to user flow control."}`,
+		`{"Code":"400","Message":"code: 400, Throttling.Api, denied"}`,
+		`{"error":"denied","error_description":"Throttling"}`,
+	} {
+		for _, status := range []int{200, 400, 403, 500} {
+			all = append(all, variant{fault: simulator.Fault{Status: status, Body: body}, list: slowDown, token: slowDown})
+		}
+	}
+	// The header that says it, whatever else the answer is.
+	for _, status := range []int{200, 302, 400, 401, 403, 404, 422, 500, 502} {
+		all = append(all, variant{fault: simulator.Fault{Status: status, Shape: simulator.ShapeText, AcsAfter: 3 * time.Second}, list: slowDown, token: slowDown})
 	}
 	return append(all,
 		variant{fault: simulator.Fault{RetryAfter: "3"}, list: slowDown, token: slowDown},

@@ -20,9 +20,6 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
-// smallPage is the page size that an API which refuses ours is asked for: the one in the vendor's example.
-const smallPage = 20
-
 // Pages lists the authentication tokens of t, page by page. See poller.Source.
 func (c *Client) Pages(ctx context.Context, t poller.Target) iter.Seq2[poller.Page, error] {
 	return func(yield func(poller.Page, error) bool) {
@@ -60,25 +57,15 @@ type walk struct {
 }
 
 func (c *Client) newWalk(t poller.Target) *walk {
-	return &walk{client: c, target: t, size: int(c.pageSize.Load()), hide: scrubber{}.hide(t.Consumer, t.Label)}
+	return &walk{client: c, target: t, size: c.pageSize.get(), hide: scrubber{}.hide(t.Consumer, t.Label)}
 }
 
 // read reads the page that next tells.
 func (w *walk) read(ctx context.Context, number int) error {
-	err := w.list(ctx, number)
-	if f, ok := errors.AsType[*failure](err); ok && f.status == http.StatusBadRequest && !f.throttled &&
-		number == 1 && w.size > smallPage {
-		size := w.size
-		w.size = smallPage
-		if w.list(ctx, number) != nil {
-			return err
-		}
-		if w.client.pageSize.CompareAndSwap(int64(size), smallPage) {
-			w.client.config.Log.Warn("page size refused, using a smaller one from now on", "refused", size, "size", smallPage, "error", err)
-		}
-		return nil
+	if number == 1 {
+		return w.first(ctx)
 	}
-	return err
+	return w.list(ctx, number)
 }
 
 // list reads a page, with a new access token when the API refuses the one in use.
