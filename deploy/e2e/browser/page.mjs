@@ -45,9 +45,9 @@ const states = (page) => page.locator('td[data-name=State]').allInnerTexts();
 const table = (page) => page.getByRole('table').first();
 
 if (SCREENSHOT) {
-  test('picture for the README', () => visit('', {}, async (page) => {
+  test('picture for the README', () => visit('', { viewport: { ...wide, width: 1160 } }, async (page) => {
     while (await page.locator('td b', { hasText: 'server_error' }).count() === 0) {
-      await page.waitForTimeout(500);
+      await page.waitForTimeout(3000);
       await page.reload();
     }
     await page.screenshot({ path: SCREENSHOT, fullPage: true });
