@@ -8,7 +8,6 @@ import (
 	"encoding/base64"
 	"html/template"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -58,12 +57,7 @@ func (c Config) handler(accepted []string, limit int, show func(http.ResponseWri
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cache-Control", "no-store")
-		values, err := url.ParseQuery(r.URL.RawQuery)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		q, err := parse(values, accepted, limit)
+		q, err := parse(r.URL.RawQuery, accepted, limit)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
@@ -92,7 +86,7 @@ func showJSON(w http.ResponseWriter, v *view) error {
 		Time    time.Time `json:"time"`
 		Matched int       `json:"matched"`
 		Targets []target  `json:"targets"`
-	}{v.now.UTC(), len(v.matched), make([]target, len(v.Rows))}
+	}{v.now.UTC(), len(v.Matched), make([]target, len(v.Rows))}
 	for i, r := range v.Rows {
 		answer.Targets[i] = newTarget(r, v.now)
 	}

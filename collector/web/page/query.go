@@ -31,8 +31,9 @@ type query struct {
 	Refresh            int    // seconds; 0: none
 }
 
-func parse(values url.Values, accepted []string, limit int) (query, error) {
-	var faults []error
+func parse(raw string, accepted []string, limit int) (query, error) {
+	values, err := url.ParseQuery(raw)
+	faults := []error{err}
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		switch {
@@ -123,22 +124,17 @@ func (q query) Columns() []struct{ Head, Sort, Direction string } {
 
 // orders of targets by the name of their sort; without one, the most urgent come first.
 var orders = map[string]func(a, b *row) int{
-	"": func(a, b *row) int {
-		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(lastIfUnknown(a.Latest), lastIfUnknown(b.Latest)), byName(a, b))
-	},
-	"name": byName,
-	"next": func(a, b *row) int {
-		return cmp.Or(cmp.Compare(lastIfUnknown(a.Earliest), lastIfUnknown(b.Earliest)), byName(a, b))
-	},
-	"last": func(a, b *row) int {
-		return cmp.Or(cmp.Compare(lastIfUnknown(a.Latest), lastIfUnknown(b.Latest)), byName(a, b))
-	},
+	"":      func(a, b *row) int { return cmp.Or(a.rank-b.rank, sooner(a.Latest, b.Latest), byName(a, b)) },
+	"name":  byName,
+	"next":  func(a, b *row) int { return cmp.Or(sooner(a.Earliest, b.Earliest), byName(a, b)) },
+	"last":  func(a, b *row) int { return cmp.Or(sooner(a.Latest, b.Latest), byName(a, b)) },
 	"age":   func(a, b *row) int { return cmp.Or(a.ReadAt().Compare(b.ReadAt()), byName(a, b)) },
-	"total": func(a, b *row) int { return cmp.Or(cmp.Compare(b.Total, a.Total), byName(a, b)) },
+	"total": func(a, b *row) int { return cmp.Or(b.Total-a.Total, byName(a, b)) },
 }
 
 func byName(a, b *row) int {
 	return cmp.Or(strings.Compare(a.Target.Label, b.Target.Label), strings.Compare(a.Target.Provider, b.Target.Provider))
 }
 
-func lastIfUnknown(ms int64) int64 { return cmp.Or(ms, math.MaxInt64) }
+// sooner compares times of which 0, unknown, is the last.
+func sooner(a, b int64) int { return cmp.Compare(uint64(a-1), uint64(b-1)) }

@@ -72,7 +72,7 @@ func TestWords(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		-time.Hour: "0 s", 999 * time.Millisecond: "0 s", 59*time.Second + 999*time.Millisecond: "59 s", time.Minute: "1 min",
 		time.Hour - 1: "59 min", time.Hour: "1 h", 10*time.Hour + 10*time.Minute: "10 h 10 min", day - 1: "23 h 59 min", day: "1 day", 2*day - 1: "1 day 23 h",
-		2 * day: "2 days", 100*day - 1: "99 days", 100 * day: "3 months", 729 * day: "23 months", 730 * day: "2 years", 1<<63 - 1: "292 years",
+		2 * day: "2 days", 2*day + 5*time.Hour: "2 days 5 h", 14*day - 1: "13 days 23 h", 14*day + time.Hour: "14 days", 100*day - 1: "99 days", 100 * day: "3 months", 729 * day: "23 months", 730 * day: "2 years", 1<<63 - 1: "292 years",
 	} {
 		if got := words(d); got != want {
 			t.Errorf("%v: %s, want %s", d, got, want)
@@ -95,10 +95,10 @@ func TestTimeline(t *testing.T) {
 		}}
 		charts := newView(Config{Snapshot: func() *poller.Snapshot { return s }}, query{limit: 9}, now).Charts()
 		for i, want := range []string{
-			"Next 24 hours, 1202 active tokens ending, 2 of targets at risk; now to +1 h: 1201, 1 of targets at risk; " +
-				"+1 h to +2 h: 1, 1 of targets at risk, among them the last one of such a target",
-			"Next 7 days, 1202 active tokens ending, 2 of targets at risk; now to +6 h: 1202, 2 of targets at risk, among them the last one of such a target",
-			"Next 30 days, 1202 active tokens ending, 2 of targets at risk; now to +1 d: 1202, 2 of targets at risk, among them the last one of such a target",
+			"Next 24 hours, 1202 active tokens ending, 2 of targets at risk; 0 s to 1 h from now: 1201, 1 of targets at risk; " +
+				"1 h to 2 h from now: 1, 1 of targets at risk, among them the last one of such a target",
+			"Next 7 days, 1202 active tokens ending, 2 of targets at risk; 0 s to 6 h from now: 1202, 2 of targets at risk, among them the last one of such a target",
+			"Next 30 days, 1202 active tokens ending, 2 of targets at risk; 0 s to 1 day from now: 1202, 2 of targets at risk, among them the last one of such a target",
 		} {
 			if charts[i].Spoken != want {
 				t.Errorf(" got %s\nwant %s", charts[i].Spoken, want)

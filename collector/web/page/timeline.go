@@ -3,7 +3,7 @@ package page
 import (
 	"fmt"
 	"math"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
@@ -21,7 +21,7 @@ type chart struct {
 	Title, Text string
 	Spoken      string // in place of the picture
 	Bars        []bar
-	Ticks       []tick
+	Ticks       []string
 }
 
 // bar is one step of a chart in which some tokens end.
@@ -32,24 +32,18 @@ type bar struct {
 	Mark                                   bool // a target at risk has its last token here
 }
 
-type tick struct {
-	X    float64
-	Text string
-}
-
 // Charts are those of the matched targets for the next day, week and month.
 func (v *view) Charts() []chart {
-	const day = 24 * time.Hour
 	return []chart{
-		v.chart("Next 24 hours", time.Hour, 24, 6),
-		v.chart("Next 7 days", 6*time.Hour, 28, 4),
-		v.chart("Next 30 days", day, 30, 5),
+		v.chart("Next 24 hours", time.Hour, 24, "now", "6 h", "12 h", "18 h", "24 h"),
+		v.chart("Next 7 days", 6*time.Hour, 28, "now", "1 day", "2", "3", "4", "5", "6", "7 days"),
+		v.chart("Next 30 days", 24*time.Hour, 30, "now", "5 days", "10", "15", "20", "25", "30 days"),
 	}
 }
 
-func (v *view) chart(title string, step time.Duration, steps, tickEach int) chart {
+func (v *view) chart(title string, step time.Duration, steps int, ticks ...string) chart {
 	all, risk, marked := make([]int, steps), make([]int, steps), make([]bool, steps)
-	for _, r := range v.matched {
+	for _, r := range v.Matched {
 		before := 0
 		for i := 0; i < steps && before < r.Active-r.NeverExpiring; i++ {
 			n := r.Expiring(time.Duration(i+1) * step)
@@ -61,63 +55,34 @@ func (v *view) chart(title string, step time.Duration, steps, tickEach int) char
 			before = n
 		}
 	}
-	out := chart{Title: title}
-	total, atRisk, most := 0, 0, 0
-	for i, n := range all {
-		total, atRisk, most = total+n, atRisk+risk[i], max(most, n)
-	}
+	out := chart{Title: title, Ticks: ticks}
+	total, atRisk, most := 0, 0, slices.Max(all)
 	width := chartWidth / float64(steps)
-	// A root scale: one token of a target that has no other must be seen beside thousands.
-	height := func(n int) float64 {
-		if n == 0 {
-			return 0
-		}
-		return max(3, (chartBase-chartTop)*math.Sqrt(float64(n)/float64(most)))
-	}
-	var spoken []string
 	for i, n := range all {
 		if n == 0 {
 			continue
 		}
-		b := bar{X: float64(i)*width + 1, Width: width - 2, Height: height(n), Count: compact(n), Mark: marked[i]}
+		total, atRisk = total+n, atRisk+risk[i]
+		b := bar{X: float64(i)*width + 1, Width: width - 2, Count: fmt.Sprint(n), Mark: marked[i]}
+		if n >= 1000 {
+			b.Count = fmt.Sprint(n/1000, "k")
+		}
+		// A root scale: one token of a target that has no other must be seen beside thousands.
+		b.Height = max(3, (chartBase-chartTop)*math.Sqrt(float64(n)/float64(most)))
 		b.Middle, b.Y = b.X+b.Width/2, chartBase-b.Height
+		b.Text = fmt.Sprintf("%s to %s from now: %d", words(time.Duration(i)*step), words(time.Duration(i+1)*step), n)
 		if risk[i] > 0 {
 			b.RiskHeight = max(2, b.Height*float64(risk[i])/float64(n))
-		}
-		b.RiskY = chartBase - b.RiskHeight
-		b.Text = fmt.Sprintf("%s to %s: %d", span(time.Duration(i)*step), span(time.Duration(i+1)*step), n)
-		if risk[i] > 0 {
 			b.Text += fmt.Sprintf(", %d of targets at risk", risk[i])
 		}
+		b.RiskY = chartBase - b.RiskHeight
 		if b.Mark {
 			b.Text += ", among them the last one of such a target"
 		}
-		spoken = append(spoken, b.Text)
+		out.Spoken += "; " + b.Text
 		out.Bars = append(out.Bars, b)
 	}
-	for i := 0; i <= steps; i += tickEach {
-		out.Ticks = append(out.Ticks, tick{float64(i) * width, span(time.Duration(i) * step)})
-	}
 	out.Text = fmt.Sprintf("%s ending, %d of targets at risk", count(total, "active token"), atRisk)
-	out.Spoken = strings.Join(append([]string{title + ", " + out.Text}, spoken...), "; ")
+	out.Spoken = title + ", " + out.Text + out.Spoken
 	return out
-}
-
-// span is a whole number of hours or days from now.
-func span(d time.Duration) string {
-	switch {
-	case d == 0:
-		return "now"
-	case d%(24*time.Hour) == 0:
-		return fmt.Sprintf("+%d d", int(d.Hours())/24)
-	}
-	return fmt.Sprintf("+%d h", int(d.Hours()))
-}
-
-// compact is a number that fits over a bar.
-func compact(n int) string {
-	if n < 1000 {
-		return fmt.Sprint(n)
-	}
-	return fmt.Sprint(n/1000, "k")
 }

@@ -17,9 +17,8 @@ type view struct {
 	now     time.Time
 	Version string
 	Poll    *poller.Snapshot
-	all     []row
-	matched []*row
-
+	All     []row
+	Matched []*row
 	States  []choice
 	Rows    []*row // of this page
 	First   int    // how many are on the pages before
@@ -35,42 +34,37 @@ type choice struct {
 func newView(c Config, q query, now time.Time) *view {
 	v := &view{query: q, now: now, Version: c.Version, Poll: c.Snapshot()}
 	interval := v.Poll.NextCycle.Sub(v.Poll.LastCycle)
-	v.all = make([]row, len(v.Poll.Readings))
+	v.All = make([]row, len(v.Poll.Readings))
 	counts := map[poller.Verdict]int{}
 	for i, r := range v.Poll.Readings {
-		v.all[i] = newRow(r, now, interval, c.MaxStaleness)
-		if row := &v.all[i]; q.wants(r.Target) {
+		v.All[i] = newRow(r, now, interval, c.MaxStaleness)
+		if row := &v.All[i]; q.wants(r.Target) {
 			counts[row.Verdict]++
 			counts[""]++
 			if q.State == "" || q.State == row.Verdict {
-				v.matched = append(v.matched, row)
+				v.Matched = append(v.Matched, row)
 			}
 		}
 	}
 	for _, state := range append([]poller.Verdict{""}, poller.Verdicts()...) {
 		v.States = append(v.States, choice{state, counts[state]})
 	}
-	slices.SortFunc(v.matched, orders[q.Sort])
-	v.First = min(q.offset, len(v.matched))
+	slices.SortFunc(v.Matched, orders[q.Sort])
+	v.First = min(q.offset, len(v.Matched))
 	if q.Open != "" {
-		i := slices.IndexFunc(v.matched, func(r *row) bool { return r.Key() == q.Open })
+		i := slices.IndexFunc(v.Matched, func(r *row) bool { return r.Key() == q.Open })
 		if v.Missing = i < 0; !v.Missing {
 			v.First = i - i%q.limit
 		}
 	}
-	v.Rows = v.matched[v.First:v.To()]
+	v.Rows = v.Matched[v.First:min(v.First+q.limit, len(v.Matched))]
 	return v
 }
-
-// To is how many targets are on this page and those before, of all that Matched.
-func (v *view) To() int      { return min(v.First+v.limit, len(v.matched)) }
-func (v *view) Matched() int { return len(v.matched) }
-func (v *view) Targets() int { return len(v.all) }
 
 // Page is the address of the page that many pages after this one; empty: there is none.
 func (v *view) Page(after int) string {
 	first := max(0, v.First+after*v.limit)
-	if first >= len(v.matched) || first == v.First {
+	if first >= len(v.Matched) || first == v.First {
 		return ""
 	}
 	return v.Link("offset", fmt.Sprint(first))
@@ -106,8 +100,8 @@ type summary struct {
 func (v *view) Summary() (s summary) {
 	var risk, failing, stale, unread int
 	since, oldest := v.now, v.now
-	for i := range v.all {
-		r := &v.all[i]
+	for i := range v.All {
+		r := &v.All[i]
 		switch r.Verdict {
 		case poller.Lost:
 			s.Lost = append(s.Lost, r)
@@ -119,13 +113,17 @@ func (v *view) Summary() (s summary) {
 		}
 		if r.Failure != nil {
 			failing++
-			since = earlier(since, r.Failure.Since)
+			if r.Failure.Since.Before(since) {
+				since = r.Failure.Since
+			}
 		}
 		if r.Census == nil {
 			unread++
 			continue
 		}
-		oldest = earlier(oldest, r.Census.ReadAt)
+		if r.Census.ReadAt.Before(oldest) {
+			oldest = r.Census.ReadAt
+		}
 		if r.Stale || !r.Known {
 			stale++
 		}
@@ -138,7 +136,7 @@ func (v *view) Summary() (s summary) {
 			s.Level, parts = cmp.Or(s.Level, level), append(parts, text)
 		}
 	}
-	all, good := len(v.all), len(v.all)-stale-unread
+	all, good := len(v.All), len(v.All)-stale-unread
 	down := all > 0 && failing == all
 	part(len(s.Lost) > 0, poller.Lost, count(len(s.Lost), "target")+" lost")
 	part(risk > 0, poller.AtRisk, count(risk, "target")+" at risk")
@@ -164,11 +162,4 @@ func (v *view) Summary() (s summary) {
 		s.Why += fmt.Sprintf("; %s failing, for up to %s", count(failing, "target"), words(v.now.Sub(since)))
 	}
 	return s
-}
-
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
 }

@@ -30,8 +30,8 @@ func words(d time.Duration) string {
 		return fmt.Sprint(whole(time.Minute), " min")
 	case d < day:
 		return strings.TrimSuffix(fmt.Sprintf("%d h %d min", whole(time.Hour), whole(time.Minute)%60), " 0 min")
-	case d < 2*day:
-		return strings.TrimSuffix(fmt.Sprintf("1 day %d h", whole(time.Hour)%24), " 0 h")
+	case d < 14*day:
+		return strings.TrimSuffix(fmt.Sprintf("%s %d h", count(whole(day), "day"), whole(time.Hour)%24), " 0 h")
 	case d < 100*day:
 		return fmt.Sprint(whole(day), " days")
 	case d < 730*day:
