@@ -97,7 +97,7 @@ func TestTheEndComesWhateverHangs(t *testing.T) {
 					environ = append(environ, setting)
 				}
 				c := startChild(t, environ, tt.args...)
-				eventually(t, "its signals are its own", func() bool { return handles(c.Process.Pid, syscall.SIGTERM) })
+				eventually(t, "its signals are its own", c.handlesSignals)
 				if signals == 1 && tt.code == 1 && tt.fault.Kind == simulator.SwitchProtocols {
 					c.ended(t, 1, 5*time.Second) // by itself
 					return
@@ -116,9 +116,12 @@ func TestTheEndComesWhateverHangs(t *testing.T) {
 	}
 }
 
-// status returns a mask of signals in /proc/PID/status, 0 once the process is gone.
+// status returns a mask of signals in /proc/PID/status, 0 once the process has ended.
 func status(pid int, field string) uint64 {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if strings.Contains(string(text), "State:\tZ") {
+		return 0
+	}
 	_, after, _ := strings.Cut(string(text), field+":\t")
 	mask, _, _ := strings.Cut(after, "\n")
 	n, _ := strconv.ParseUint(mask, 16, 64)
@@ -137,7 +140,7 @@ func TestAHangupWhileTheSettingsAreRead(t *testing.T) {
 	_, environ := startSimulator(t, simulator.Config{})
 	targets := pipe(t)
 	c := startChild(t, append(environ, "IDAAS_TARGETS_FILE="+targets))
-	eventually(t, "its signals are its own", func() bool { return handles(c.Process.Pid, syscall.SIGHUP) })
+	eventually(t, "its signals are its own", c.handlesSignals)
 	c.signal(t, syscall.SIGHUP)
 	if err := os.WriteFile(targets, []byte("targets: [{consumer: a, credential_providers: [p]}]"), 0o600); err != nil {
 		t.Fatal(err)

@@ -3,19 +3,22 @@ package config
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/disk"
 )
 
 // readTargetsFile returns also what tells one reading from another that gave other bytes or another error.
@@ -23,7 +26,7 @@ func (c *Config) readTargetsFile() (data []byte, read string, err error) {
 	if c.TargetsFile == "" {
 		return nil, "", nil
 	}
-	data, err = os.ReadFile(c.TargetsFile)
+	data, err = disk.Read(context.Background(), c.TargetsFile, maxFile)
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%s%v", data, err)
 	return data, string(sum.Sum(nil)), err
@@ -141,6 +144,9 @@ const maxTargets = 100_000
 // addFile adds the targets in data, a YAML file. It walks nodes instead of decoding into structs, because only so every
 // fault has a line, and nothing, such as a null in a list, is passed over.
 func (l *targetList) addFile(data []byte) {
+	if jsontext.Value(data).IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)) {
+		data = jsonAsYAML(data)
+	}
 	var document, more yaml.Node
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	err := decoder.Decode(&document)
@@ -150,8 +156,12 @@ func (l *targetList) addFile(data []byte) {
 		}
 	}
 	// The library reports it without a line.
-	if i := bytes.IndexRune(data, utf8.RuneError); i >= 0 {
-		err = fmt.Errorf("line %d: not valid UTF-8", 1+bytes.Count(data[:i], []byte("\n")))
+	if i := bytes.IndexFunc(data, unreadable); i >= 0 {
+		problem := "not valid UTF-8"
+		if r, _ := utf8.DecodeRune(data[i:]); r != utf8.RuneError {
+			problem = fmt.Sprintf("the control character %U", r)
+		}
+		err = fmt.Errorf("line %d: %s", 1+bytes.Count(data[:i], []byte("\n")), problem)
 	}
 	if !errors.Is(err, io.EOF) || document.Content == nil {
 		l.fault(l.path, "", strings.NewReplacer("yaml: ", "", "EOF", "an empty file").Replace(err.Error()))
@@ -164,6 +174,26 @@ func (l *targetList) addFile(data []byte) {
 		}
 		l.addEntry(n)
 	}
+}
+
+// unreadable reports whether r is what YAML does not allow, or stands for what is no UTF-8.
+func unreadable(r rune) bool {
+	return r == utf8.RuneError || unicode.IsControl(r) && !strings.ContainsRune("\t\r\n\u0085", r)
+}
+
+// escapes are those of JSON, two for one character taken together.
+var escapes = regexp.MustCompile(`\\(u[dD][89abAB][[:xdigit:]]{2}\\u[dD][c-fC-F][[:xdigit:]]{2}|.)`)
+
+// jsonAsYAML writes what the YAML library refuses in another form on the same line: tabs between values, escaped slashes, and
+// characters escaped in two halves.
+func jsonAsYAML(data []byte) []byte {
+	return escapes.ReplaceAllFunc(bytes.ReplaceAll(data, []byte("\t"), []byte(" ")), func(escape []byte) []byte {
+		if len(escape) == 2 && escape[1] != '/' {
+			return escape
+		}
+		text, _ := jsontext.AppendUnquote(nil, `"`+string(escape)+`"`) // always whole, as they match
+		return text
+	})
 }
 
 // addEntry adds one consumer with some of its providers.

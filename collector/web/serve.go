@@ -24,13 +24,16 @@ func CheckConfig(file string) error { return web.Validate(file) }
 // ended.
 func Serve(ctx context.Context, c Config) error {
 	all, probes := newHandlers(c)
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.ListenAddress)
+	if c.Listen == nil {
+		c.Listen = new(net.ListenConfig).Listen
+	}
+	listener, err := c.Listen(ctx, "tcp", c.ListenAddress)
 	if err != nil {
 		return err
 	}
 	sites := []site{{listener, all, c.ConfigFile}}
 	if c.ProbeAddress != "" {
-		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.ProbeAddress)
+		listener, err := c.Listen(ctx, "tcp", c.ProbeAddress)
 		if err != nil {
 			_ = sites[0].listener.Close()
 			return err

@@ -2,7 +2,9 @@
 package web
 
 import (
+	"context"
 	"log/slog"
+	"net"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -24,6 +26,9 @@ const (
 
 // Config of what is served.
 type Config struct {
+	// Listen opens the listeners; nil: sockets.
+	Listen func(ctx context.Context, network, address string) (net.Listener, error)
+
 	ListenAddress string // of every route
 	ProbeAddress  string // of the two health endpoints alone, in plain HTTP; empty: they have no listener of their own
 	ConfigFile    string // exporter-toolkit web configuration of ListenAddress; empty: plain HTTP that anybody may read
