@@ -71,17 +71,19 @@ func TestTheEndComesWhateverHangs(t *testing.T) {
 		code  int
 		fault simulator.Fault
 		set   func(t *testing.T) string // one more setting
+		alone bool                      // it ends without a signal
 	}{
-		"serve: a silent API":          {nil, 0, hang, nil},
-		"serve: 101":                   {nil, 0, simulator.Fault{Kind: simulator.SwitchProtocols}, nil},
-		"serve: the secret":            {nil, 0, hang, func(t *testing.T) string { return "IDAAS_CLIENT_SECRET_FILE=" + pipe(t) }},
-		"serve: the targets, at start": {nil, 0, hang, func(t *testing.T) string { return "IDAAS_TARGETS_FILE=" + pipe(t) }},
-		"serve: the state, at start":   {nil, 0, hang, func(t *testing.T) string { return "IDAAS_STATE_FILE=" + pipe(t) }},
-		"check: 101":                   {[]string{"check"}, 1, simulator.Fault{Kind: simulator.SwitchProtocols, Operation: simulator.Access}, nil},
-		"check: a silent API":          {[]string{"check"}, 1, hang, nil},
-		"check: the secret":            {[]string{"check"}, 1, hang, func(t *testing.T) string { return "IDAAS_CLIENT_SECRET_FILE=" + pipe(t) }},
-		"once: a silent API":           {[]string{"once"}, 1, hang, nil},
-		"once: the secret":             {[]string{"once"}, 1, hang, func(t *testing.T) string { return "IDAAS_CLIENT_SECRET_FILE=" + pipe(t) }},
+		"serve: a silent API":          {nil, 0, hang, nil, false},
+		"serve: 101":                   {nil, 0, simulator.Fault{Kind: simulator.SwitchProtocols}, nil, false},
+		"serve: the secret":            {nil, 0, hang, func(t *testing.T) string { return "IDAAS_CLIENT_SECRET_FILE=" + pipe(t) }, false},
+		"serve: the targets, at start": {nil, 0, hang, func(t *testing.T) string { return "IDAAS_TARGETS_FILE=" + pipe(t) }, false},
+		"serve: the state, at start":   {nil, 0, hang, func(t *testing.T) string { return "IDAAS_STATE_FILE=" + pipe(t) }, false},
+		"check: 101":                   {[]string{"check"}, 1, simulator.Fault{Kind: simulator.SwitchProtocols, Operation: simulator.Access}, nil, true},
+		"check: a silent API":          {[]string{"check"}, 1, hang, nil, false},
+		"check: the secret":            {[]string{"check"}, 1, hang, func(t *testing.T) string { return "IDAAS_CLIENT_SECRET_FILE=" + pipe(t) }, false},
+		"once: 101":                    {[]string{"once"}, 1, simulator.Fault{Kind: simulator.SwitchProtocols}, nil, true},
+		"once: a silent API":           {[]string{"once"}, 1, hang, nil, false},
+		"once: the secret":             {[]string{"once"}, 1, hang, func(t *testing.T) string { return "IDAAS_CLIENT_SECRET_FILE=" + pipe(t) }, false},
 	} {
 		for _, signals := range []int{1, 2} {
 			t.Run(fmt.Sprintf("%s, %d signals", name, signals), func(t *testing.T) {
@@ -97,11 +99,11 @@ func TestTheEndComesWhateverHangs(t *testing.T) {
 					environ = append(environ, setting)
 				}
 				c := startChild(t, environ, tt.args...)
-				eventually(t, "its signals are its own", c.handlesSignals)
-				if signals == 1 && tt.code == 1 && tt.fault.Kind == simulator.SwitchProtocols {
-					c.ended(t, 1, 5*time.Second) // by itself
+				if tt.alone {
+					c.ended(t, tt.code, 20*time.Second)
 					return
 				}
+				eventually(t, "its signals are its own", c.handlesSignals)
 				for range signals {
 					c.signal(t, syscall.SIGTERM)
 					eventually(t, "the signal arrived", func() bool { return !pending(c.Process.Pid) })
@@ -130,9 +132,9 @@ func status(pid int, field string) uint64 {
 
 func pending(pid int) bool { return status(pid, "ShdPnd")|status(pid, "SigPnd") != 0 }
 
-// handles reports whether main has begun to care about its signals, which it does in one go.
-func handles(pid int, _ syscall.Signal) bool {
-	return status(pid, "SigIgn")&(1<<(syscall.SIGPIPE-1)) != 0
+// handlesSignals reports whether main has begun to care about its signals, the last of which is SIGPIPE.
+func (c *child) handlesSignals() bool {
+	return status(c.Process.Pid, "SigIgn")&(1<<(syscall.SIGPIPE-1)) != 0
 }
 
 // From the first moment on, however long it takes to read the settings, a hangup ends nothing.

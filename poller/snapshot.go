@@ -1,7 +1,9 @@
 package poller
 
 import (
+	"net/url"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -25,6 +27,22 @@ type Failure struct {
 	At   time.Time
 	// Since is when the first of the walks failed that have done nothing else since.
 	Since time.Time
+}
+
+// shownFor returns f without its text if that has the consumer id of t, which may have been shown when it was written.
+func (f *Failure) shownFor(t Target) *Failure {
+	if f == nil || t.Label == t.Consumer {
+		return f
+	}
+	text := strings.ToLower(f.Text)
+	for _, id := range []string{t.Consumer, url.QueryEscape(t.Consumer), url.PathEscape(t.Consumer)} {
+		if strings.Contains(text, strings.ToLower(id)) {
+			hidden := *f
+			hidden.Text = "not shown: it has the consumer's id, which is not shown any more"
+			return &hidden
+		}
+	}
+	return f
 }
 
 // Snapshot is everything known at one moment. It never changes once published; readers share it.
