@@ -10,7 +10,7 @@ FUZZED        := ./config ./poller/idaas
 export GOBIN   := $(TOOLS)/bin
 export GOFLAGS := -buildvcs=false
 
-.PHONY: run test lint fuzz e2e build bench
+.PHONY: run test lint fuzz e2e build bench screenshot
 
 run:
 	go run . demo
@@ -32,9 +32,13 @@ fuzz:
 	  done; \
 	done
 
-# The built binary with a real Prometheus and Alertmanager.
+# The built binary with a real Prometheus, Alertmanager and browser.
 e2e:
 	$(MAKE) -C deploy/e2e test
+
+# The picture of the status page in the README.
+screenshot:
+	$(MAKE) -C deploy/e2e screenshot
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/idaas-token-exporter .

@@ -25,6 +25,8 @@ type Failure struct {
 	// Text is for people: one line, without secrets and raw consumer ids.
 	Text string
 	At   time.Time
+	// Since is when the first of the walks failed that have done nothing else since.
+	Since time.Time
 }
 
 // shownFor returns f without its text if that has the consumer id of t, which may have been shown when it was written.

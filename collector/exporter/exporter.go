@@ -119,6 +119,8 @@ func (app *Exporter) Serve(ctx context.Context) int {
 		ListenAddress: app.cfg.ListenAddress,
 		ProbeAddress:  app.cfg.ProbeAddress,
 		ConfigFile:    app.cfg.WebConfigFile,
+		Snapshot:      app.poller.Snapshot,
+		MaxStaleness:  app.cfg.MaxStaleness,
 		Gatherer:      collector.Distinct(app.registry(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))),
 		Ready:         func() bool { return app.restored || app.poller.Snapshot().Attempted() },
 		Reload:        app.reloader.Reload,

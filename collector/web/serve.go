@@ -23,10 +23,7 @@ func CheckConfig(file string) error { return web.Validate(file) }
 // Serve serves until ctx ends or a listener fails; requests in flight are then answered. A nil error means that ctx has
 // ended.
 func Serve(ctx context.Context, c Config) error {
-	all, probes, err := newHandlers(c)
-	if err != nil {
-		return err
-	}
+	all, probes := newHandlers(c)
 	if c.Listen == nil {
 		c.Listen = new(net.ListenConfig).Listen
 	}

@@ -11,7 +11,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"github.com/prometheus/exporter-toolkit/web"
+
+	"github.com/idaas-exporter/idaas-token-exporter/collector/web/page"
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
 const (
@@ -31,29 +33,18 @@ type Config struct {
 	ProbeAddress  string // of the two health endpoints alone, in plain HTTP; empty: they have no listener of their own
 	ConfigFile    string // exporter-toolkit web configuration of ListenAddress; empty: plain HTTP that anybody may read
 
-	Gatherer prometheus.Gatherer
-	Ready    func() bool  // whether there is something to show of every target
-	Reload   func() error // reads the targets again; the error says why they stay as they were
-	Version  string
-	Log      *slog.Logger
+	Gatherer     prometheus.Gatherer
+	Snapshot     func() *poller.Snapshot
+	MaxStaleness time.Duration // age at which the page shows a target's numbers no more; 0: it always does
+	Ready        func() bool   // whether there is something to show of every target
+	Reload       func() error  // reads the targets again; the error says why they stay as they were
+	Version      string
+	Log          *slog.Logger
 }
 
 // newHandlers returns the handler of every route, and one with the two health endpoints only. The minute after which
 // they are ready counts from now.
-func newHandlers(c Config) (all, probes http.Handler, err error) {
-	landing, err := web.NewLandingPage(web.LandingConfig{
-		Name:        "IDaaS token exporter",
-		Description: "Authentication tokens of Alibaba Cloud IDaaS, for Prometheus",
-		Version:     c.Version,
-		Profiling:   "false",
-		Links: []web.LandingLinks{
-			{Address: "/metrics", Text: "Metrics"},
-			{Address: "/-/ready", Text: "Ready", Description: "200 once every target was attempted"},
-		},
-	})
-	if err != nil {
-		return nil, nil, err
-	}
+func newHandlers(c Config) (all, probes http.Handler) {
 	ready := &readiness{ready: c.Ready, since: time.Now()}
 	health := func() *http.ServeMux {
 		mux := http.NewServeMux()
@@ -62,7 +53,9 @@ func newHandlers(c Config) (all, probes http.Handler, err error) {
 		return mux
 	}
 	mux := health()
-	mux.Handle("GET /{$}", landing)
+	status, targets := page.New(page.Config{Snapshot: c.Snapshot, MaxStaleness: c.MaxStaleness, Version: c.Version})
+	mux.Handle("GET /{$}", status)
+	mux.Handle("GET /api/v1/targets", targets)
 	mux.Handle("GET /metrics", &unhurried{log: c.Log, handler: promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{
 		EnableOpenMetrics:   true,
 		MaxRequestsInFlight: maxScrapes,
@@ -76,7 +69,7 @@ func newHandlers(c Config) (all, probes http.Handler, err error) {
 		answer(w, http.StatusOK, "reloaded")
 	})
 	// No page of another site may make a browser reload.
-	return http.NewCrossOriginProtection().Handler(mux), health(), nil
+	return http.NewCrossOriginProtection().Handler(mux), health()
 }
 
 // readiness answers 200 from the moment it is ready on: what fails later is for alerts, not for a load balancer.

@@ -29,7 +29,7 @@ import (
 // The file is one line that ends in the SHA-256 of the rest, and gzipped JSON: the instance, then one entry per target.
 // A change of what entries hold needs a new version.
 const (
-	magic      = "idaas-token-exporter state 1 "
+	magic      = "idaas-token-exporter state 2 "
 	headerSize = len(magic) + 2*sha256.Size + 1
 )
 
