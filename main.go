@@ -25,6 +25,7 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/collector/exporter"
 	"github.com/idaas-exporter/idaas-token-exporter/collector/web"
 	"github.com/idaas-exporter/idaas-token-exporter/config"
+	_ "github.com/idaas-exporter/idaas-token-exporter/config/hangup"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/check"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 )
@@ -35,8 +36,7 @@ const grace = 4 * time.Second
 func main() {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	// First of all: a reload asked for early comes with the first poll, and who reads the log may be gone.
-	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
+	signal.Ignore(syscall.SIGPIPE) // who reads the log may be gone
 	ctx, cancel := context.WithCancel(context.Background())
 	if info, ok := debug.ReadBuildInfo(); ok {
 		version.Version = cmp.Or(version.Version, strings.Trim(info.Main.Version, "()")) // what go install was asked for
