@@ -7,6 +7,7 @@ import (
 	_ "embed" // the template and its style
 	"encoding/base64"
 	"html/template"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -33,31 +34,26 @@ var (
 
 	markup = template.Must(template.New("page").Funcs(functions).Parse(strings.Replace(source, "{{style}}", style, 1)))
 	// policy lets the browser load nothing but the style above and the empty icon.
-	policy = "default-src 'none'; style-src 'sha256-" + digest(style) + "'; img-src data:; " +
+	policy = "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(digest[:]) + "'; img-src data:; " +
 		"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+	digest = sha256.Sum256([]byte(style))
 )
-
-func digest(s string) string {
-	sum := sha256.Sum256([]byte(s))
-	return base64.StdEncoding.EncodeToString(sum[:])
-}
-
-const pageSize = 50
 
 // New returns the handlers of the status page and of its JSON.
 func New(c Config) (page, api http.Handler) {
-	return c.handler(pageParameters, pageSize, showHTML), c.handler(parameters, 0, showJSON)
+	return c.handler(pageParameters, 50, 500, showHTML), c.handler(parameters, math.MaxInt32, math.MaxInt32, showJSON)
 }
 
-// handler answers a query with a view of the snapshot, or with what is wrong with the query.
-func (c Config) handler(accepted []string, limit int, show func(http.ResponseWriter, *view) error) http.Handler {
+// handler answers a query, for limit targets or as many as it asks for, with a view of the snapshot, or with what is wrong
+// with the query.
+func (c Config) handler(accepted []string, limit, most int, show func(http.ResponseWriter, *view) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", policy)
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cache-Control", "no-store")
-		q, err := parse(r.URL.RawQuery, accepted, limit)
+		q, err := parse(r.URL.RawQuery, accepted, limit, most)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
@@ -86,9 +82,9 @@ func showJSON(w http.ResponseWriter, v *view) error {
 		Time    time.Time `json:"time"`
 		Matched int       `json:"matched"`
 		Targets []target  `json:"targets"`
-	}{v.now.UTC(), len(v.Matched), make([]target, len(v.Rows))}
+	}{v.Now.UTC(), len(v.Matched), make([]target, len(v.Rows))}
 	for i, r := range v.Rows {
-		answer.Targets[i] = newTarget(r, v.now)
+		answer.Targets[i] = newTarget(r, v.Now)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	// What can fail is writing, to somebody who has gone.

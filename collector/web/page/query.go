@@ -31,7 +31,7 @@ type query struct {
 	Refresh            int    // seconds; 0: none
 }
 
-func parse(raw string, accepted []string, limit int) (query, error) {
+func parse(raw string, accepted []string, limit, most int) (query, error) {
 	values, err := url.ParseQuery(raw)
 	faults := []error{err}
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
@@ -56,15 +56,11 @@ func parse(raw string, accepted []string, limit int) (query, error) {
 		}
 		return n
 	}
-	most := math.MaxInt32
-	if limit > 0 {
-		most = 500
-	}
 	q := query{
 		values:   values,
 		consumer: values.Get("consumer"), provider: values.Get("credential_provider"),
 		State: poller.Verdict(values.Get("state")), Sort: values.Get("sort"),
-		limit: number("limit", 1, most, cmp.Or(limit, most)), offset: number("offset", 0, math.MaxInt32, 0),
+		limit: number("limit", 1, most, limit), offset: number("offset", 0, math.MaxInt32, 0),
 		Search: values.Get("q"), Open: values.Get("open"), Refresh: number("refresh", 5, 3600, 0),
 	}
 	if q.State != "" && !slices.Contains(poller.Verdicts(), q.State) {
@@ -102,24 +98,19 @@ func (q query) Filtered() bool { return q.consumer+q.provider+string(q.State)+q.
 
 // wants reports whether a target passes the filters other than that of its state.
 func (q query) wants(t poller.Target) bool {
+	found := func(s string) bool { return strings.Contains(strings.ToLower(s), strings.ToLower(q.Search)) }
 	return (q.consumer == "" || q.consumer == t.Label) && (q.provider == "" || q.provider == t.Provider) &&
-		(q.Search == "" || contains(t.Label, q.Search) || contains(t.Provider, q.Search))
+		(q.Search == "" || found(t.Label) || found(t.Provider))
 }
 
-func contains(s, part string) bool {
-	return strings.Contains(strings.ToLower(s), strings.ToLower(part))
-}
-
-// Columns of the table that it can be sorted by.
-func (q query) Columns() []struct{ Head, Sort, Direction string } {
-	return []struct{ Head, Sort, Direction string }{
-		{"Target", "name", "ascending"},
-		{"State", "", "descending"},
-		{"Tokens", "total", "descending"},
-		{"Next ends", "next", "ascending"},
-		{"Last ends", "last", "ascending"},
-		{"Data age", "age", "descending"},
-	}
+// columns of the table that it can be sorted by.
+var columns = []struct{ Head, Sort, Direction string }{
+	{"Target", "name", "ascending"},
+	{"State", "", "descending"},
+	{"Tokens", "total", "descending"},
+	{"Next ends", "next", "ascending"},
+	{"Last ends", "last", "ascending"},
+	{"Data age", "age", "descending"},
 }
 
 // orders of targets by the name of their sort; without one, the most urgent come first.
@@ -128,7 +119,7 @@ var orders = map[string]func(a, b *row) int{
 	"name":  byName,
 	"next":  func(a, b *row) int { return cmp.Or(sooner(a.Earliest, b.Earliest), byName(a, b)) },
 	"last":  func(a, b *row) int { return cmp.Or(sooner(a.Latest, b.Latest), byName(a, b)) },
-	"age":   func(a, b *row) int { return cmp.Or(a.ReadAt().Compare(b.ReadAt()), byName(a, b)) },
+	"age":   func(a, b *row) int { return cmp.Or(a.ReadAt.Compare(b.ReadAt), byName(a, b)) },
 	"total": func(a, b *row) int { return cmp.Or(b.Total-a.Total, byName(a, b)) },
 }
 

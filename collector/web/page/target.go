@@ -13,8 +13,9 @@ type row struct {
 	*poller.Reading
 	poller.States
 	Verdict poller.Verdict
-	Known   bool // the numbers are those of a walk that is not too old
-	Stale   bool // a complete walk was due, and another, and ten minutes have passed
+	Known   bool      // the numbers are those of a walk that is not too old
+	Stale   bool      // a complete walk was due, and another, and ten minutes have passed
+	ReadAt  time.Time // end of the last complete walk; zero: there was none
 	rank    int
 	now     time.Time
 }
@@ -22,6 +23,7 @@ type row struct {
 func newRow(r *poller.Reading, now time.Time, interval, maxStaleness time.Duration) row {
 	out := row{Reading: r, Verdict: poller.Unknown, now: now}
 	if c := r.Census; c != nil {
+		out.ReadAt = c.ReadAt
 		age := now.Sub(c.ReadAt)
 		out.Stale = age > 2*interval+10*time.Minute
 		if out.Known = maxStaleness == 0 || age <= maxStaleness; out.Known {
@@ -30,14 +32,6 @@ func newRow(r *poller.Reading, now time.Time, interval, maxStaleness time.Durati
 	}
 	out.rank = slices.Index(poller.Verdicts(), out.Verdict)
 	return out
-}
-
-// ReadAt is the end of the last complete walk; zero: there was none.
-func (r *row) ReadAt() time.Time {
-	if r.Census == nil {
-		return time.Time{}
-	}
-	return r.Census.ReadAt
 }
 
 // Key names the target in an address, where Address opens it whatever the filters are.
@@ -127,13 +121,10 @@ func newTarget(r *row, now time.Time) target {
 	return out
 }
 
-// lastInstant is the end of what RFC 3339 can say.
-const lastInstant = 253402300799999
-
 // instant is a time in Unix milliseconds; zero when that is unknown.
 func instant(ms int64) time.Time {
 	if ms <= 0 {
 		return time.Time{}
 	}
-	return time.UnixMilli(min(ms, lastInstant)).UTC()
+	return time.UnixMilli(min(ms, 253402300799999)).UTC() // the end of what RFC 3339 can say
 }

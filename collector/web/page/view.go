@@ -14,40 +14,30 @@ import (
 // view is the snapshot as one query shows it.
 type view struct {
 	query
-	now     time.Time
+	Now     time.Time
 	Version string
 	Poll    *poller.Snapshot
 	All     []row
 	Matched []*row
-	States  []choice
-	Rows    []*row // of this page
-	First   int    // how many are on the pages before
-	Missing bool   // the target to be opened is not among those that match
-}
-
-// choice is a filter by state, the empty one for all, with what it leaves.
-type choice struct {
-	State poller.Verdict
-	Count int
+	Counts  map[poller.Verdict]int // what each filter by state leaves, the empty one for all
+	Rows    []*row                 // of this page
+	First   int                    // how many are on the pages before
+	Missing bool                   // the target to be opened is not among those that match
 }
 
 func newView(c Config, q query, now time.Time) *view {
-	v := &view{query: q, now: now, Version: c.Version, Poll: c.Snapshot()}
+	v := &view{query: q, Now: now, Version: c.Version, Poll: c.Snapshot(), Counts: map[poller.Verdict]int{}}
 	interval := v.Poll.NextCycle.Sub(v.Poll.LastCycle)
 	v.All = make([]row, len(v.Poll.Readings))
-	counts := map[poller.Verdict]int{}
 	for i, r := range v.Poll.Readings {
 		v.All[i] = newRow(r, now, interval, c.MaxStaleness)
 		if row := &v.All[i]; q.wants(r.Target) {
-			counts[row.Verdict]++
-			counts[""]++
+			v.Counts[row.Verdict]++
+			v.Counts[""]++
 			if q.State == "" || q.State == row.Verdict {
 				v.Matched = append(v.Matched, row)
 			}
 		}
-	}
-	for _, state := range append([]poller.Verdict{""}, poller.Verdicts()...) {
-		v.States = append(v.States, choice{state, counts[state]})
 	}
 	slices.SortFunc(v.Matched, orders[q.Sort])
 	v.First = min(q.offset, len(v.Matched))
@@ -76,15 +66,12 @@ func (v *view) API() string { return "/api/v1/targets?" + v.without("q", "open",
 // Kept are the parameters that the search form keeps.
 func (v *view) Kept() url.Values { return v.without("q", "open", "offset") }
 
-// At is a time as a row has it, seen from now; nil is now.
+// At is a time as a row has it, seen from now.
 func (v *view) At(t any) moment {
-	switch t := t.(type) {
-	case int64:
-		return moment{instant(t), v.now}
-	case time.Time:
-		return moment{t, v.now}
+	if ms, ok := t.(int64); ok {
+		return moment{instant(ms), v.Now}
 	}
-	return moment{v.now, v.now}
+	return moment{t.(time.Time), v.Now}
 }
 
 // summary is the state of all targets.
@@ -99,7 +86,7 @@ type summary struct {
 // Summary judges all targets, whatever the query asks for.
 func (v *view) Summary() (s summary) {
 	var risk, failing, stale, unread int
-	since, oldest := v.now, v.now
+	var down, oldest time.Duration // the longest failure, and the age of the oldest data
 	for i := range v.All {
 		r := &v.All[i]
 		switch r.Verdict {
@@ -113,17 +100,13 @@ func (v *view) Summary() (s summary) {
 		}
 		if r.Failure != nil {
 			failing++
-			if r.Failure.Since.Before(since) {
-				since = r.Failure.Since
-			}
+			down = max(down, v.Now.Sub(r.Failure.Since))
 		}
 		if r.Census == nil {
 			unread++
 			continue
 		}
-		if r.Census.ReadAt.Before(oldest) {
-			oldest = r.Census.ReadAt
-		}
+		oldest = max(oldest, v.Now.Sub(r.ReadAt))
 		if r.Stale || !r.Known {
 			stale++
 		}
@@ -137,12 +120,12 @@ func (v *view) Summary() (s summary) {
 		}
 	}
 	all, good := len(v.All), len(v.All)-stale-unread
-	down := all > 0 && failing == all
+	outage := all > 0 && failing == all
 	part(len(s.Lost) > 0, poller.Lost, count(len(s.Lost), "target")+" lost")
 	part(risk > 0, poller.AtRisk, count(risk, "target")+" at risk")
-	part(down, poller.Unknown, "API failing since "+exact(since))
-	part(!down && stale > 0, poller.Unknown, "data of "+count(stale, "target")+" stale")
-	part(!down && unread > 0, poller.Unknown, count(unread, "target")+" not read yet")
+	part(outage, poller.Unknown, "API failing since "+exact(v.Now.Add(-down)))
+	part(!outage && stale > 0, poller.Unknown, "data of "+count(stale, "target")+" stale")
+	part(!outage && unread > 0, poller.Unknown, count(unread, "target")+" not read yet")
 	part(all == 0, poller.Unknown, "no targets")
 	part(len(parts) == 0, poller.OK, "all well, no target at risk")
 	s.Text = strings.Join(parts, ", ")
@@ -156,10 +139,10 @@ func (v *view) Summary() (s summary) {
 	}
 	s.Why = fmt.Sprintf("%d of %s up to date", good, count(all, "target"))
 	if all > unread {
-		s.Why += ", oldest data " + words(v.now.Sub(oldest)) + " old"
+		s.Why += ", oldest data " + words(oldest) + " old"
 	}
 	if failing > 0 {
-		s.Why += fmt.Sprintf("; %s failing, for up to %s", count(failing, "target"), words(v.now.Sub(since)))
+		s.Why += fmt.Sprintf("; %s failing, for up to %s", count(failing, "target"), words(down))
 	}
 	return s
 }

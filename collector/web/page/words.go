@@ -11,6 +11,8 @@ import (
 
 // functions of the template.
 var functions = template.FuncMap{
+	"columns": func() any { return columns },
+	"states":  func() []poller.Verdict { return append([]poller.Verdict{""}, poller.Verdicts()...) },
 	// Beside the word, so that colour is not the only sign.
 	"symbol": func(v poller.Verdict) string {
 		return map[poller.Verdict]string{poller.Lost: "✕", poller.AtRisk: "▲", poller.Empty: "○", poller.Unknown: "?", poller.OK: "●"}[v]
