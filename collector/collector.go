@@ -64,9 +64,7 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	} {
 		ch <- d
 	}
-	for _, e := range c.events.all() {
-		e.Describe(ch)
-	}
+	c.events.Describe(ch)
 }
 
 // Collect sends the facts of one snapshot, judged at one moment.
@@ -86,9 +84,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		send.known(nextCycle, s.NextCycle.UnixMilli())
 		send.gauge(interval, s.NextCycle.Sub(s.LastCycle).Seconds())
 	}
-	for _, e := range c.events.all() {
-		e.Collect(ch)
-	}
+	c.events.Collect(ch)
 }
 
 type sender chan<- prometheus.Metric

@@ -115,17 +115,11 @@ func (app *Exporter) Serve(ctx context.Context) int {
 	work.Go(func() { app.reloader.Run(polling) })
 	keeper.Go(func() { app.state.Keep(keeping, app.poller.Snapshot, app.collector.StateSaved, app.log) })
 	err := web.Serve(polling, web.Config{
-		Listen:        app.listen,
-		ListenAddress: app.cfg.ListenAddress,
-		ProbeAddress:  app.cfg.ProbeAddress,
-		ConfigFile:    app.cfg.WebConfigFile,
-		Snapshot:      app.poller.Snapshot,
-		MaxStaleness:  app.cfg.MaxStaleness,
-		Gatherer:      collector.Distinct(app.registry(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))),
-		Ready:         func() bool { return app.restored || app.poller.Snapshot().Attempted() },
-		Reload:        app.reloader.Reload,
-		Version:       version.Version,
-		Log:           app.log,
+		Listen: app.listen, ListenAddress: app.cfg.ListenAddress, ProbeAddress: app.cfg.ProbeAddress, ConfigFile: app.cfg.WebConfigFile,
+		Gatherer: collector.Distinct(app.registry(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))),
+		Snapshot: app.poller.Snapshot, MaxStaleness: app.cfg.MaxStaleness, Version: version.Version, Log: app.log,
+		Ready:  func() bool { return app.restored || app.poller.Snapshot().Attempted() },
+		Reload: app.reloader.Reload,
 	})
 	stopPolling()
 	work.Wait()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -37,8 +38,8 @@ type unread struct {
 func (u *unhurried) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	made := &inMemory{header: w.Header(), status: http.StatusOK}
 	u.handler.ServeHTTP(made, r)
-	answer := &unread{size: made.body.Len(), over: make(chan struct{})}
-	answer.cut = func() error { return http.NewResponseController(w).SetWriteDeadline(time.Now()) }
+	cut := func() error { return http.NewResponseController(w).SetWriteDeadline(time.Now()) }
+	answer := &unread{size: made.body.Len(), cut: cut, over: make(chan struct{})}
 	u.begin(answer)
 	defer u.end(answer)
 	w.WriteHeader(made.status)
@@ -55,25 +56,15 @@ func (u *unhurried) begin(a *unread) {
 		select {
 		case <-oldest.over:
 		case <-time.After(maxPause - time.Since(oldest.since)):
-			u.giveUp(oldest)
 		}
 		u.mu.Lock()
+		if u.remove(oldest) {
+			u.log.Debug("an answer was given up: it was not read", "bytes", oldest.size, "since", oldest.since, "error", oldest.cut())
+		}
 	}
 	a.since = time.Now()
 	u.unread = append(u.unread, a)
 	u.bytes += a.size
-}
-
-// giveUp ends an answer that is not being read.
-func (u *unhurried) giveUp(a *unread) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	select {
-	case <-a.over:
-	default:
-		u.log.Debug("an answer was given up: it was not read", "bytes", a.size, "since", a.since, "error", a.cut())
-		u.remove(a)
-	}
 }
 
 func (u *unhurried) end(a *unread) {
@@ -82,16 +73,16 @@ func (u *unhurried) end(a *unread) {
 	u.remove(a)
 }
 
-// remove frees the room of a; u.mu must be held.
-func (u *unhurried) remove(a *unread) {
-	for i, other := range u.unread {
-		if other == a {
-			u.unread = append(u.unread[:i], u.unread[i+1:]...)
-			u.bytes -= a.size
-			close(a.over)
-			return
-		}
+// remove frees the room of a, and reports whether it was taken; u.mu must be held.
+func (u *unhurried) remove(a *unread) bool {
+	i := slices.Index(u.unread, a)
+	if i < 0 {
+		return false
 	}
+	u.unread = slices.Delete(u.unread, i, i+1)
+	u.bytes -= a.size
+	close(a.over)
+	return true
 }
 
 // inMemory is an http.ResponseWriter that keeps the answer.

@@ -57,12 +57,8 @@ func serve(ctx context.Context, log *slog.Logger, sites []site) error {
 	var serving sync.WaitGroup
 	for _, site := range sites {
 		server := &http.Server{
-			Handler:           site.handler,
-			ReadHeaderTimeout: 10 * time.Second,
-			ReadTimeout:       30 * time.Second,
-			WriteTimeout:      time.Minute,
-			IdleTimeout:       2 * time.Minute,
-			ErrorLog:          stdlog.New(serverLog{log}, "", 0),
+			Handler: site.handler, ErrorLog: stdlog.New(serverLog{log}, "", 0),
+			ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
 		}
 		serving.Go(func() {
 			err := web.Serve(site.listener, server, &web.FlagConfig{WebConfigFile: &site.configFile}, log)

@@ -45,11 +45,20 @@ type Config struct {
 // newHandlers returns the handler of every route, and one with the two health endpoints only. The minute after which
 // they are ready counts from now.
 func newHandlers(c Config) (all, probes http.Handler) {
-	ready := &readiness{ready: c.Ready, since: time.Now()}
+	since, latched := time.Now(), new(atomic.Bool)
+	// From the moment it is ready on: what fails later is for alerts, not for a load balancer.
+	ready := func(w http.ResponseWriter, _ *http.Request) {
+		if !latched.Load() && !c.Ready() && time.Since(since) < readyAfter {
+			answer(w, http.StatusServiceUnavailable, "not ready: not every target was attempted yet")
+			return
+		}
+		latched.Store(true)
+		answer(w, http.StatusOK, "ready")
+	}
 	health := func() *http.ServeMux {
 		mux := http.NewServeMux()
 		mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "healthy") })
-		mux.Handle("GET /-/ready", ready)
+		mux.HandleFunc("GET /-/ready", ready)
 		return mux
 	}
 	mux := health()
@@ -70,22 +79,6 @@ func newHandlers(c Config) (all, probes http.Handler) {
 	})
 	// No page of another site may make a browser reload.
 	return http.NewCrossOriginProtection().Handler(mux), health()
-}
-
-// readiness answers 200 from the moment it is ready on: what fails later is for alerts, not for a load balancer.
-type readiness struct {
-	ready   func() bool
-	since   time.Time
-	latched atomic.Bool
-}
-
-func (r *readiness) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
-	if !r.latched.Load() && !r.ready() && time.Since(r.since) < readyAfter {
-		answer(w, http.StatusServiceUnavailable, "not ready: not every target was attempted yet")
-		return
-	}
-	r.latched.Store(true)
-	answer(w, http.StatusOK, "ready")
 }
 
 func answer(w http.ResponseWriter, status int, text string) {
