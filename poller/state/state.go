@@ -55,8 +55,12 @@ var options = json.JoinOptions(
 	json.RejectUnknownMembers(true),
 )
 
-// ioTimeout is how long the file may take to be read or written: a disk that is busy, but not one that is gone.
-const ioTimeout = 30 * time.Second
+const (
+	// ioTimeout is how long the file may take to be read or written: a disk that is busy, but not one that is gone.
+	ioTimeout = 30 * time.Second
+	// access is both, so that they take turns: what is late must not touch what was written since.
+	access = "access"
+)
 
 // Save writes what s knows, atomically and readable by its owner only, within 30 s. A file there that cannot be read is an
 // error and stays: it may be somebody's.
@@ -64,13 +68,8 @@ func (f File) Save(s *poller.Snapshot) error {
 	if f.Path == "" {
 		return nil
 	}
-	_, err := f.do(func() (map[poller.Key]*poller.Reading, error) { return nil, f.save(s) })
+	_, err := disk.Do(context.Background(), ioTimeout, access, f.Path, func() (any, error) { return nil, f.save(s) })
 	return err
-}
-
-// do has reading and writing take turns: what is late must not touch what was written since.
-func (f File) do(what func() (map[poller.Key]*poller.Reading, error)) (map[poller.Key]*poller.Reading, error) {
-	return disk.Do(context.Background(), ioTimeout, "access", f.Path, what)
 }
 
 func (f File) save(s *poller.Snapshot) (err error) {
@@ -162,7 +161,7 @@ func (f File) Load() (map[poller.Key]*poller.Reading, error) {
 	if f.Path == "" {
 		return nil, nil
 	}
-	return f.do(f.load)
+	return disk.Do(context.Background(), ioTimeout, access, f.Path, f.load)
 }
 
 func (f File) load() (map[poller.Key]*poller.Reading, error) {
