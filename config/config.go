@@ -121,12 +121,10 @@ func Load(environ []string, checkWeb func(file string) error) (*Config, error) {
 	}
 	data, read, err := c.readTargetsFile()
 	c.read = read
-	if c.Targets, err = c.targets(data, err); err != nil {
-		inTargets, _ := errors.AsType[Faults](err)
-		faults = append(faults, inTargets...)
-	}
+	c.Targets, err = c.targets(data, err)
+	inTargets, _ := errors.AsType[Faults](err)
 	unknown := misspelt(environ)
-	if len(faults) > 0 {
+	if faults = append(faults, inTargets...); len(faults) > 0 {
 		// These are the likely cause of a missing setting.
 		return nil, slices.Concat(faults, vendor.unset, unknown)
 	}
@@ -198,20 +196,19 @@ func (c *Config) normalize(name, text string) (string, error) {
 	case "IDAAS_CA_FILE":
 		return text, c.readRootCAs(text)
 	case "IDAAS_LISTEN_ADDRESS", "IDAAS_PROBE_ADDRESS":
-		return text, checkAddress(text)
+		_, port, _ := net.SplitHostPort(text)
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			return "", errors.New("not an address with a port number from 0 to 65535")
+		}
 	}
 	return text, nil
 }
 
 const (
-	// maxFile bounds what is read of any file, in bytes.
-	maxFile = 16 << 20
-	// webTimeout is how long the look at a web configuration may take.
-	webTimeout = 5 * time.Second
+	maxFile    = 16 << 20        // bytes that are read of any file
+	webTimeout = 5 * time.Second // for the look at a web configuration
+	maxWindows = 32              // bounds the series of one target
 )
-
-// maxWindows bounds the series of one target.
-const maxWindows = 32
 
 // parseDuration reads Prometheus' syntax.
 func parseDuration(text string) (time.Duration, error) {
@@ -249,13 +246,11 @@ func parseWindows(text string) ([]poller.Window, error) {
 
 // splitList returns the trimmed items of a comma separated list; empty ones, as after a trailing comma, are dropped.
 func splitList(text string) []string {
-	var items []string
-	for item := range strings.SplitSeq(text, ",") {
-		if item = strings.TrimSpace(item); item != "" {
-			items = append(items, item)
-		}
+	items := strings.Split(text, ",")
+	for i, item := range items {
+		items[i] = strings.TrimSpace(item)
 	}
-	return items
+	return slices.DeleteFunc(items, func(item string) bool { return item == "" })
 }
 
 // checkIdentifier judges what an instance or a credential provider is called by; dots alone would be a step in a URL path.
@@ -263,14 +258,6 @@ func checkIdentifier(text string) error {
 	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 	if strings.Trim(text, ".") == "" || len(text) > 64 || strings.Trim(text, allowed) != "" {
 		return errors.New("not an identifier of 1 to 64 letters, digits and . - _")
-	}
-	return nil
-}
-
-func checkAddress(text string) error {
-	_, port, _ := net.SplitHostPort(text)
-	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return errors.New("not an address with a port number from 0 to 65535")
 	}
 	return nil
 }

@@ -62,9 +62,10 @@ type targetList struct {
 
 type alias struct{ text, at string }
 
+// pair is a target yet without its label, and without windows if it has the global ones.
 type pair struct {
-	consumer, provider, at string
-	windows                []poller.Window // nil: the global ones
+	poller.Target
+	at string
 }
 
 func (l *targetList) fault(name, value, problem string) {
@@ -80,7 +81,7 @@ func (l *targetList) addInline(text string) {
 			continue
 		}
 		consumer := l.checked(at, "consumer", strings.TrimSpace(item[:colon]))
-		l.add(pair{consumer, strings.TrimSpace(item[colon+1:]), at, nil})
+		l.add(pair{poller.Target{Consumer: consumer, Provider: strings.TrimSpace(item[colon+1:])}, at})
 	}
 }
 
@@ -103,9 +104,9 @@ func (l *targetList) checked(at, what, text string) string {
 
 // add takes p unless its consumer, about which there is a fault already, or its provider is wrong.
 func (l *targetList) add(p pair) {
-	if err := checkIdentifier(p.provider); err != nil {
-		l.fault(p.at, l.shown(p.provider), err.Error())
-	} else if p.consumer != "" {
+	if err := checkIdentifier(p.Provider); err != nil {
+		l.fault(p.at, l.shown(p.Provider), err.Error())
+	} else if p.Consumer != "" {
 		l.pairs = append(l.pairs, p)
 	}
 }
@@ -116,23 +117,23 @@ func (l *targetList) targets(windows []poller.Window) []poller.Target {
 	holders := make(map[shown]pair)
 	var targets []poller.Target
 	for _, p := range l.pairs {
-		label := l.aliases[p.consumer].text
-		if label == "" && l.hash {
-			label = fmt.Sprintf("%x", sha256.Sum256([]byte(p.consumer)))[:12]
+		p.Label = l.aliases[p.Consumer].text
+		if p.Label == "" && l.hash {
+			p.Label = fmt.Sprintf("%x", sha256.Sum256([]byte(p.Consumer)))[:12]
 		}
-		label = cmp.Or(label, p.consumer)
-		if p.windows == nil {
-			p.windows = windows
+		p.Label = cmp.Or(p.Label, p.Consumer)
+		if p.Windows == nil {
+			p.Windows = windows
 		}
-		first, taken := holders[shown{label, p.provider}]
+		as := shown{p.Label, p.Provider}
+		first, taken := holders[as]
 		switch {
-		case taken && first.consumer == p.consumer:
-			l.fault(p.at, p.provider, "given for this consumer already at "+first.at)
+		case taken && first.Consumer == p.Consumer:
+			l.fault(p.at, p.Provider, "given for this consumer already at "+first.at)
 		case taken:
-			l.fault(p.at, p.provider, fmt.Sprintf("another consumer is shown as %q too, at %s", label, first.at))
+			l.fault(p.at, p.Provider, fmt.Sprintf("another consumer is shown as %q too, at %s", p.Label, first.at))
 		default:
-			holders[shown{label, p.provider}] = p
-			targets = append(targets, poller.Target{Consumer: p.consumer, Provider: p.provider, Label: label, Windows: p.windows})
+			holders[as], targets = p, append(targets, p.Target)
 		}
 	}
 	return targets
@@ -212,16 +213,13 @@ func (l *targetList) addEntry(n *yaml.Node) {
 	for _, item := range l.list(fields["expiring_within"], "expiring_within") {
 		labels = append(labels, l.text(item, "window"))
 	}
-	var windows []poller.Window
-	if labels != nil {
-		var err error
-		if windows, err = parseWindows(strings.Join(labels, ",")); err != nil {
-			l.fault(l.at(fields["expiring_within"]), "", err.Error())
-		}
+	windows, err := parseWindows(strings.Join(labels, ","))
+	if err != nil && labels != nil {
+		l.fault(l.at(fields["expiring_within"]), "", err.Error())
 	}
 	for _, item := range l.list(fields["credential_providers"], "credential_providers") {
 		if provider := l.text(item, "credential provider"); provider != "" {
-			l.add(pair{consumer, provider, l.at(item), windows})
+			l.add(pair{poller.Target{Consumer: consumer, Provider: provider, Windows: windows}, l.at(item)})
 		}
 	}
 }
@@ -263,11 +261,10 @@ func (l *targetList) list(n *yaml.Node, what string) []*yaml.Node {
 		l.fault(l.at(n), "", what+" is not a list with something in it")
 		return nil
 	}
-	items := make([]*yaml.Node, len(n.Content))
 	for i, item := range n.Content {
-		items[i] = resolve(item)
+		n.Content[i] = resolve(item)
 	}
-	return items
+	return n.Content
 }
 
 // text returns n as written, also when YAML would read it as a number; nothing if it was not given or is wrong.
