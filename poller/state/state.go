@@ -84,11 +84,8 @@ func (f File) save(s *poller.Snapshot) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Cleanup()) }()
-	if _, err := file.Write(make([]byte, headerSize)); err != nil {
-		return err
-	}
 	sum := sha256.New()
-	if err := f.write(io.MultiWriter(file, sum), s); err != nil {
+	if err := f.write(io.MultiWriter(io.NewOffsetWriter(file, int64(headerSize)), sum), s); err != nil {
 		return err
 	}
 	if _, err := file.WriteAt(header(sum), 0); err != nil {
@@ -136,10 +133,7 @@ func header(sum hash.Hash) []byte { return fmt.Appendf(nil, "%s%x\n", magic, sum
 // write streams: the times, most of all there is, are never in memory twice.
 func (f File) write(w io.Writer, s *poller.Snapshot) error {
 	buffered := bufio.NewWriter(w)
-	zipped, err := gzip.NewWriterLevel(buffered, gzip.BestSpeed)
-	if err != nil {
-		return err
-	}
+	zipped, _ := gzip.NewWriterLevel(buffered, gzip.BestSpeed) // only an unknown level is an error
 	out := jsontext.NewEncoder(zipped)
 	if err := json.MarshalEncode(out, f.Instance); err != nil {
 		return err
