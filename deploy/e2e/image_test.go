@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"net/http/httptest"
 	"os/exec"
 	"runtime"
@@ -138,6 +139,18 @@ func checkEnd(t *testing.T, e *engine, name string) {
 	}
 }
 
+// value is that of a series without labels, NaN if there is none.
+func value(exposition, series string) float64 {
+	for line := range strings.Lines(exposition) {
+		if number, ok := strings.CutPrefix(strings.TrimSpace(line), series+" "); ok {
+			if v, err := strconv.ParseFloat(number, 64); err == nil {
+				return v
+			}
+		}
+	}
+	return math.NaN()
+}
+
 func checkDemo(t *testing.T, e *engine, image string) {
 	address := freeAddress(t)
 	name := runDetached(t, e, image, []string{"--network", "host", "-e", "IDAAS_LISTEN_ADDRESS=" + address}, "demo")
@@ -149,14 +162,10 @@ func checkDemo(t *testing.T, e *engine, image string) {
 	if !strings.Contains(text, `idaas_authentication_tokens{consumer="billing"`) {
 		t.Error("no tokens")
 	}
-	for line := range strings.Lines(text) {
-		if value, ok := strings.CutPrefix(strings.TrimSpace(line), "process_resident_memory_bytes "); ok {
-			bytes, err := strconv.ParseFloat(value, 64)
-			if err != nil || bytes > 64e6 {
-				t.Errorf("the demo takes %s bytes (%v)", value, err)
-			}
-			t.Logf("memory of the demo: %.1f MB", bytes/1e6)
-		}
+	memory := value(text, "process_resident_memory_bytes")
+	t.Logf("memory of the demo: %.1f MB", memory/1e6)
+	if !(memory < 64e6) {
+		t.Error("that is too much")
 	}
 	checkEnd(t, e, name)
 }
