@@ -9,12 +9,12 @@ import (
 	"testing"
 )
 
-var snapshots sync.Map // tag → func() (string, error)
+var snapshots sync.Map // version → func() (string, error)
 
-// snapshot returns a folder with what a release of this tree would be, if it were tagged so.
-func snapshot(t *testing.T, tag string) string {
+// snapshot returns a folder with what a release of this tree would be, if it had that version.
+func snapshot(t *testing.T, version string) string {
 	t.Helper()
-	build, _ := snapshots.LoadOrStore(tag, sync.OnceValues(func() (string, error) {
+	build, _ := snapshots.LoadOrStore(version, sync.OnceValues(func() (string, error) {
 		dir, err := os.MkdirTemp("", "idaas-e2e-release-")
 		if err != nil {
 			return "", err
@@ -25,7 +25,7 @@ func snapshot(t *testing.T, tag string) string {
 			return "", err
 		}
 		// Images need a registry, signatures an identity; image_test.go builds the Dockerfile.
-		env := []string{"PATH=" + tools + ":" + os.Getenv("PATH"), "GORELEASER_CURRENT_TAG=" + tag}
+		env := []string{"PATH=" + tools + ":" + os.Getenv("PATH"), "SNAPSHOT=" + version}
 		if _, err := try(t, env, tools+"/goreleaser", "release", "--snapshot", "--clean", "--skip=docker,sign", "--config", "deploy/goreleaser.yaml"); err != nil {
 			return "", err
 		}
@@ -44,7 +44,7 @@ var made []string // folders to remove at the end
 // TestRelease looks at what a release would be.
 func TestRelease(t *testing.T) {
 	command(t, nil, tool(t, "goreleaser"), "check", "deploy/goreleaser.yaml")
-	dist := snapshot(t, "v0.9.1")
+	dist := snapshot(t, "0.9.1")
 	command(t, nil, "sh", "-c", "cd "+dist+" && sha256sum --check --strict checksums.txt")
 	checksums := readFile(t, dist+"/checksums.txt")
 	for _, arch := range []string{"amd64", "arm64"} {

@@ -20,7 +20,7 @@ const (
 
 // TestSystemd installs the deb on a machine with systemd and lives with it: a crash, a reload, a reboot, an upgrade, its end.
 func TestSystemd(t *testing.T) {
-	older, newer := snapshot(t, "v0.9.0"), snapshot(t, "v0.9.1")
+	older, newer := snapshot(t, "0.9.0"), snapshot(t, "0.9.1")
 	m := newMachine(t)
 	world := newWorld(t, m)
 	install(t, m, older)
@@ -71,10 +71,10 @@ func TestSystemd(t *testing.T) {
 	sees(t, m, billing, crm)
 	m.shutDown(t)
 	m.boot(t)
-	sees(t, m, billing, crm, `version="0.9.0`)
+	sees(t, m, billing, crm, `version="0.9.0"`)
 
 	install(t, m, newer)
-	sees(t, m, billing, crm, `version="0.9.1`)
+	sees(t, m, billing, crm, `version="0.9.1"`)
 	if !strings.Contains(m.run(t, "cat", "/etc/idaas-token-exporter/env"), world.address) {
 		t.Error("the upgrade took the settings away")
 	}
@@ -89,7 +89,7 @@ func TestSystemd(t *testing.T) {
 
 // TestRPM installs the rpm in a folder of its own.
 func TestRPM(t *testing.T) {
-	dist := snapshot(t, "v0.9.1")
+	dist := snapshot(t, "0.9.1")
 	folder := t.TempDir()
 	rpm := one(t, dist+"/*_"+runtime.GOARCH+".rpm")
 	command(t, nil, "rpm", "--root", folder, "--initdb")
