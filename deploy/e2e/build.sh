@@ -1,6 +1,7 @@
 #!/bin/sh
 # Builds programs that `go install` refuses, since their go.mod has replace or exclude lines, in a module of their own.
 #   build.sh kubernetes VERSION FOLDER PROGRAM...    commands of k8s.io/kubernetes
+#   build.sh operator VERSION FOLDER                 prometheus-operator, as operator, and prometheus-config-reloader
 #   build.sh compose VERSION FOLDER                  Docker Compose, as docker-compose
 # FOLDER gets the programs. GOBIN does not matter.
 set -eu
@@ -28,6 +29,12 @@ kubernetes)
       -ldflags "-s -w -X $about.gitVersion=v$version -X $about.gitMajor=1 -X $about.gitMinor=${minor%%.*}" \
       "k8s.io/kubernetes/cmd/$program"
   done
+  ;;
+operator)
+  operator=github.com/prometheus-operator/prometheus-operator/cmd
+  go get "$operator/operator@v$version" "$operator/prometheus-config-reloader@v$version"
+  mkdir -p "$folder"
+  CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$folder/" "$operator/operator" "$operator/prometheus-config-reloader"
   ;;
 compose)
   go get "github.com/docker/compose/v2/cmd@v$version"
