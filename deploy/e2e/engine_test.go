@@ -60,6 +60,7 @@ cgroup_manager = "cgroupfs"
 events_logger = "file"
 [network]
 network_backend = "netavark"
+network_config_dir = "` + dir + `/networks"
 `,
 		"storage.conf": fmt.Sprintf("[storage]\ndriver = \"overlay\"\ngraphroot = %q\nrunroot = %q\n", dir+"/storage", dir+"/run"),
 	})
@@ -106,10 +107,22 @@ func (e *engine) add(t *testing.T, image string, files map[string]string, config
 	c := e.run(t, "buildah", "from", "scratch")
 	defer e.run(t, "buildah", "rm", c)
 	for path, file := range files {
-		e.run(t, "buildah", "copy", "-q", c, file, path)
+		e.run(t, "buildah", "copy", "-q", "--chown", "65534:65534", c, file, path)
 	}
 	e.run(t, "buildah", append(append([]string{"config"}, config...), c)...)
 	e.run(t, "buildah", "commit", "-q", c, image)
+}
+
+// addServer makes what stands in for the image of a server: the program that the end-to-end tests have, and its libraries.
+func (e *engine) addServer(t *testing.T, image, name, data string) {
+	t.Helper()
+	files := map[string]string{"/bin/" + name: tool(t, name), data: t.TempDir()}
+	for _, word := range strings.Fields(command(t, nil, "ldd", tool(t, name))) {
+		if strings.HasPrefix(word, "/") {
+			files[word] = word
+		}
+	}
+	e.add(t, image, files, "--user", "65534", "--workingdir", data, "--entrypoint", fmt.Sprintf("[%q]", "/bin/"+name))
 }
 
 // addGo makes what stands in for the official image of Go: this machine's Go and busybox. No registry can be relied on here.

@@ -1,29 +1,21 @@
 package e2e
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // machine is a small Debian with systemd in a container, with nothing but loopback for a network.
 type machine struct {
 	root  string
 	nspwn *exec.Cmd
-	pid   string // of its process 1, seen from here
+	network        // of its process 1
 }
 
 // newMachine boots a fresh copy, which is gone when the test ends.
@@ -59,7 +51,7 @@ func (m *machine) boot(t *testing.T) {
 		if err != nil || len(strings.Fields(string(children))) != 1 {
 			return fmt.Errorf("no process 1: %q %w\n%s", children, err, console.tail())
 		}
-		m.pid = strings.Fields(string(children))[0]
+		m.network = network(strings.Fields(string(children))[0])
 		state, err := m.try(t, "systemctl", "is-system-running")
 		if s := strings.TrimSpace(state); s != "running" && s != "degraded" {
 			return fmt.Errorf("%s %w\n%s", s, err, console.tail())
@@ -84,7 +76,7 @@ func (m *machine) shutDown(t *testing.T) {
 
 func (m *machine) try(t *testing.T, args ...string) (string, error) {
 	t.Helper()
-	inside := []string{"-t", m.pid, "-m", "-u", "-i", "-n", "-p", "-r", "-w", "--", "/usr/bin/env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TERM=dumb", "DEBIAN_FRONTEND=noninteractive"}
+	inside := []string{"-t", string(m.network), "-m", "-u", "-i", "-n", "-p", "-r", "-w", "--", "/usr/bin/env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TERM=dumb", "DEBIAN_FRONTEND=noninteractive"}
 	return try(t, nil, "nsenter", append(inside, args...)...)
 }
 
@@ -96,63 +88,4 @@ func (m *machine) run(t *testing.T, args ...string) string {
 		t.Fatal(err)
 	}
 	return strings.TrimSpace(out)
-}
-
-// inside calls f with the network of the machine.
-func (m *machine) inside(f func() error) error {
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // for good: the thread ends with the goroutine
-		netns, err := os.Open("/proc/" + m.pid + "/ns/net")
-		if err == nil {
-			defer netns.Close()
-			err = unix.Setns(int(netns.Fd()), unix.CLONE_NEWNET)
-		}
-		if err == nil {
-			err = f()
-		}
-		done <- err
-	}()
-	return <-done
-}
-
-// listen listens on the loopback of the machine.
-func (m *machine) listen(t *testing.T, address string) (l net.Listener) {
-	t.Helper()
-	err := m.inside(func() (err error) {
-		l, err = new(net.ListenConfig).Listen(context.WithoutCancel(t.Context()), "tcp", address)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return l
-}
-
-// get asks a server on the loopback of the machine.
-func (m *machine) get(ctx context.Context, url string) (string, error) {
-	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, network, address string) (c net.Conn, err error) {
-			err = m.inside(func() error {
-				c, err = new(net.Dialer).DialContext(ctx, network, address)
-				return err
-			})
-			return c, err
-		},
-	}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return "", err
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return "", err
-	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
-	if resp.StatusCode != http.StatusOK {
-		err = errors.Join(err, fmt.Errorf("%s: %s", url, resp.Status))
-	}
-	return string(body), err
 }
