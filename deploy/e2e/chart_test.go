@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -143,10 +144,16 @@ func TestChart(t *testing.T) {
 		manifest := root + "/deploy/kubernetes/idaas-token-exporter.yaml"
 		k.run(t, "kubectl", "-n", "strict", "create", "secret", "generic", "idaas-token-exporter", "--from-file="+secret)
 		k.run(t, "kubectl", "-n", "strict", "apply", "-f", manifest)
-		checkPods(t, k, 1)
+		checkPods(t, k, "strict", 1)
 		k.run(t, "kubectl", "-n", "strict", "delete", "-f", manifest)
 		k.run(t, "kubectl", "-n", "strict", "delete", "secret", "idaas-token-exporter")
 		checkGone(t, k)
+	})
+	t.Run("quick start", func(t *testing.T) {
+		k.env = append(k.env, "PATH="+filepath.Dir(tool(t, "helm"))+":"+os.Getenv("PATH"))
+		command(t, k.env, "sh", "-euc", quickStart(t, "helm"))
+		checkPods(t, k, "idaas", 1)
+		k.run(t, "helm", "-n", "idaas", "uninstall", "idaas-token-exporter")
 	})
 	t.Run("release", func(t *testing.T) {
 		helm := func(args ...string) string {
@@ -156,29 +163,29 @@ func TestChart(t *testing.T) {
 		if notes := helm("install", "exporter", chart, "-f", "testdata/chart/good/real.yaml"); !strings.Contains(notes, "kubectl -n strict exec deployment/exporter-idaas-token-exporter -- /idaas-token-exporter check") {
 			t.Errorf("the notes do not say what is next:\n%s", notes)
 		}
-		checkPods(t, k, 1)
+		checkPods(t, k, "strict", 1)
 		helm("upgrade", "exporter", chart, "-f", "testdata/chart/good/everything.yaml")
-		checkPods(t, k, 3)
+		checkPods(t, k, "strict", 3)
 		helm("rollback", "exporter", "1")
-		checkPods(t, k, 1)
+		checkPods(t, k, "strict", 1)
 		helm("upgrade", "exporter", chart, "-f", "testdata/chart/good/oidc.yaml")
-		checkPods(t, k, 1)
+		checkPods(t, k, "strict", 1)
 		helm("uninstall", "exporter", "--wait", "--timeout", "60s")
 		checkGone(t, k)
 	})
 }
 
 // checkPods waits until the controllers made so many pods, none refused.
-func checkPods(t *testing.T, k *kubernetes, want int) {
+func checkPods(t *testing.T, k *kubernetes, namespace string, want int) {
 	t.Helper()
 	eventually(t, time.Minute, fmt.Sprint(want, " pods"), func() error {
-		pods := strings.Fields(k.run(t, "kubectl", "-n", "strict", "get", "pods", "-o", "name"))
+		pods := strings.Fields(k.run(t, "kubectl", "-n", namespace, "get", "pods", "-o", "name"))
 		if len(pods) != want {
-			return fmt.Errorf("%v\n%s", pods, k.run(t, "kubectl", "-n", "strict", "get", "events", "-o", "custom-columns=:reason,:message", "--no-headers"))
+			return fmt.Errorf("%v\n%s", pods, k.run(t, "kubectl", "-n", namespace, "get", "events", "-o", "custom-columns=:reason,:message", "--no-headers"))
 		}
 		return nil
 	})
-	if refused := k.run(t, "kubectl", "-n", "strict", "get", "events", "--field-selector", "type=Warning,reason=FailedCreate", "-o", "custom-columns=:message", "--no-headers"); refused != "" {
+	if refused := k.run(t, "kubectl", "-n", namespace, "get", "events", "--field-selector", "type=Warning,reason=FailedCreate", "-o", "custom-columns=:message", "--no-headers"); refused != "" {
 		t.Errorf("refused:\n%s", refused)
 	}
 }
@@ -200,4 +207,3 @@ func checkGone(t *testing.T, k *kubernetes) {
 		return nil
 	})
 }
-

@@ -28,7 +28,17 @@ func startDocker(t *testing.T) *docker {
 	e := containers(t)
 	d := &docker{engine: e, network: newNetwork(t)}
 	socket := filepath.Join(t.TempDir(), "docker.sock")
-	d.env = slices.Concat(e.env, []string{"DOCKER_HOST=unix://" + socket, "DOCKER_BUILDKIT=0", "PATH=" + filepath.Dir(tool(t, "docker-compose")) + ":" + os.Getenv("PATH")})
+	// What users call docker is podman here, buildah and Docker Compose.
+	bin := t.TempDir()
+	script := "#!/bin/sh\ncase $1 in\nbuild) shift; exec buildah " + strings.Join(e.builder(t, runtime.GOARCH), " ") + " \"$@\" ;;\n" +
+		"compose) shift; exec docker-compose \"$@\" ;;\n*) exec podman \"$@\" ;;\nesac\n"
+	if err := os.WriteFile(bin+"/docker", []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	d.env = slices.Concat(e.env, []string{
+		"DOCKER_HOST=unix://" + socket, "DOCKER_BUILDKIT=0",
+		"PATH=" + bin + ":" + filepath.Dir(tool(t, "docker-compose")) + ":" + os.Getenv("PATH"),
+	})
 	args := append(d.enter(), "podman", "system", "service", "--time", "0", "unix://"+socket)
 	service, log := exec.Command(args[0], args[1:]...), &logFile{}
 	service.Env = append(os.Environ(), d.env...)
@@ -81,6 +91,8 @@ func TestCompose(t *testing.T) {
 	e := containers(t)
 	e.addServer(t, file.Services["prometheus"].Image, "prometheus", "/prometheus")
 	e.addServer(t, file.Services["alertmanager"].Image, "alertmanager", "/alertmanager")
+	// No Grafana can be had here.
+	e.add(t, file.Services["grafana"].Image, map[string]string{"/bin/busybox": lookPath(t, "busybox")}, "--entrypoint", `["/bin/busybox", "sleep", "1000"]`)
 	e.run(t, "podman", "tag", e.buildExporter(t, runtime.GOARCH), "ghcr.io/idaas-exporter/idaas-token-exporter:latest")
 	t.Parallel() // from here on it waits, mostly
 	d := startDocker(t)
@@ -103,7 +115,11 @@ func TestCompose(t *testing.T) {
 			t.Log(d.run(t, append(compose, "logs", "--tail", "20")...))
 		}
 	})
-	d.run(t, append(compose, "up", "--wait", "idaas-token-exporter", "prometheus", "alertmanager")...)
+	block := exec.Command("nsenter", append(d.enter()[1:], "sh", "-euc", quickStart(t, "compose"))...)
+	block.Dir, block.Env = dir, append(os.Environ(), d.env...)
+	if out, err := block.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
 
 	eventually(t, time.Minute, "the exporter", func() error {
 		_, err := d.get(t.Context(), "http://127.0.0.1:9877/-/ready")

@@ -35,6 +35,15 @@ func try(t *testing.T, env []string, name string, args ...string) (string, error
 	return stdout.String(), nil
 }
 
+func lookPath(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // engine is buildah and podman with images and containers of their own, in the folder of the tools.
 type engine struct {
 	dir string
@@ -137,19 +146,16 @@ func (e *engine) addGo(t *testing.T, image string) {
 			t.Fatal(err)
 		}
 	}
-	busybox, err := exec.LookPath("busybox")
-	if err != nil {
-		t.Fatal(err)
-	}
 	goroot := strings.TrimSpace(command(t, nil, "go", "env", "GOROOT"))
 	e.add(t, image, map[string]string{
-		"/bin": bin, "/bin/busybox": busybox, "/usr/local/go": goroot, "/tmp": t.TempDir(),
+		"/bin": bin, "/bin/busybox": lookPath(t, "busybox"), "/usr/local/go": goroot, "/tmp": t.TempDir(),
 		"/etc/ssl/certs/ca-certificates.crt": "/etc/ssl/certs/ca-certificates.crt",
 	}, "--env", "PATH=/usr/local/go/bin:/bin", "--env", "GOTOOLCHAIN=local", "--env", "GOCACHE=/cache/build", "--env", "GOMODCACHE=/cache/modules")
 }
 
-// buildExporter builds the Dockerfile for an architecture; its builder sees the caches of this machine's Go.
-func (e *engine) buildExporter(t *testing.T, arch string) (image string) {
+// builder prepares what builds the Dockerfile for an architecture, and returns the options with which buildah does: its
+// builder sees the caches of this machine's Go.
+func (e *engine) builder(t *testing.T, arch string) []string {
 	t.Helper()
 	base := builderImage(t)
 	native := "localhost/go-" + runtime.GOARCH
@@ -162,12 +168,17 @@ func (e *engine) buildExporter(t *testing.T, arch string) (image string) {
 		e.run(t, "buildah", "commit", "-q", c, base+"-"+arch)
 	}
 	e.run(t, "buildah", "tag", base+"-"+arch, base)
-	image = "localhost/exporter:" + arch
-	args := []string{"bud", "--pull-never", "--platform", "linux/" + arch, "-f", "deploy/Dockerfile", "--build-arg", "VERSION=v0.0.0-e2e", "-t", image}
+	options := []string{"bud", "--pull-never", "--platform", "linux/" + arch}
 	for inside, outside := range map[string]string{"/cache/build": "GOCACHE", "/cache/modules": "GOMODCACHE"} {
-		args = append(args, "-v", strings.TrimSpace(command(t, nil, "go", "env", outside))+":"+inside)
+		options = append(options, "-v", strings.TrimSpace(command(t, nil, "go", "env", outside))+":"+inside)
 	}
-	e.run(t, "buildah", append(args, ".")...)
+	return options
+}
+
+func (e *engine) buildExporter(t *testing.T, arch string) (image string) {
+	t.Helper()
+	image = "localhost/exporter:" + arch
+	e.run(t, "buildah", append(e.builder(t, arch), "-f", "deploy/Dockerfile", "--build-arg", "VERSION=v0.0.0-e2e", "-t", image, ".")...)
 	return image
 }
 

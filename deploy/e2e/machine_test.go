@@ -13,9 +13,9 @@ import (
 
 // machine is a small Debian with systemd in a container, with nothing but loopback for a network.
 type machine struct {
-	root  string
-	nspwn *exec.Cmd
-	network        // of its process 1
+	root    string
+	nspwn   *exec.Cmd
+	network // of its process 1
 }
 
 // newMachine boots a fresh copy, which is gone when the test ends.

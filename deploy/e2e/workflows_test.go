@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -12,10 +11,7 @@ var pinned = regexp.MustCompile(`^[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$`)
 
 // TestWorkflows: the workflows and scripts are valid, run nothing that can change under them, and have no right they were not given.
 func TestWorkflows(t *testing.T) {
-	shellcheck, err := exec.LookPath("shellcheck") // actionlint uses it when it is there
-	if err != nil {
-		t.Fatal(err)
-	}
+	shellcheck := lookPath(t, "shellcheck")
 	files, err := filepath.Glob(root + "/.github/workflows/*.yml")
 	if err != nil || len(files) == 0 {
 		t.Fatal("no workflows", err)
