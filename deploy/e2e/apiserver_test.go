@@ -11,26 +11,31 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 )
 
-// kubernetes is an API server with its controllers on loopback. It has no nodes: pods are made, admitted and stay pending.
+// kubernetes is an API server with its controllers. It has no nodes: pods are made, admitted and stay pending.
 type kubernetes struct {
-	env []string
+	enter []string // what leads to where it is, before a command
+	env   []string
+	dir   string
 }
 
-func startKubernetes(t *testing.T) *kubernetes {
+// startKubernetes starts it on this machine's loopback, or, with what leads there, in another network. The API server gets
+// more flags.
+func startKubernetes(t *testing.T, enter []string, flags ...string) *kubernetes {
 	t.Helper()
 	dir := t.TempDir()
 	config := dir + "/kubeconfig"
-	k := &kubernetes{env: []string{
+	k := &kubernetes{enter: enter, dir: dir, env: []string{
 		"KUBECONFIG=" + config, "HELM_CACHE_HOME=" + dir, "HELM_CONFIG_HOME=" + dir, "HELM_DATA_HOME=" + dir, "HOME=" + dir,
 	}}
 	etcd, api, controllers := "http://"+freeAddress(t), freeAddress(t), freeAddress(t)
-	serve(t, "etcd", "--data-dir", dir+"/etcd", "--unsafe-no-fsync", "--log-level", "error",
+	k.serve(t, "etcd", "--data-dir", dir+"/etcd", "--unsafe-no-fsync", "--log-level", "error",
 		"--listen-client-urls", etcd, "--advertise-client-urls", etcd, "--listen-peer-urls", "http://127.0.0.1:0")
 
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -49,17 +54,17 @@ users: [{name: admin, user: {token: %s}}]
 contexts: [{name: e2e, context: {cluster: e2e, user: admin}}]
 `, api, dir+"/certs/apiserver.crt", token))
 	_, port, _ := net.SplitHostPort(api)
-	serve(t, "kube-apiserver", "--etcd-servers", etcd, "--bind-address", "127.0.0.1", "--secure-port", port, "--cert-dir", dir+"/certs",
-		"--token-auth-file", dir+"/tokens.csv", "--authorization-mode", "Node,RBAC", "--anonymous-auth=false",
-		"--service-account-issuer", "https://kubernetes.default.svc", "--service-account-key-file", dir+"/accounts.key",
-		"--service-account-signing-key-file", dir+"/accounts.key", "--service-cluster-ip-range", "10.96.0.0/16",
-		"--endpoint-reconciler-type", "none", "--allow-privileged=false", "--profiling=false")
+	k.serve(t, "kube-apiserver", slices.Concat([]string{"--etcd-servers", etcd, "--bind-address", "127.0.0.1", "--secure-port", port, "--cert-dir", dir + "/certs",
+		"--token-auth-file", dir + "/tokens.csv", "--authorization-mode", "Node,RBAC", "--anonymous-auth=false",
+		"--service-account-issuer", "https://kubernetes.default.svc", "--service-account-key-file", dir + "/accounts.key",
+		"--service-account-signing-key-file", dir + "/accounts.key", "--service-cluster-ip-range", "10.96.0.0/16",
+		"--endpoint-reconciler-type", "none", "--allow-privileged=false", "--profiling=false"}, flags)...)
 	eventually(t, 2*time.Minute, "API server", func() error {
 		_, err := k.try(t, "kubectl", "get", "--raw", "/readyz")
 		return err
 	})
 	_, port, _ = net.SplitHostPort(controllers)
-	serve(t, "kube-controller-manager", "--kubeconfig", config, "--authentication-kubeconfig", config, "--authorization-kubeconfig", config,
+	k.serve(t, "kube-controller-manager", "--kubeconfig", config, "--authentication-kubeconfig", config, "--authorization-kubeconfig", config,
 		"--bind-address", "127.0.0.1", "--secure-port", port, "--cert-dir", dir+"/controllers", "--leader-elect=false",
 		"--service-account-private-key-file", dir+"/accounts.key", "--root-ca-file", dir+"/certs/apiserver.crt", "--profiling=false")
 	eventually(t, time.Minute, "controllers", func() error {
@@ -70,9 +75,9 @@ contexts: [{name: e2e, context: {cluster: e2e, user: admin}}]
 }
 
 // serve starts a server whose way to end says nothing.
-func serve(t *testing.T, name string, args ...string) {
+func (k *kubernetes) serve(t *testing.T, name string, args ...string) {
 	t.Helper()
-	cmd, log := exec.Command(tool(t, name), args...), &logFile{}
+	cmd, log := k.command(t, name, args...), &logFile{}
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -87,10 +92,17 @@ func serve(t *testing.T, name string, args ...string) {
 	})
 }
 
+func (k *kubernetes) command(t *testing.T, name string, args ...string) *exec.Cmd {
+	t.Helper()
+	line := slices.Concat(k.enter, []string{tool(t, name)}, args)
+	cmd := exec.Command(line[0], line[1:]...)
+	cmd.Env = append(os.Environ(), k.env...)
+	return cmd
+}
+
 func (k *kubernetes) try(t *testing.T, name string, args ...string) (string, error) {
 	t.Helper()
-	cmd := exec.Command(tool(t, name), args...)
-	cmd.Env = append(os.Environ(), k.env...)
+	cmd := k.command(t, name, args...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -114,13 +126,16 @@ func (k *kubernetes) run(t *testing.T, name string, args ...string) string {
 	return out
 }
 
-// addMonitoring adds the Prometheus Operator's kinds.
-func (k *kubernetes) addMonitoring(t *testing.T) {
+// addMonitoring adds kinds of the Prometheus Operator.
+func (k *kubernetes) addMonitoring(t *testing.T, kinds ...string) {
 	t.Helper()
-	for _, kind := range []string{"servicemonitors", "podmonitors", "prometheusrules"} {
+	for _, kind := range kinds {
 		file := one(t, root+"/.tools/operator-*/monitoring.coreos.com_"+kind+".yaml")
 		k.run(t, "kubectl", "create", "-f", filepath.Clean(file))
-		k.run(t, "kubectl", "wait", "--for", "condition=Established", "--timeout", "60s", "crd/"+kind+".monitoring.coreos.com")
+		eventually(t, time.Minute, kind, func() error { // wait fails while there are no conditions at all
+			_, err := k.try(t, "kubectl", "wait", "--for", "condition=Established", "--timeout", "5s", "crd/"+kind+".monitoring.coreos.com")
+			return err
+		})
 	}
 }
 

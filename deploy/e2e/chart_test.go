@@ -122,8 +122,8 @@ func TestChartRules(t *testing.T) {
 
 // TestChart gives everything to a real API server, and lives with a release there.
 func TestChart(t *testing.T) {
-	k := startKubernetes(t)
-	k.addMonitoring(t)
+	k := startKubernetes(t, nil)
+	k.addMonitoring(t, "servicemonitors", "podmonitors", "prometheusrules")
 	k.addNamespace(t, "strict")
 	t.Run("dry run", func(t *testing.T) {
 		// Unlike helm, kubectl has the server refuse misspelt fields.
@@ -147,7 +147,7 @@ func TestChart(t *testing.T) {
 		checkPods(t, k, "strict", 1)
 		k.run(t, "kubectl", "-n", "strict", "delete", "-f", manifest)
 		k.run(t, "kubectl", "-n", "strict", "delete", "secret", "idaas-token-exporter")
-		checkGone(t, k)
+		checkGone(t, k, "strict")
 	})
 	t.Run("quick start", func(t *testing.T) {
 		k.env = append(k.env, "PATH="+filepath.Dir(tool(t, "helm"))+":"+os.Getenv("PATH"))
@@ -171,7 +171,7 @@ func TestChart(t *testing.T) {
 		helm("upgrade", "exporter", chart, "-f", "testdata/chart/good/oidc.yaml")
 		checkPods(t, k, "strict", 1)
 		helm("uninstall", "exporter", "--wait", "--timeout", "60s")
-		checkGone(t, k)
+		checkGone(t, k, "strict")
 	})
 }
 
@@ -191,12 +191,12 @@ func checkPods(t *testing.T, k *kubernetes, namespace string, want int) {
 }
 
 // checkGone: nothing but what every namespace has is left.
-func checkGone(t *testing.T, k *kubernetes) {
+func checkGone(t *testing.T, k *kubernetes, namespace string) {
 	t.Helper()
 	kinds := "all,configmaps,secrets,serviceaccounts,persistentvolumeclaims,networkpolicies,poddisruptionbudgets,servicemonitors,podmonitors,prometheusrules,roles,rolebindings"
 	eventually(t, time.Minute, "all gone", func() error {
 		var left []string
-		for _, name := range strings.Fields(k.run(t, "kubectl", "-n", "strict", "get", kinds, "-o", "name")) {
+		for _, name := range strings.Fields(k.run(t, "kubectl", "-n", namespace, "get", kinds, "-o", "name")) {
 			if name != "configmap/kube-root-ca.crt" && name != "serviceaccount/default" {
 				left = append(left, name)
 			}
