@@ -65,6 +65,7 @@ func (w *World) startPrometheus() {
 	})
 	scraping := &scrape.Options{
 		DiscoveryReloadOnStartup: true,
+		InitialScrapeOffset:      scrapeAt,
 		HTTPClientOptions:        []config_util.HTTPClientOption{dial},
 	}
 	// When Prometheus scrapes depends on the name of its host, and asking for that leaves the bubble.
@@ -92,6 +93,13 @@ func (w *World) startPrometheus() {
 	w.prometheus = s
 	w.discover()
 }
+
+// What a scenario says happens on the minute, unless it says otherwise; exporters are started, and so poll, some seconds
+// later, and are scraped after that. Nothing depends on what comes first in one moment.
+const (
+	pollAt   = 20 * time.Second
+	scrapeAt = 37 * time.Second
+)
 
 var promQL = parser.NewParser(parser.Options{})
 

@@ -160,6 +160,7 @@ func Run(t *testing.T, s Scenario) (transitions []Transition, timeline string) {
 			T: t, scenario: s, start: time.Now(), data: data, told: &told{firing: map[string]bool{}}, listeners: map[string]*pipes{},
 			API: simulator.New(simulator.Config{InstanceID: instance, Clients: []simulator.Client{{ID: client, Secret: secret}}}),
 		}
+		time.Sleep(pollAt)
 		s.Play(w)
 		if w.processes == nil {
 			w.Exporter("exporter:9877")
