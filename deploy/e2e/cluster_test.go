@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -12,6 +11,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"math/big"
 	"net"
 	"net/http"
@@ -36,7 +36,7 @@ func TestCluster(t *testing.T) {
 	n := startNode(t)
 	e := containers(t)
 	e.run(t, "podman", "tag", e.buildExporter(t, runtime.GOARCH), "ghcr.io/idaas-exporter/idaas-token-exporter:v0.1.0")
-	e.addBusybox(t, "docker.io/library/busybox:1.37")
+	e.addShell(t, "docker.io/library/busybox:1.37")
 	n.load(t, "ghcr.io/idaas-exporter/idaas-token-exporter:v0.1.0", "docker.io/library/busybox:1.37")
 	n.addMonitoring(t, "alertmanagerconfigs", "alertmanagers", "podmonitors", "probes", "prometheusagents", "prometheuses",
 		"prometheusrules", "scrapeconfigs", "servicemonitors", "thanosrulers")
@@ -117,7 +117,7 @@ targets: [{consumer: billing, credential_providers: [%s]}]
 	n.run(t, "kubectl", "-n", "strict", "rollout", "restart", released)
 	until := make(chan struct{})
 	missed := make(chan error, 1)
-	go func() { missed <- n.always(until, "http://"+address+":9877/metrics", orders, crm) }()
+	go func() { missed <- n.always(t, until, orders, crm) }()
 	n.run(t, "kubectl", "-n", "strict", "rollout", "status", released, "--timeout", "60s")
 	close(until)
 	if err := <-missed; err != nil {
@@ -128,23 +128,27 @@ targets: [{consumer: billing, credential_providers: [%s]}]
 	n.run(t, "kubectl", "-n", "strict", "delete", "secret", "idaas")
 }
 
-// always scrapes until it is told to stop, and returns the first answer that lacks a line. A connection may be cut once a
-// pod has left: that is for the next scrape.
-func (n *node) always(until chan struct{}, url string, lines ...string) error {
-	for {
+// always scrapes every pod, as Prometheus does, until it is told to stop: at any time one of them must have these lines.
+func (n *node) always(t *testing.T, until chan struct{}, lines ...string) error {
+	for rounds := 0; ; rounds++ {
 		select {
 		case <-until:
+			if rounds == 0 {
+				return fmt.Errorf("nothing was scraped in the meantime")
+			}
 			return nil
 		case <-time.After(poll):
 		}
-		text, err := n.get(context.Background(), url)
+		addresses, err := n.try(t, "kubectl", "-n", "strict", "get", "pods", "-l", ourPods, "-o", "jsonpath={.items[*].status.podIP}")
 		if err != nil {
-			continue
+			return err
 		}
-		for _, line := range lines {
-			if !strings.Contains(text, line) {
-				return fmt.Errorf("no %s", line)
-			}
+		whole := slices.ContainsFunc(strings.Fields(addresses), func(address string) bool {
+			text, err := n.get(t.Context(), "http://"+address+":9877/metrics")
+			return err == nil && !slices.ContainsFunc(lines, func(line string) bool { return !strings.Contains(text, line) })
+		})
+		if !whole {
+			return fmt.Errorf("none of %s has %q", addresses, lines)
 		}
 	}
 }
@@ -295,16 +299,16 @@ func hastyChart(t *testing.T) string {
 	return dir
 }
 
-// addBusybox makes what stands in for the image of that name.
-func (e *engine) addBusybox(t *testing.T, image string) {
+// addShell makes what stands in for the image of that name: this machine's shell, wget and grep. The wget of Debian's static
+// busybox crashes where its libraries are not.
+func (e *engine) addShell(t *testing.T, image string) {
 	t.Helper()
-	bin := t.TempDir()
-	for _, applet := range []string{"sh", "wget", "grep"} {
-		if err := os.Symlink("busybox", filepath.Join(bin, applet)); err != nil {
-			t.Fatal(err)
-		}
+	files := map[string]string{}
+	for name, as := range map[string]string{"dash": "/bin/sh", "wget": "/bin/wget", "grep": "/bin/grep"} {
+		maps.Copy(files, withLibraries(t, lookPath(t, name)))
+		files[as] = lookPath(t, name)
 	}
-	e.add(t, image, map[string]string{"/bin": bin, "/bin/busybox": lookPath(t, "busybox")}, "--env", "PATH=/bin")
+	e.add(t, image, files, "--env", "PATH=/bin")
 }
 
 // startMonitoring starts the Prometheus Operator and a Prometheus that takes every monitor and rule; it returns its pod.
