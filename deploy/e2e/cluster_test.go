@@ -3,27 +3,14 @@
 package e2e
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
-	"maps"
-	"math/big"
-	"net"
-	"net/http"
-	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 )
 
 const (
@@ -50,6 +37,7 @@ func TestCluster(t *testing.T) {
 	n.addNamespace(t, "strict")
 	t.Run("one process", func(t *testing.T) { n.checkProcess(t) })
 	t.Run("shards", func(t *testing.T) { n.checkShards(t) })
+	t.Run("TLS and a password", func(t *testing.T) { n.checkGuarded(t) })
 	t.Run("gone", func(t *testing.T) { checkGone(t, n.kubernetes, "strict") })
 	t.Run("monitoring", func(t *testing.T) { n.checkMonitoring(t, prom) })
 	n.helm(t, "-n", "demo", "uninstall", "idaas-token-exporter", "--wait")
@@ -213,122 +201,24 @@ state: {persistence: {enabled: true, size: 10Mi, storageClassName: by-hand}}
 	n.run(t, "kubectl", "delete", "persistentvolume", "--all")
 }
 
-// addVolumes makes claims possible: there is no provisioner.
-func (n *node) addVolumes(t *testing.T, count int) {
-	t.Helper()
-	var text strings.Builder
-	for i := range count {
-		dir := filepath.Join(t.TempDir(), fmt.Sprint("volume-", i))
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		command(t, nil, "chmod", "755", filepath.Dir(dir), filepath.Dir(filepath.Dir(dir)))
-		command(t, nil, "chown", "65532:65532", dir)
-		fmt.Fprintf(&text, `---
-apiVersion: v1
-kind: PersistentVolume
-metadata: {name: volume-%d}
-spec:
-  capacity: {storage: 10Mi}
-  accessModes: [ReadWriteOnce]
-  storageClassName: by-hand
-  hostPath: {path: %q}
-`, i, dir)
-	}
-	n.apply(t, text.String())
-}
-
-func (n *node) apply(t *testing.T, manifest string) {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "manifest.yaml")
-	writeFile(t, file, manifest)
-	n.run(t, "kubectl", "apply", "-f", file)
-}
-
-func (n *node) setSecret(t *testing.T, secret, ca string) {
-	t.Helper()
+// checkGuarded: behind TLS and a password the probes still reach the exporter, and others do not.
+func (n *node) checkGuarded(t *testing.T) {
+	certificate, key := newCertificate(t)
 	dir := t.TempDir()
-	writeFile(t, dir+"/client-secret", secret)
-	writeFile(t, dir+"/ca.crt", ca)
-	n.apply(t, n.run(t, "kubectl", "-n", "strict", "create", "secret", "generic", "idaas", "--from-file="+dir, "--dry-run=client", "-o", "yaml"))
-}
-
-// remote is a simulated IDaaS at the node's address, with a certificate for it.
-type remote struct {
-	address, ca string
-	close       func()
-}
-
-func (n *node) startAPI(t *testing.T, providers ...string) *remote {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
+	writeFile(t, dir+"/tls.crt", string(certificate))
+	writeFile(t, dir+"/tls.key", string(key))
+	writeFile(t, dir+"/web.yaml", `
+tls_server_config: {cert_file: tls.crt, key_file: tls.key}
+basic_auth_users: {prometheus: $2a$04$YhWz7sZGL5yHoIMV8QAxD.3mn3OekcHliV6ZXFNyI1.A6kKlaX48q}
+`)
+	n.run(t, "kubectl", "-n", "strict", "create", "secret", "generic", "web", "--from-file="+dir)
+	n.helm(t, "-n", "strict", "install", "idaas-token-exporter", chart, "--set", "demo=true,web.configSecret=web,monitor.scheme=https", "--wait", "--timeout", "60s")
+	n.helm(t, "-n", "strict", "test", "idaas-token-exporter")
+	if text, err := n.scrape(t, "strict", n.pods(t, "strict", ourPods)[0]); err == nil {
+		t.Errorf("anybody may read\n%s", text)
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.ParseIP(nodeAddress)}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sim := simulator.New(simulator.Config{Clients: []simulator.Client{{ID: "exporter", Secret: "not a secret"}}})
-	for _, provider := range providers {
-		sim.Add("billing", provider, simulator.Token{ID: provider, Created: time.Now(), Expires: time.Now().Add(time.Hour)})
-	}
-	l := n.listen(t, nodeAddress+":0")
-	server := &http.Server{Handler: sim, TLSConfig: &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}}
-	go server.ServeTLS(l, "", "")
-	r := &remote{l.Addr().String(), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), func() {
-		server.Close()
-		sim.Close()
-	}}
-	t.Cleanup(r.close)
-	return r
-}
-
-// hastyChart returns a copy of the chart whose alerts wait for seconds, not minutes.
-func hastyChart(t *testing.T) string {
-	t.Helper()
-	dir := filepath.Join(t.TempDir(), "chart")
-	command(t, nil, "cp", "-r", "deploy/helm", dir)
-	rules := dir + "/files/rules.yaml"
-	writeFile(t, rules, shorten(readFile(t, rules)))
-	return dir
-}
-
-// addShell makes what stands in for the image of that name: this machine's shell, wget and grep. The wget of Debian's static
-// busybox crashes where its libraries are not.
-func (e *engine) addShell(t *testing.T, image string) {
-	t.Helper()
-	files := map[string]string{}
-	for name, as := range map[string]string{"dash": "/bin/sh", "wget": "/bin/wget", "grep": "/bin/grep"} {
-		maps.Copy(files, withLibraries(t, lookPath(t, name)))
-		files[as] = lookPath(t, name)
-	}
-	e.add(t, image, files, "--env", "PATH=/bin")
-}
-
-// startMonitoring starts the Prometheus Operator and a Prometheus that takes every monitor and rule; it returns its pod.
-func (n *node) startMonitoring(t *testing.T, e *engine) string {
-	t.Helper()
-	for _, name := range []string{"operator", "prometheus-config-reloader", "prometheus"} {
-		image := "localhost/" + name + ":v0"
-		program, err := filepath.Abs(root + "/.tools/cluster/" + name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		e.add(t, image, map[string]string{"/bin/" + name: program}, "--entrypoint", fmt.Sprintf("[%q]", "/bin/"+name))
-		n.load(t, image)
-	}
-	n.apply(t, readFile(t, "testdata/monitoring.yaml"))
-	eventually(t, 3*time.Minute, "Prometheus", func() error {
-		_, err := n.try(t, "kubectl", "-n", "monitoring", "wait", "--for", "condition=Ready", "pod/prometheus-lab-0", "--timeout", "2s")
-		return err
-	})
-	return "prometheus-lab-0"
+	n.helm(t, "-n", "strict", "uninstall", "idaas-token-exporter", "--wait")
+	n.run(t, "kubectl", "-n", "strict", "delete", "secret", "web")
 }
 
 // checkMonitoring: the ServiceMonitor is a target that is up, the rules are loaded, and the demo's lost target fires.
