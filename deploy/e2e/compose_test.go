@@ -77,7 +77,7 @@ type composeFile struct {
 		Privileged bool
 		Security   []string `yaml:"security_opt"`
 		Ports      []string
-		Volumes    []string
+		Volumes    []any
 	}
 }
 
@@ -198,7 +198,7 @@ func TestGrafanaProvisioning(t *testing.T) {
 	}
 	mounted := map[string]string{}
 	for _, v := range file.Services["grafana"].Volumes {
-		if parts := strings.Split(v, ":"); strings.HasPrefix(parts[0], ".") {
+		if parts := strings.Split(fmt.Sprint(v), ":"); strings.HasPrefix(parts[0], ".") {
 			mounted[parts[1]] = filepath.Join(root, "deploy/compose", parts[0])
 			if !exists(mounted[parts[1]]) {
 				t.Errorf("%s is not there", parts[0])
