@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,8 @@ import (
 )
 
 const chart = root + "/deploy/helm"
+
+var codeBlocks = regexp.MustCompile("(?s)\n *```(\\w+)\n(.*?)\n *```")
 
 func fixtures(t *testing.T, kind string) []string {
 	t.Helper()
@@ -153,6 +156,17 @@ func TestChart(t *testing.T) {
 		k.env = append(k.env, "PATH="+filepath.Dir(tool(t, "helm"))+":"+os.Getenv("PATH"))
 		command(t, k.env, "sh", "-euc", quickStart(t, "helm"))
 		checkPods(t, k, "idaas", 1)
+		// And what deploy/README.md says next.
+		blocks := codeBlocks.FindAllStringSubmatch(readFile(t, root+"/deploy/README.md"), 2)
+		if len(blocks) != 2 || blocks[0][1] != "sh" || blocks[1][1] != "yaml" {
+			t.Fatalf("%q", blocks)
+		}
+		dir := t.TempDir()
+		command(t, nil, "ln", "-s", strings.TrimSpace(command(t, nil, "pwd"))+"/deploy", dir)
+		writeFile(t, dir+"/client-secret", "not a secret")
+		writeFile(t, dir+"/values.yaml", blocks[1][2])
+		command(t, k.env, "sh", "-euc", "cd "+dir+"\n"+blocks[0][2])
+		k.run(t, "kubectl", "-n", "idaas", "get", "servicemonitor/idaas-token-exporter", "prometheusrule/idaas-token-exporter", "configmap/idaas-token-exporter-tokens")
 		k.run(t, "helm", "-n", "idaas", "uninstall", "idaas-token-exporter")
 	})
 	t.Run("release", func(t *testing.T) {
@@ -170,6 +184,8 @@ func TestChart(t *testing.T) {
 		checkPods(t, k, "strict", 1)
 		helm("upgrade", "exporter", chart, "-f", "testdata/chart/good/oidc.yaml")
 		checkPods(t, k, "strict", 1)
+		helm("upgrade", "exporter", chart, "-f", "testdata/chart/good/real.yaml")
+		checkPods(t, k, "strict", 2) // the old pod stays until the new one is ready, and here none ever is
 		helm("uninstall", "exporter", "--wait", "--timeout", "60s")
 		checkGone(t, k, "strict")
 	})

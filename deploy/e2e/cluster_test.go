@@ -3,27 +3,14 @@
 package e2e
 
 import (
-	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
-	"math/big"
-	"net"
-	"net/http"
-	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 )
 
 const (
@@ -36,7 +23,7 @@ func TestCluster(t *testing.T) {
 	n := startNode(t)
 	e := containers(t)
 	e.run(t, "podman", "tag", e.buildExporter(t, runtime.GOARCH), "ghcr.io/idaas-exporter/idaas-token-exporter:v0.1.0")
-	e.addBusybox(t, "docker.io/library/busybox:1.37")
+	e.addShell(t, "docker.io/library/busybox:1.37")
 	n.load(t, "ghcr.io/idaas-exporter/idaas-token-exporter:v0.1.0", "docker.io/library/busybox:1.37")
 	n.addMonitoring(t, "alertmanagerconfigs", "alertmanagers", "podmonitors", "probes", "prometheusagents", "prometheuses",
 		"prometheusrules", "scrapeconfigs", "servicemonitors", "thanosrulers")
@@ -50,6 +37,7 @@ func TestCluster(t *testing.T) {
 	n.addNamespace(t, "strict")
 	t.Run("one process", func(t *testing.T) { n.checkProcess(t) })
 	t.Run("shards", func(t *testing.T) { n.checkShards(t) })
+	t.Run("TLS and a password", func(t *testing.T) { n.checkGuarded(t) })
 	t.Run("gone", func(t *testing.T) { checkGone(t, n.kubernetes, "strict") })
 	t.Run("monitoring", func(t *testing.T) { n.checkMonitoring(t, prom) })
 	n.helm(t, "-n", "demo", "uninstall", "idaas-token-exporter", "--wait")
@@ -117,7 +105,7 @@ targets: [{consumer: billing, credential_providers: [%s]}]
 	n.run(t, "kubectl", "-n", "strict", "rollout", "restart", released)
 	until := make(chan struct{})
 	missed := make(chan error, 1)
-	go func() { missed <- n.always(until, "http://"+address+":9877/metrics", orders, crm) }()
+	go func() { missed <- n.always(t, until, orders, crm) }()
 	n.run(t, "kubectl", "-n", "strict", "rollout", "status", released, "--timeout", "60s")
 	close(until)
 	if err := <-missed; err != nil {
@@ -128,23 +116,27 @@ targets: [{consumer: billing, credential_providers: [%s]}]
 	n.run(t, "kubectl", "-n", "strict", "delete", "secret", "idaas")
 }
 
-// always scrapes until it is told to stop, and returns the first answer that lacks a line. A connection may be cut once a
-// pod has left: that is for the next scrape.
-func (n *node) always(until chan struct{}, url string, lines ...string) error {
-	for {
+// always scrapes every pod, as Prometheus does, until it is told to stop: at any time one of them must have these lines.
+func (n *node) always(t *testing.T, until chan struct{}, lines ...string) error {
+	for rounds := 0; ; rounds++ {
 		select {
 		case <-until:
+			if rounds == 0 {
+				return fmt.Errorf("nothing was scraped in the meantime")
+			}
 			return nil
 		case <-time.After(poll):
 		}
-		text, err := n.get(context.Background(), url)
+		addresses, err := n.try(t, "kubectl", "-n", "strict", "get", "pods", "-l", ourPods, "-o", "jsonpath={.items[*].status.podIP}")
 		if err != nil {
-			continue
+			return err
 		}
-		for _, line := range lines {
-			if !strings.Contains(text, line) {
-				return fmt.Errorf("no %s", line)
-			}
+		whole := slices.ContainsFunc(strings.Fields(addresses), func(address string) bool {
+			text, err := n.get(t.Context(), "http://"+address+":9877/metrics")
+			return err == nil && !slices.ContainsFunc(lines, func(line string) bool { return !strings.Contains(text, line) })
+		})
+		if !whole {
+			return fmt.Errorf("none of %s has %q", addresses, lines)
 		}
 	}
 }
@@ -209,122 +201,24 @@ state: {persistence: {enabled: true, size: 10Mi, storageClassName: by-hand}}
 	n.run(t, "kubectl", "delete", "persistentvolume", "--all")
 }
 
-// addVolumes makes claims possible: there is no provisioner.
-func (n *node) addVolumes(t *testing.T, count int) {
-	t.Helper()
-	var text strings.Builder
-	for i := range count {
-		dir := filepath.Join(t.TempDir(), fmt.Sprint("volume-", i))
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		command(t, nil, "chmod", "755", filepath.Dir(dir), filepath.Dir(filepath.Dir(dir)))
-		command(t, nil, "chown", "65532:65532", dir)
-		fmt.Fprintf(&text, `---
-apiVersion: v1
-kind: PersistentVolume
-metadata: {name: volume-%d}
-spec:
-  capacity: {storage: 10Mi}
-  accessModes: [ReadWriteOnce]
-  storageClassName: by-hand
-  hostPath: {path: %q}
-`, i, dir)
-	}
-	n.apply(t, text.String())
-}
-
-func (n *node) apply(t *testing.T, manifest string) {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "manifest.yaml")
-	writeFile(t, file, manifest)
-	n.run(t, "kubectl", "apply", "-f", file)
-}
-
-func (n *node) setSecret(t *testing.T, secret, ca string) {
-	t.Helper()
+// checkGuarded: behind TLS and a password the probes still reach the exporter, and others do not.
+func (n *node) checkGuarded(t *testing.T) {
+	certificate, key := newCertificate(t)
 	dir := t.TempDir()
-	writeFile(t, dir+"/client-secret", secret)
-	writeFile(t, dir+"/ca.crt", ca)
-	n.apply(t, n.run(t, "kubectl", "-n", "strict", "create", "secret", "generic", "idaas", "--from-file="+dir, "--dry-run=client", "-o", "yaml"))
-}
-
-// remote is a simulated IDaaS at the node's address, with a certificate for it.
-type remote struct {
-	address, ca string
-	close       func()
-}
-
-func (n *node) startAPI(t *testing.T, providers ...string) *remote {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
+	writeFile(t, dir+"/tls.crt", string(certificate))
+	writeFile(t, dir+"/tls.key", string(key))
+	writeFile(t, dir+"/web.yaml", `
+tls_server_config: {cert_file: tls.crt, key_file: tls.key}
+basic_auth_users: {prometheus: $2a$04$YhWz7sZGL5yHoIMV8QAxD.3mn3OekcHliV6ZXFNyI1.A6kKlaX48q}
+`)
+	n.run(t, "kubectl", "-n", "strict", "create", "secret", "generic", "web", "--from-file="+dir)
+	n.helm(t, "-n", "strict", "install", "idaas-token-exporter", chart, "--set", "demo=true,web.configSecret=web,monitor.scheme=https", "--wait", "--timeout", "60s")
+	n.helm(t, "-n", "strict", "test", "idaas-token-exporter")
+	if text, err := n.scrape(t, "strict", n.pods(t, "strict", ourPods)[0]); err == nil {
+		t.Errorf("anybody may read\n%s", text)
 	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.ParseIP(nodeAddress)}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sim := simulator.New(simulator.Config{Clients: []simulator.Client{{ID: "exporter", Secret: "not a secret"}}})
-	for _, provider := range providers {
-		sim.Add("billing", provider, simulator.Token{ID: provider, Created: time.Now(), Expires: time.Now().Add(time.Hour)})
-	}
-	l := n.listen(t, nodeAddress+":0")
-	server := &http.Server{Handler: sim, TLSConfig: &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}}
-	go server.ServeTLS(l, "", "")
-	r := &remote{l.Addr().String(), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), func() {
-		server.Close()
-		sim.Close()
-	}}
-	t.Cleanup(r.close)
-	return r
-}
-
-// hastyChart returns a copy of the chart whose alerts wait for seconds, not minutes.
-func hastyChart(t *testing.T) string {
-	t.Helper()
-	dir := filepath.Join(t.TempDir(), "chart")
-	command(t, nil, "cp", "-r", "deploy/helm", dir)
-	rules := dir + "/files/rules.yaml"
-	writeFile(t, rules, shorten(readFile(t, rules)))
-	return dir
-}
-
-// addBusybox makes what stands in for the image of that name.
-func (e *engine) addBusybox(t *testing.T, image string) {
-	t.Helper()
-	bin := t.TempDir()
-	for _, applet := range []string{"sh", "wget", "grep"} {
-		if err := os.Symlink("busybox", filepath.Join(bin, applet)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	e.add(t, image, map[string]string{"/bin": bin, "/bin/busybox": lookPath(t, "busybox")}, "--env", "PATH=/bin")
-}
-
-// startMonitoring starts the Prometheus Operator and a Prometheus that takes every monitor and rule; it returns its pod.
-func (n *node) startMonitoring(t *testing.T, e *engine) string {
-	t.Helper()
-	for _, name := range []string{"operator", "prometheus-config-reloader", "prometheus"} {
-		image := "localhost/" + name + ":v0"
-		program, err := filepath.Abs(root + "/.tools/cluster/" + name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		e.add(t, image, map[string]string{"/bin/" + name: program}, "--entrypoint", fmt.Sprintf("[%q]", "/bin/"+name))
-		n.load(t, image)
-	}
-	n.apply(t, readFile(t, "testdata/monitoring.yaml"))
-	eventually(t, 3*time.Minute, "Prometheus", func() error {
-		_, err := n.try(t, "kubectl", "-n", "monitoring", "wait", "--for", "condition=Ready", "pod/prometheus-lab-0", "--timeout", "2s")
-		return err
-	})
-	return "prometheus-lab-0"
+	n.helm(t, "-n", "strict", "uninstall", "idaas-token-exporter", "--wait")
+	n.run(t, "kubectl", "-n", "strict", "delete", "secret", "web")
 }
 
 // checkMonitoring: the ServiceMonitor is a target that is up, the rules are loaded, and the demo's lost target fires.

@@ -77,7 +77,7 @@ type composeFile struct {
 		Privileged bool
 		Security   []string `yaml:"security_opt"`
 		Ports      []string
-		Volumes    []string
+		Volumes    []any
 	}
 }
 
@@ -108,7 +108,15 @@ func TestCompose(t *testing.T) {
 		}
 	}
 	compose := []string{"docker-compose", "-f", dir + "/deploy/compose/compose.yaml"}
-	d.run(t, append(compose, "config", "-q")...)
+	settings := dir + "/deploy/compose/.env"
+	writeFile(t, settings, readFile(t, root+"/deploy/compose/example.env"))
+	if real := d.run(t, append(compose, "config", "idaas-token-exporter")...); !strings.Contains(real, "- serve\n") || !strings.Contains(real, "IDAAS_DOMAIN: example.aliyunidaas.com\n") ||
+		!strings.Contains(real, "source: /etc/idaas-token-exporter/client-secret\n") {
+		t.Errorf("the example file does not lead to an instance:\n%s", real)
+	}
+	if err := os.Remove(settings); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() { d.run(t, append(compose, "down", "--volumes", "--timeout", "10")...) })
 	t.Cleanup(func() {
 		if t.Failed() {
@@ -190,7 +198,7 @@ func TestGrafanaProvisioning(t *testing.T) {
 	}
 	mounted := map[string]string{}
 	for _, v := range file.Services["grafana"].Volumes {
-		if parts := strings.Split(v, ":"); strings.HasPrefix(parts[0], ".") {
+		if parts := strings.Split(fmt.Sprint(v), ":"); strings.HasPrefix(parts[0], ".") {
 			mounted[parts[1]] = filepath.Join(root, "deploy/compose", parts[0])
 			if !exists(mounted[parts[1]]) {
 				t.Errorf("%s is not there", parts[0])

@@ -125,13 +125,21 @@ func (e *engine) add(t *testing.T, image string, files map[string]string, config
 // addServer makes what stands in for the image of a server: the program that the end-to-end tests have, and its libraries.
 func (e *engine) addServer(t *testing.T, image, name, data string) {
 	t.Helper()
-	files := map[string]string{"/bin/" + name: tool(t, name), data: t.TempDir()}
-	for _, word := range strings.Fields(command(t, nil, "ldd", tool(t, name))) {
+	files := withLibraries(t, tool(t, name))
+	files["/bin/"+name], files[data] = tool(t, name), t.TempDir()
+	e.add(t, image, files, "--user", "65534", "--workingdir", data, "--entrypoint", fmt.Sprintf("[%q]", "/bin/"+name))
+}
+
+// withLibraries returns what a program needs to start, each file at its own path.
+func withLibraries(t *testing.T, program string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	for _, word := range strings.Fields(command(t, nil, "ldd", program)) {
 		if strings.HasPrefix(word, "/") {
 			files[word] = word
 		}
 	}
-	e.add(t, image, files, "--user", "65534", "--workingdir", data, "--entrypoint", fmt.Sprintf("[%q]", "/bin/"+name))
+	return files
 }
 
 // addGo makes what stands in for the official image of Go: this machine's Go and busybox. No registry can be relied on here.

@@ -30,6 +30,7 @@ var hardened = []string{"--read-only", "--cap-drop", "all", "--security-opt", "n
 // TestImage builds the image for both architectures, looks at what is in it, and runs the one that can run here.
 func TestImage(t *testing.T) {
 	e := containers(t)
+	t.Cleanup(func() { e.run(t, "podman", "image", "prune", "--force") }) // those of earlier builds
 	if want := "golang:" + strings.TrimPrefix(runtime.Version(), "go") + "-"; !strings.Contains(builderImage(t), want) {
 		t.Errorf("the Dockerfile builds with %s, this is Go %s", builderImage(t), runtime.Version())
 	}

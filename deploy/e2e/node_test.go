@@ -85,10 +85,16 @@ func (n *node) startKubelet(t *testing.T) {
 			t.Logf("%s\n%s", log.tail(), kubelet)
 		}
 		// Busy until the last process is gone.
-		eventually(t, 30*time.Second, "control groups", func() error {
-			_, err := try(t, nil, "sh", "-c", "! ls -d /sys/fs/cgroup/*/k8s.io /sys/fs/cgroup/k8s.io 2>/dev/null | grep -q . || find /sys/fs/cgroup/*/k8s.io -depth -type d -exec rmdir {} +")
-			return err
-		})
+		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(poll) {
+			_, err := try(t, nil, "sh", "-c", "! ls -d /sys/fs/cgroup/*/k8s.io >/dev/null 2>&1 || find /sys/fs/cgroup/*/k8s.io -depth -type d -exec rmdir {} +")
+			if err == nil {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Error(err)
+				break
+			}
+		}
 	})
 }
 

@@ -76,3 +76,13 @@ func TestQuickStartSystemd(t *testing.T) {
 		t.Error("it would not start with the machine")
 	}
 }
+
+// TestChineseAlerts: the table for the home market has every alert, as severe as it is.
+func TestChineseAlerts(t *testing.T) {
+	text := readFile(t, root+"/README.zh-CN.md")
+	for _, r := range parseRules(t, readFile(t, root+"/deploy/prometheus/rules.yaml")) {
+		if row := "| " + r.Alert + " | " + r.Labels["severity"] + " | "; r.Alert != "" && !strings.Contains(text, row) {
+			t.Errorf("there is no %q", row)
+		}
+	}
+}
