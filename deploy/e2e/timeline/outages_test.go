@@ -17,7 +17,7 @@ var outages = []Scenario{
 	{
 		Name:  "api_down",
 		Story: "The API cannot be reached for 5 minutes, for an hour, and, while the last token of ending ends, for a weekend.",
-		Lasts: 5 * day,
+		Lasts: 5 * day, Scrape: coarse, Evaluate: coarse,
 		Play: func(w *World) {
 			usual(w)
 			w.Issue("ending:crm_oauth", -28*day, 30*day)

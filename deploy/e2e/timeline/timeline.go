@@ -157,7 +157,7 @@ func Run(t *testing.T, s Scenario) (transitions []Transition, timeline string) {
 			time.Sleep(time.Until(s.Start))
 		}
 		w := &World{
-			T: t, scenario: s, start: time.Now(), data: data, told: &told{firing: map[string]bool{}}, listeners: map[string]*pipes{},
+			T: t, scenario: s, start: time.Now(), data: data, told: &told{firing: map[string]*promise{}}, listeners: map[string]*pipes{},
 			API: simulator.New(simulator.Config{InstanceID: instance, Clients: []simulator.Client{{ID: client, Secret: secret}}}),
 		}
 		time.Sleep(pollAt)

@@ -1,8 +1,10 @@
 package timeline
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -20,30 +22,50 @@ type Transition struct {
 	Severity string
 }
 
-// told is everything that Prometheus told, as an Alertmanager would see it.
+// told is everything that Prometheus told, as an Alertmanager sees it: what is not repeated in time has ended, too.
 type told struct {
 	mu          sync.Mutex
-	firing      map[string]bool
+	firing      map[string]*promise
 	transitions []Transition
+}
+
+type promise struct {
+	until time.Time
+	of    Transition
 }
 
 func (t *told) notify(_ context.Context, _ string, alerts ...*rules.Alert) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, a := range alerts {
-		key, firing := a.Labels.String(), a.ResolvedAt.IsZero()
-		if t.firing[key] == firing {
-			continue
+		key, known := a.Labels.String(), t.firing[a.Labels.String()]
+		switch {
+		case !a.ResolvedAt.IsZero() && known != nil:
+			t.end(key)
+		case a.ResolvedAt.IsZero() && known != nil:
+			known.until = a.ValidUntil
+		case a.ResolvedAt.IsZero():
+			subject := cmp.Or(a.Labels.Get("instance"), a.Labels.Get("job"), "-")
+			if consumer := a.Labels.Get("consumer"); consumer != "" {
+				subject = consumer + "/" + a.Labels.Get("credential_provider")
+			}
+			of := Transition{time.Now(), true, a.Labels.Get("alertname"), subject, a.Labels.Get("severity")}
+			t.firing[key] = &promise{a.ValidUntil, of}
+			t.transitions = append(t.transitions, of)
 		}
-		t.firing[key] = firing
-		subject := a.Labels.Get("instance")
-		if consumer := a.Labels.Get("consumer"); consumer != "" {
-			subject = consumer + "/" + a.Labels.Get("credential_provider")
-		} else if subject == "" {
-			subject = a.Labels.Get("job")
-		}
-		t.transitions = append(t.transitions, Transition{time.Now(), firing, a.Labels.Get("alertname"), subject, a.Labels.Get("severity")})
 	}
+	for _, key := range slices.Sorted(maps.Keys(t.firing)) {
+		if time.Now().After(t.firing[key].until) {
+			t.end(key)
+		}
+	}
+}
+
+func (t *told) end(key string) {
+	of := t.firing[key].of
+	of.At, of.Firing = time.Now(), false
+	t.transitions = append(t.transitions, of)
+	delete(t.firing, key)
 }
 
 // line is one line of a timeline.
