@@ -65,7 +65,8 @@ type Poller struct {
 	running int
 	ctx     context.Context // of Run; nil before and after
 
-	starting bool // Run, until every target was attempted
+	starting bool           // Run, until every target was attempted
+	changes  map[change]int // by walks, since they were gathered
 }
 
 // maxSleep bounds how late a step of the wall clock is noticed.
@@ -73,7 +74,7 @@ const maxSleep = 15 * time.Second
 
 // New returns a Poller whose Snapshot knows every target, and about them what was restored.
 func New(c Config) *Poller {
-	p := &Poller{config: c, now: time.Now, jobs: map[Key]*job{}}
+	p := &Poller{config: c, now: time.Now, jobs: map[Key]*job{}, changes: map[change]int{}}
 	p.config.Restored = nil // to be forgotten as walks replace it
 	if c.BeforeCycle == nil {
 		p.config.BeforeCycle = func() {}
@@ -244,7 +245,9 @@ func (p *Poller) cycle(due, next time.Time, wants func(*Reading) bool) {
 	}
 	p.enqueue(batch)
 	p.update(func(s *Snapshot) { s.LastCycle, s.NextCycle = due, next })
+	more := p.gathered() // a walk that hangs keeps no news back
 	p.mu.Unlock()
+	p.logMore(more)
 	if p.config.Events.Cycle != nil {
 		p.config.Events.Cycle(skipped)
 	}

@@ -16,11 +16,10 @@ const (
 	maxPause = time.Second
 )
 
-// unhurried answers requests whole from memory, so that a client which does not read keeps no other from being answered:
-// only the making of answers is bounded in number, by handler itself, and the bytes that wait to be read.
+// unhurried has requests answered whole from memory, so that a client which does not read keeps no other from being answered:
+// what is bounded is the bytes that wait to be read.
 type unhurried struct {
-	handler http.Handler
-	log     *slog.Logger
+	log *slog.Logger
 
 	mu     sync.Mutex
 	unread []*unread // the oldest first
@@ -35,15 +34,18 @@ type unread struct {
 	over  chan struct{}
 }
 
-func (u *unhurried) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	made := &inMemory{header: w.Header(), status: http.StatusOK}
-	u.handler.ServeHTTP(made, r)
-	cut := func() error { return http.NewResponseController(w).SetWriteDeadline(time.Now()) }
-	answer := &unread{size: made.body.Len(), cut: cut, over: make(chan struct{})}
-	u.begin(answer)
-	defer u.end(answer)
-	w.WriteHeader(made.status)
-	_, _ = w.Write(made.body.Bytes()) // who went away before the end misses nothing of ours
+// whole returns a handler that answers as h does.
+func (u *unhurried) whole(h http.Handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		made := &inMemory{header: w.Header(), status: http.StatusOK}
+		h.ServeHTTP(made, r)
+		cut := func() error { return http.NewResponseController(w).SetWriteDeadline(time.Now()) }
+		answer := &unread{size: made.body.Len(), cut: cut, over: make(chan struct{})}
+		u.begin(answer)
+		defer u.end(answer)
+		w.WriteHeader(made.status)
+		_, _ = w.Write(made.body.Bytes()) // who went away before the end misses nothing of ours
+	}
 }
 
 // begin returns when there is room for a: at once or, if others wait for their readers, soon.

@@ -67,15 +67,14 @@ func TestClientsThatDoNotRead(t *testing.T) {
 func TestUnreadAnswersAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const size = maxUnread / 4
-		u := &unhurried{log: slog.New(slog.DiscardHandler), handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = w.Write(make([]byte, size))
-		})}
+		u := &unhurried{log: slog.New(slog.DiscardHandler)}
+		large := u.whole(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, size)) }))
 		release := make(chan struct{})
 		written := make(chan bool, 6)
 		for range cap(written) {
 			go func() {
 				w := &stalled{ResponseRecorder: httptest.NewRecorder(), release: release, cut: make(chan struct{})}
-				u.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+				large(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 				written <- w.whole
 			}()
 		}

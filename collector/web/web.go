@@ -63,13 +63,14 @@ func newHandlers(c Config) (all, probes http.Handler) {
 	}
 	mux := health()
 	status, targets := page.New(page.Config{Snapshot: c.Snapshot, MaxStaleness: c.MaxStaleness, Version: c.Version})
-	mux.Handle("GET /{$}", status)
-	mux.Handle("GET /api/v1/targets", targets)
-	mux.Handle("GET /metrics", &unhurried{log: c.Log, handler: promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{
+	large := &unhurried{log: c.Log}
+	mux.Handle("GET /{$}", large.whole(status))
+	mux.Handle("GET /api/v1/targets", large.whole(targets))
+	mux.Handle("GET /metrics", large.whole(promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{
 		EnableOpenMetrics:   true,
 		MaxRequestsInFlight: maxScrapes,
 		ErrorLog:            slog.NewLogLogger(c.Log.Handler(), slog.LevelError),
-	})})
+	})))
 	mux.HandleFunc("POST /-/reload", func(w http.ResponseWriter, _ *http.Request) {
 		if err := c.Reload(); err != nil {
 			answer(w, http.StatusBadRequest, "nothing was changed:\n"+err.Error())

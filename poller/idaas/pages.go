@@ -20,11 +20,16 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
+// maxEmpty is how many pages in a row may have no tokens. No list that ends is known to have more than a few: what goes on
+// like that does so for ever.
+const maxEmpty = 500
+
 // Pages lists the authentication tokens of t, page by page. See poller.Source.
 func (c *Client) Pages(ctx context.Context, t poller.Target) iter.Seq2[poller.Page, error] {
 	return func(yield func(poller.Page, error) bool) {
 		w := c.newWalk(t)
 		seed, seen := maphash.MakeSeed(), map[uint64]bool{}
+		empty := 0
 		for number := 1; ; number++ {
 			err := w.read(ctx, number)
 			if err != nil {
@@ -32,6 +37,13 @@ func (c *Client) Pages(ctx context.Context, t poller.Target) iter.Seq2[poller.Pa
 				return
 			}
 			if !yield(w.page, nil) || w.next == "" {
+				return
+			}
+			if empty++; len(w.page.Tokens) > 0 {
+				empty = 0
+			}
+			if empty == maxEmpty {
+				yield(poller.Page{}, fail(poller.Loop, "page %d: it and the %d before it have no tokens, and there is always a nextToken", number, maxEmpty-1))
 				return
 			}
 			h := maphash.String(seed, w.next)
