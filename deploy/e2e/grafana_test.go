@@ -15,11 +15,9 @@ var optionTypes = map[string]struct {
 	folder, name string
 	fields       bool
 }{
-	"bargauge":       {"bargauge", "BarGauge", false},
-	"stat":           {"stat", "Stat", false},
-	"state-timeline": {"statetimeline", "StateTimeline", true},
-	"table":          {"table", "Table", true},
-	"timeseries":     {"timeseries", "TimeSeries", true},
+	"stat":       {"stat", "Stat", false},
+	"table":      {"table", "Table", true},
+	"timeseries": {"timeseries", "TimeSeries", true},
 }
 
 // head: JSON knows no enums, so that an enum stands for its values. Nothing is cast: a cast would hide unknown fields.
