@@ -45,7 +45,7 @@ type panel struct {
 	Panels []panel // of a collapsed row
 }
 
-func dashboards(t *testing.T) []dashboard {
+func dashboards(t testing.TB) []dashboard {
 	t.Helper()
 	files, err := filepath.Glob(root + "/dashboards/*.json")
 	if err != nil || files == nil {

@@ -35,6 +35,16 @@ interface Query extends g.DataQuery {
   legendFormat?: string;
   interval?: string;
 }
+interface Annotation extends g.AnnotationQuery {
+  expr: string;
+  step: string;
+  titleFormat: string;
+  textFormat: string;
+  tagKeys: string;
+}
+interface Dashboard extends Omit<g.Dashboard, 'annotations'> {
+  annotations: { list: Annotation[] };
+}
 `
 
 // typescript is a dashboard as constants of the types it should have.
@@ -91,7 +101,7 @@ func typescript(t *testing.T, d dashboard) string {
 		declare(name, "g.Panel", p)
 	}
 	delete(rest, "panels")
-	declare("dashboard", "g.Dashboard", rest)
+	declare("dashboard", "Dashboard", rest)
 	return head + out.String()
 }
 
