@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
@@ -62,9 +64,7 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	} {
 		ch <- d
 	}
-	for _, e := range c.events.all() {
-		e.Describe(ch)
-	}
+	c.events.Describe(ch)
 }
 
 // Collect sends the facts of one snapshot, judged at one moment.
@@ -84,9 +84,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		send.known(nextCycle, s.NextCycle.UnixMilli())
 		send.gauge(interval, s.NextCycle.Sub(s.LastCycle).Seconds())
 	}
-	for _, e := range c.events.all() {
-		e.Collect(ch)
-	}
+	c.events.Collect(ch)
 }
 
 type sender chan<- prometheus.Metric
@@ -156,8 +154,18 @@ func WriteText(g prometheus.Gatherer, file string, w io.Writer) error {
 	}
 	families, err := g.Gather()
 	for _, f := range families {
-		_, encodeErr := expfmt.MetricFamilyToText(w, f)
-		err = errors.Join(err, encodeErr)
+		if _, encodeErr := expfmt.MetricFamilyToText(w, f); encodeErr != nil {
+			return errors.Join(err, encodeErr) // once, not for each family
+		}
 	}
 	return err
+}
+
+// Distinct leaves out of what g gathers the one family of Go's runtime that OpenMetrics would have twice: it calls the
+// counter go_memstats_alloc_bytes_total by the name of this gauge, which go_memstats_heap_alloc_bytes equals.
+func Distinct(g prometheus.Gatherer) prometheus.Gatherer {
+	return prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+		families, err := g.Gather()
+		return slices.DeleteFunc(families, func(f *dto.MetricFamily) bool { return f.GetName() == "go_memstats_alloc_bytes" }), err
+	})
 }

@@ -50,6 +50,9 @@ func (c *Collector) AccessTokenFailed(r poller.Reason) {
 	c.events.tokenFailures.WithLabelValues(string(r)).Inc()
 }
 
+// PageSize sets the tokens per page asked for.
+func (c *Collector) PageSize(n int) { c.events.pageSize.WithLabelValues().Set(float64(n)) }
+
 // Skew sets the server's Date minus the local clock.
 func (c *Collector) Skew(d time.Duration) { c.events.skew.WithLabelValues().Set(d.Seconds()) }
 

@@ -65,7 +65,8 @@ type Poller struct {
 	running int
 	ctx     context.Context // of Run; nil before and after
 
-	starting bool // Run, until every target was attempted
+	starting bool           // Run, until every target was attempted
+	changes  map[change]int // by walks, since they were gathered
 }
 
 // maxSleep bounds how late a step of the wall clock is noticed.
@@ -73,7 +74,7 @@ const maxSleep = 15 * time.Second
 
 // New returns a Poller whose Snapshot knows every target, and about them what was restored.
 func New(c Config) *Poller {
-	p := &Poller{config: c, now: time.Now, jobs: map[Key]*job{}}
+	p := &Poller{config: c, now: time.Now, jobs: map[Key]*job{}, changes: map[change]int{}}
 	p.config.Restored = nil // to be forgotten as walks replace it
 	if c.BeforeCycle == nil {
 		p.config.BeforeCycle = func() {}
@@ -82,7 +83,7 @@ func New(c Config) *Poller {
 	for i, t := range c.Targets {
 		readings[i] = &Reading{Target: t}
 		if r := c.Restored[t.Key()]; r != nil {
-			readings[i].Census, readings[i].Failure = r.Census, r.Failure
+			readings[i].Census, readings[i].Failure = r.Census, r.Failure.shownFor(t)
 		}
 	}
 	p.index = indexOf(readings)
@@ -171,7 +172,7 @@ func (p *Poller) SetTargets(targets []Target) {
 	for i, t := range targets {
 		readings[i] = &Reading{Target: t}
 		if j, ok := p.index[t.Key()]; ok {
-			readings[i].Census, readings[i].Failure = old[j].Census, old[j].Failure
+			readings[i].Census, readings[i].Failure = old[j].Census, old[j].Failure.shownFor(t)
 		} else {
 			added++
 		}
@@ -244,7 +245,9 @@ func (p *Poller) cycle(due, next time.Time, wants func(*Reading) bool) {
 	}
 	p.enqueue(batch)
 	p.update(func(s *Snapshot) { s.LastCycle, s.NextCycle = due, next })
+	more := p.gathered() // a walk that hangs keeps no news back
 	p.mu.Unlock()
+	p.logMore(more)
 	if p.config.Events.Cycle != nil {
 		p.config.Events.Cycle(skipped)
 	}

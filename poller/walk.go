@@ -72,7 +72,7 @@ func (p *Poller) walk(ctx context.Context, t Target) (*counting, time.Duration, 
 		if err != nil {
 			return nil, time.Since(start), err
 		}
-		c.add(page)
+		c.add(page, p.wall())
 	}
 	return c, time.Since(start), nil
 }
@@ -90,7 +90,11 @@ func (p *Poller) publish(j *job, counted *counting, took time.Duration, err erro
 	var failed Reason
 	if err != nil {
 		failed = ReasonOf(err)
-		after.Failure = &Failure{Reason: failed, Text: err.Error(), At: p.wall()}
+		now := p.wall()
+		after.Failure = &Failure{Reason: failed, Text: err.Error(), At: now, Since: now}
+		if before.Failure != nil {
+			after.Failure.Since = before.Failure.Since
+		}
 	} else {
 		// Outside the lock, since it can take a while: no other walk of this target can be published meanwhile.
 		after.Census = counted.census(before.Census, p.wall(), took)
@@ -109,12 +113,18 @@ func (p *Poller) publish(j *job, counted *counting, took time.Duration, err erro
 	now := p.Snapshot()
 	started := p.starting && now.Attempted()
 	p.starting = p.starting && !started
+	first := p.first(before, after)
+	var more map[change]int
+	if len(p.jobs) == 0 {
+		more = p.gathered()
+	}
 	p.mu.Unlock()
 
 	if p.config.Events.Walked != nil {
 		p.config.Events.Walked(took, failed)
 	}
-	p.logTransition(before, after)
+	p.logTransition(before, after, first)
+	p.logMore(more)
 	if started {
 		p.config.Log.Info("every target was attempted", "targets", len(now.Readings), "failing", now.Failing())
 	}
@@ -126,19 +136,4 @@ func (p *Poller) reading(j *job) (*Reading, bool) {
 		return nil, false
 	}
 	return p.Snapshot().Readings[p.index[j.target.Key()]], true
-}
-
-// logTransition logs what changed between two readings of a target: a quiet log means that nothing did.
-func (p *Poller) logTransition(before, after *Reading) {
-	log := p.config.Log.With("consumer", after.Target.Label, "credential_provider", after.Target.Provider)
-	switch f, was := after.Failure, before.Failure; {
-	case f != nil && (was == nil || was.Reason != f.Reason):
-		log.Warn("target failing", "reason", f.Reason, "error", f.Text)
-	case f != nil:
-		log.Debug("target still failing", "reason", f.Reason, "error", f.Text)
-	case was != nil:
-		log.Info("target recovered", "after", was.Reason)
-	default:
-		log.Debug("target walked", "took", after.Census.Took, "pages", after.Census.Pages)
-	}
 }

@@ -3,9 +3,11 @@ package web
 import (
 	"context"
 	"errors"
+	stdlog "log"
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,17 +23,17 @@ func CheckConfig(file string) error { return web.Validate(file) }
 // Serve serves until ctx ends or a listener fails; requests in flight are then answered. A nil error means that ctx has
 // ended.
 func Serve(ctx context.Context, c Config) error {
-	all, probes, err := newHandlers(c)
-	if err != nil {
-		return err
+	all, probes := newHandlers(c)
+	if c.Listen == nil {
+		c.Listen = new(net.ListenConfig).Listen
 	}
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.ListenAddress)
+	listener, err := c.Listen(ctx, "tcp", c.ListenAddress)
 	if err != nil {
 		return err
 	}
 	sites := []site{{listener, all, c.ConfigFile}}
 	if c.ProbeAddress != "" {
-		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", c.ProbeAddress)
+		listener, err := c.Listen(ctx, "tcp", c.ProbeAddress)
 		if err != nil {
 			_ = sites[0].listener.Close()
 			return err
@@ -55,12 +57,8 @@ func serve(ctx context.Context, log *slog.Logger, sites []site) error {
 	var serving sync.WaitGroup
 	for _, site := range sites {
 		server := &http.Server{
-			Handler:           site.handler,
-			ReadHeaderTimeout: 10 * time.Second,
-			ReadTimeout:       30 * time.Second,
-			WriteTimeout:      time.Minute,
-			IdleTimeout:       2 * time.Minute,
-			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+			Handler: site.handler, ErrorLog: stdlog.New(serverLog{log}, "", 0),
+			ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
 		}
 		serving.Go(func() {
 			err := web.Serve(site.listener, server, &web.FlagConfig{WebConfigFile: &site.configFile}, log)
@@ -84,4 +82,20 @@ func serve(ctx context.Context, log *slog.Logger, sites []site) error {
 	serving.Wait()
 	close(failed)
 	return <-failed
+}
+
+// serverLog is where an http.Server writes: a warning, unless a client went away before it said anything, as the
+// connection that a load balancer opens to see whether the port is.
+type serverLog struct{ log *slog.Logger }
+
+func (s serverLog) Write(line []byte) (int, error) {
+	text := strings.TrimSpace(string(line))
+	level := slog.LevelWarn
+	for _, end := range []string{": EOF", ": connection reset by peer", ": broken pipe", ": i/o timeout"} {
+		if strings.HasSuffix(text, end) {
+			level = slog.LevelDebug
+		}
+	}
+	s.log.Log(context.Background(), level, "HTTP server", "error", text)
+	return len(line), nil
 }

@@ -29,6 +29,7 @@ type remedy struct {
 // remedies say what to do, the first that fits; the last fits anything.
 var remedies = []remedy{
 	{poller.Connection, "proxy", "the proxy on the way failed: check scheme, address, user and password in HTTPS_PROXY, or name the host in NO_PROXY"},
+	{poller.Connection, "socks", "the proxy on the way failed: check scheme, address, user and password in HTTPS_PROXY, or name the host in NO_PROXY"},
 	{poller.Connection, "lookup ", "the host name does not resolve here: see to this machine's DNS; " + network},
 	{poller.Connection, "unknown authority", "give that authority's certificate in IDAAS_CA_FILE, if it is to be trusted"},
 	{poller.Connection, "expired", "its certificate is not valid (any more): have it renewed, or set this machine's clock"},

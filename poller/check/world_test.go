@@ -5,6 +5,7 @@ import (
 	"flag"
 	"io"
 	"log"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -67,6 +68,7 @@ func newWorld(t *testing.T, c simulator.Config, wrap ...func(http.Handler) http.
 			RateLimit: 1000,
 			Timeout:   5 * time.Second,
 			UserAgent: "test",
+			Log:       slog.New(slog.DiscardHandler),
 		},
 		Targets: []poller.Target{
 			{Consumer: "app_billing", Provider: "github_oauth", Label: "billing"},

@@ -94,9 +94,11 @@ func (a *api) listsOf(consumer string) int {
 	return a.lists[consumer]
 }
 
-// newAPI must be called inside a bubble; it is gone when the bubble's test ends.
+// newAPI must be called inside a bubble; it is gone when the bubble's test ends. It is the year 2020 then: milliseconds
+// before 2001 are taken for seconds.
 func newAPI(t *testing.T, c simulator.Config) *api {
 	t.Helper()
+	time.Sleep(time.Until(time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)))
 	if c.Clients == nil {
 		c.Clients = []simulator.Client{{ID: testClient, Secret: testSecret}}
 	}
@@ -114,10 +116,11 @@ func newAPI(t *testing.T, c simulator.Config) *api {
 
 // serve has a handler answer in place of the simulator.
 func (a *api) serve(t *testing.T, h http.Handler) {
-	a.listener = &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
+	listener := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
+	a.listener = listener
 	server := &http.Server{Handler: h, ErrorLog: log.New(io.Discard, "", 0)}
 	var wg sync.WaitGroup
-	wg.Go(func() { _ = server.Serve(a.listener) })
+	wg.Go(func() { _ = server.Serve(listener) })
 	a.transport = NewTransport(nil)
 	a.transport.Proxy = nil
 	a.transport.DialContext = a.listener.dial

@@ -6,8 +6,10 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"sync/atomic"
 	"time"
 
@@ -38,11 +40,12 @@ type Config struct {
 
 // Client reads authentication tokens from one IDaaS instance. It is safe for concurrent use.
 type Client struct {
-	config   Config
-	pageSize atomic.Int64
-	gate     *gate
-	instance shared[Instance]
-	tokens   tokenSource
+	config    Config
+	transport atomic.Pointer[http.RoundTripper]
+	pageSize  *paging
+	gate      *gate
+	instance  shared[Instance]
+	tokens    tokenSource
 }
 
 // New returns a Client that has sent nothing yet.
@@ -50,13 +53,17 @@ func New(c Config) *Client {
 	c.Events = c.Events.orNothing()
 	limiter := func() *rate.Limiter { return rate.NewLimiter(rate.Limit(c.RateLimit), 1) }
 	client := &Client{config: c, gate: &gate{limiter: limiter(), sends: limiter(), waited: c.Events.Waited}}
-	client.pageSize.Store(int64(c.PageSize))
-	client.instance.fetch = func(ctx context.Context, _ bool) (Instance, lease, error) {
-		found, err := client.discover(ctx)
+	client.transport.Store(&c.Transport)
+	client.pageSize = newPaging(c.PageSize, c.Events.PageSize, c.Log)
+	client.instance.fetch = func(ctx context.Context, renewing bool) (Instance, lease, error) {
+		found, err := client.discover(ctx, renewing)
+		if was := client.instance.value; err == nil && renewing && found != was {
+			c.Log.Info("the instance answers elsewhere now", "instance", found.ID, "api", found.Endpoint, "token_endpoint", found.TokenEndpoint)
+		}
 		return found, lease{}, err
 	}
 	if c.AccessToken.Given() {
-		client.tokens = &readyToken{credential: c.AccessToken, events: c.Events}
+		client.tokens = &readyToken{credential: c.AccessToken, timeout: c.Timeout, events: c.Events}
 	} else {
 		client.tokens = &fetchedToken{shared[accessToken]{fetch: client.fetchToken}}
 	}
@@ -70,5 +77,23 @@ func NewTransport(roots *x509.CertPool) *http.Transport {
 	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
 	t.MaxIdleConnsPerHost = t.MaxIdleConns
 	t.MaxResponseHeaderBytes = 1 << 20
+	// Else the error is the proxy's status alone, as if the API had answered.
+	t.OnProxyConnectResponse = func(_ context.Context, proxy *url.URL, _ *http.Request, answer *http.Response) error {
+		if answer.StatusCode == http.StatusOK {
+			return nil
+		}
+		return fmt.Errorf("the proxy %s refused to connect: %s", proxy.Host, answer.Status)
+	}
 	return t
+}
+
+// leave has later requests use other connections than those of used, which may be dead: HTTP/2 sends everything on one,
+// and goes on with it after a timeout (golang/go#36026, #59690). Requests under way are let end.
+func (c *Client) leave(used *http.RoundTripper) {
+	if t, ok := (*used).(*http.Transport); ok {
+		var other http.RoundTripper = t.Clone()
+		if c.transport.CompareAndSwap(used, &other) {
+			t.CloseIdleConnections()
+		}
+	}
 }

@@ -20,14 +20,18 @@ type Instance struct {
 	TokenEndpoint string // empty if none is needed
 }
 
-// discover completes what is configured by what the instance's domain says of itself.
-func (c *Client) discover(ctx context.Context) (Instance, error) {
+// discover completes what is configured by what the instance's domain says of itself; once only when renewing.
+func (c *Client) discover(ctx context.Context, renewing bool) (Instance, error) {
+	retries := c.config.Retries
+	if renewing {
+		retries = 0
+	}
 	found := Instance{c.config.InstanceID, c.config.Endpoint, c.config.TokenEndpoint}
 	needsToken := found.TokenEndpoint == "" && !c.config.AccessToken.Given()
 	if found.ID == "" || found.Endpoint == "" || needsToken {
-		issuer, err := c.readInstance(ctx, &found)
+		issuer, err := c.readInstance(ctx, retries, &found)
 		if err == nil && needsToken {
-			found.TokenEndpoint, err = c.readIssuer(ctx, issuer)
+			found.TokenEndpoint, err = c.readIssuer(ctx, retries, issuer)
 		}
 		if err != nil {
 			return Instance{}, err
@@ -38,8 +42,8 @@ func (c *Client) discover(ctx context.Context) (Instance, error) {
 }
 
 // readInstance fills what is unset in found from the instance document, and returns the issuer of access tokens.
-func (c *Client) readInstance(ctx context.Context, found *Instance) (issuer string, err error) {
-	err = c.document(ctx, c.config.Domain+"/.well-known/cloud-idaas-configuration", "instance document", func(body []byte) error {
+func (c *Client) readInstance(ctx context.Context, retries int, found *Instance) (issuer string, err error) {
+	err = c.document(ctx, retries, c.config.Domain+"/.well-known/cloud-idaas-configuration", "instance document", func(body []byte) error {
 		var w struct {
 			InstanceID string            `json:"instance_id"`
 			Issuer     string            `json:"default_authorization_server_issuer"`
@@ -67,12 +71,12 @@ func (c *Client) readInstance(ctx context.Context, found *Instance) (issuer stri
 }
 
 // readIssuer returns the token endpoint that the issuer's OpenID document names.
-func (c *Client) readIssuer(ctx context.Context, issuer string) (tokenEndpoint string, err error) {
+func (c *Client) readIssuer(ctx context.Context, retries int, issuer string) (tokenEndpoint string, err error) {
 	base, err := poller.ParseEndpoint(issuer, true)
 	if err != nil {
 		return "", fail(poller.Malformed, "instance document: its default_authorization_server_issuer: %w", err)
 	}
-	err = c.document(ctx, base+"/.well-known/openid-configuration", "OpenID document", func(body []byte) error {
+	err = c.document(ctx, retries, base+"/.well-known/openid-configuration", "OpenID document", func(body []byte) error {
 		var w struct {
 			TokenEndpoint string `json:"token_endpoint"`
 		}
@@ -88,11 +92,11 @@ func (c *Client) readIssuer(ctx context.Context, issuer string) (tokenEndpoint s
 }
 
 // document reads one public document.
-func (c *Client) document(ctx context.Context, url, what string, decode func([]byte) error) error {
+func (c *Client) document(ctx context.Context, retries int, url, what string, decode func([]byte) error) error {
 	return c.do(ctx, &call{
 		operation: OpDiscovery,
 		what:      what,
-		retries:   c.config.Retries,
+		retries:   retries,
 		decode:    decode,
 		build: func(ctx context.Context) (*http.Request, error) {
 			if err := c.gate.wait(ctx); err != nil {

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"html"
 	"net"
 	"net/http"
 	"net/url"
@@ -29,6 +30,7 @@ type failure struct {
 	retry     bool          // worth sending again
 	throttled bool          // the answer said "slow down"
 	hint      time.Duration // for how long; 0: it did not say
+	foreign   bool          // no answer, or not in the API's own words: it may have moved
 }
 
 func (f *failure) Error() string { return f.cause.Error() }
@@ -46,14 +48,14 @@ func noAnswer(err error, what string, hide scrubber) *failure {
 	} else {
 		f = fail(poller.Connection, "%s: %s", what, hide.clean(err.Error()))
 	}
-	f.retry = true
+	f.retry, f.foreign = true, true
 	return f
 }
 
 // refused is the failure that an answer other than 200 means, or an error object under 200.
 func refused(status int, header http.Header, body apiError, what string, hide scrubber) *failure {
 	reason := cmp.Or(reasons[status], reasons[status/100], poller.Malformed) // only 200 is a success
-	throttled := body.throttling() || status == http.StatusTooManyRequests ||
+	throttled := body.throttling() || status == http.StatusTooManyRequests || header.Get(retryAfterHeader) != "" ||
 		status == http.StatusServiceUnavailable && header.Get("Retry-After") != ""
 	switch {
 	case throttled:
@@ -69,7 +71,8 @@ func refused(status int, header http.Header, body apiError, what string, hide sc
 		text += " (request id " + id + ")"
 	}
 	f := fail(reason, "%s: %s", what, text)
-	f.status, f.throttled, f.retry = status, throttled, throttled || status/100 == 5
+	f.status, f.throttled, f.foreign = status, throttled, body.code == "" && !throttled
+	f.retry = throttled || status/100 == 5 || status == http.StatusRequestTimeout || status == http.StatusTooEarly
 	if throttled {
 		f.hint = hint(header, time.Now())
 	}
@@ -114,20 +117,26 @@ func parseError(body []byte) apiError {
 
 func (e apiError) String() string { return strings.Trim(e.code+": "+e.message, ": ") }
 
+// throttling reports whether the gateway's codes for that are in the code or, beside one of its own, in the message only.
 func (e apiError) throttling() bool {
-	return e.code == "Throttling" || strings.HasPrefix(e.code, "Throttling.")
+	return throttlingCode.MatchString(e.code) || throttlingCode.MatchString(e.message)
 }
+
+var throttlingCode = regexp.MustCompile(`\bThrottling\b`)
 
 // notFound is how codes that mean it end.
 var notFound = regexp.MustCompile(`(_not_found|NotFound)$`)
 
 // Headers of the gateway.
-const requestIDHeader = "X-Acs-Request-Id"
+const (
+	requestIDHeader  = "X-Acs-Request-Id"
+	retryAfterHeader = "X-Acs-Retry-After" // milliseconds; the vendor's runtimes of 2026-07 take it for throttling under any status
+)
 
 var rateLimitHeaders = []string{"X-Ratelimit-User-Api", "X-Ratelimit-User"}
 
-// hint reads how long an answer asks to wait: Retry-After in both forms, and TimeLeft (milliseconds) of the rate-limit
-// headers that the vendor's runtime reads. The longest counts.
+// hint reads how long an answer asks to wait: Retry-After in both forms, and what the vendor's runtimes read: their own
+// header, and TimeLeft (milliseconds) of the rate limits. The longest counts.
 func hint(header http.Header, now time.Time) time.Duration {
 	var longest time.Duration
 	after := header.Get("Retry-After")
@@ -139,6 +148,9 @@ func hint(header http.Header, now time.Time) time.Duration {
 			now = date
 		}
 		longest = at.Sub(now)
+	}
+	if d, ok := count(header.Get(retryAfterHeader), time.Millisecond); ok {
+		longest = max(longest, d)
 	}
 	for _, name := range rateLimitHeaders {
 		for pair := range strings.SplitSeq(header.Get(name), ",") {
@@ -171,27 +183,42 @@ func (s scrubber) hide(secret, shown string) scrubber {
 	return scrubber{append(slices.Clip(s.pairs), secret, shown)}
 }
 
-// escapes are those of URLs, which some write in lower case.
-var escapes = regexp.MustCompile(`%[0-9A-F]{2}`)
-
-func (s scrubber) replacer() *strings.Replacer {
-	var pairs []string
+// pattern matches every form of what is hidden, in any case: an API may well repeat an e-mail address in lower case.
+// Each group is one of pairs.
+func (s scrubber) pattern() *regexp.Regexp {
+	var groups []string
 	for pair := range slices.Chunk(s.pairs, 2) {
-		secret, shown := pair[0], pair[1]
-		for _, form := range []string{
-			secret, url.QueryEscape(secret), url.PathEscape(secret), strings.Trim(strconv.Quote(secret), `"`),
+		secret := strings.ToValidUTF8(pair[0], "\ufffd")
+		forms := []string{
+			secret, url.QueryEscape(secret), url.PathEscape(secret), url.QueryEscape(url.QueryEscape(secret)), html.EscapeString(secret),
+			strings.Trim(strconv.Quote(secret), `"`), strings.Trim(strconv.QuoteToASCII(secret), `"`),
 			base64.RawStdEncoding.EncodeToString([]byte(secret)), base64.RawURLEncoding.EncodeToString([]byte(secret)),
-		} {
-			pairs = append(pairs, form, shown, escapes.ReplaceAllStringFunc(form, strings.ToLower), shown)
 		}
+		slices.SortFunc(forms, func(a, b string) int { return len(b) - len(a) }) // one form may begin as another does
+		for i := range forms {
+			forms[i] = regexp.QuoteMeta(forms[i])
+		}
+		groups = append(groups, "("+strings.Join(slices.Compact(forms), "|")+")")
 	}
-	return strings.NewReplacer(pairs...)
+	return regexp.MustCompile("(?i)" + strings.Join(groups, "|"))
+}
+
+func (s scrubber) replace(text string) string {
+	pattern := s.pattern()
+	var out strings.Builder
+	end := 0
+	for _, match := range pattern.FindAllStringSubmatchIndex(text, -1) {
+		group := slices.IndexFunc(match[2:], func(at int) bool { return at >= 0 }) / 2
+		out.WriteString(text[end:match[0]] + s.pairs[2*group+1])
+		end = match[1]
+	}
+	return out.String() + text[end:]
 }
 
 // clean returns text as one line of printable characters, without what is hidden, at most maxText long.
 func (s scrubber) clean(text string) string {
 	if len(s.pairs) > 0 {
-		text = s.replacer().Replace(text)
+		text = s.replace(text)
 	}
 	var out strings.Builder
 	n := 0

@@ -56,6 +56,9 @@ func TestCodesThatSaySlowDown(t *testing.T) {
 		if got := (apiError{code: code}).throttling(); got != want {
 			t.Errorf("%q: %v", code, got)
 		}
+		if got := (apiError{code: "400", message: "denied: " + code + ", try later"}).throttling(); got != want {
+			t.Errorf("%q in the message: %v", code, got)
+		}
 	}
 }
 
@@ -69,6 +72,7 @@ func TestStatuses(t *testing.T) {
 	}
 	of := map[int]want{
 		401: {poller.Unauthorized, 2}, 403: {poller.Forbidden, 1}, 404: {poller.NotFound, 1}, 429: {poller.Throttled, retried},
+		408: {poller.ClientError, retried}, 425: {poller.ClientError, retried},
 		201: {poller.Malformed, 1}, 202: {poller.Malformed, 1}, 203: {poller.Malformed, 1}, 204: {poller.Malformed, 1}, 205: {poller.Malformed, 1}, 206: {poller.Malformed, 1}, 299: {poller.Malformed, 1},
 	}
 	statuses := []int{201, 202, 203, 204, 205, 206, 299}

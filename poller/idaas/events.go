@@ -34,6 +34,8 @@ type Events struct {
 	AccessTokenFailed func(poller.Reason)
 	// Instance is called when it is known which instance is asked, and where.
 	Instance func(id, endpoint string)
+	// PageSize is called with the tokens per page asked for, at first and when that changes.
+	PageSize func(size int)
 	// Skew is called with the server's Date minus the local clock, good to about a second.
 	Skew func(time.Duration)
 }

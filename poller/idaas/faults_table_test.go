@@ -61,10 +61,11 @@ var faultTable = map[simulator.FaultKind][]variant{
 		{fault: simulator.Fault{Status: 307, Body: "http://[::1"}, list: refusal, token: denied},
 		{fault: simulator.Fault{Status: 308, RetryAfter: "5"}, list: refusal, token: denied},
 	},
-	simulator.Garbage:     {{list: malformed, token: malformed}},
-	simulator.HTML:        {{list: malformed, token: malformed}},
-	simulator.EmptyObject: {{list: malformed, token: malformed}},
-	simulator.Null:        {{list: malformed, token: malformed}},
+	simulator.Garbage:         {{list: malformed, token: malformed}},
+	simulator.HTML:            {{list: malformed, token: malformed}},
+	simulator.EmptyObject:     {{list: malformed, token: malformed}},
+	simulator.SwitchProtocols: {{list: malformed, token: malformed}},
+	simulator.Null:            {{list: malformed, token: malformed}},
 	simulator.HugeBody: {
 		{fault: simulator.Fault{Size: maxBody + 1}, list: malformed, token: malformed, page: 3},
 		// Right in form, this one: an empty last page.
@@ -108,14 +109,18 @@ var faultTable = map[simulator.FaultKind][]variant{
 
 func statusVariants() []variant {
 	var all []variant
+	again := outcome{poller.ClientError, tries}
 	for status, list := range map[int]outcome{
 		201: malformed, 204: malformed, 301: refusal, 302: refusal, 307: refusal,
-		400: refusal, 401: {poller.Unauthorized, 2}, 403: {poller.Forbidden, 1}, 404: {poller.NotFound, 1}, 408: refusal, 422: refusal, 499: refusal,
+		400: refusal, 401: {poller.Unauthorized, 2}, 403: {poller.Forbidden, 1}, 404: {poller.NotFound, 1}, 408: again, 425: again, 422: refusal, 499: refusal,
 		500: unavailable, 502: unavailable, 503: unavailable, 504: unavailable, 599: unavailable,
 	} {
 		token := list
 		if status/100 == 3 || status/100 == 4 {
-			token = denied
+			token = outcome{poller.AccessToken, list.requests}
+			if status == 401 {
+				token = denied
+			}
 		}
 		all = append(all, variant{fault: simulator.Fault{Status: status}, list: list, token: token})
 	}
@@ -157,6 +162,20 @@ func throttleVariants() []variant {
 		v.fault = simulator.Fault{Status: status, Shape: simulator.ShapeText}
 		all = append(all, v)
 	}
+	// In the message only, beside a gateway's code of its own, which is a number.
+	for _, body := range []string{
+		`{"code":400,"message":"Throttling.User: Request was denied due to user flow control."}`,
+		`{"Code":"400","Message":"code: 400, Throttling.Api, denied"}`,
+		`{"error":"denied","error_description":"Throttling"}`,
+	} {
+		for _, status := range []int{200, 400, 403, 500} {
+			all = append(all, variant{fault: simulator.Fault{Status: status, Body: body}, list: slowDown, token: slowDown})
+		}
+	}
+	// The header that says it, whatever else the answer is.
+	for _, status := range []int{200, 302, 400, 401, 403, 404, 422, 500, 502} {
+		all = append(all, variant{fault: simulator.Fault{Status: status, Shape: simulator.ShapeText, AcsAfter: 3 * time.Second}, list: slowDown, token: slowDown})
+	}
 	return append(all,
 		variant{fault: simulator.Fault{RetryAfter: "3"}, list: slowDown, token: slowDown},
 		variant{fault: simulator.Fault{TimeLeft: 3 * time.Second, TimeLeftAPI: time.Second}, list: slowDown, token: slowDown},
@@ -195,7 +214,7 @@ func wrongTypes() []variant {
 	}
 	for field, values := range map[string][]string{
 		"access_token": {"{}", "1", "null", `""`, `"a b"`},
-		"expires_in":   {"{}", `"1200"`, "1.5", "true"},
+		"expires_in":   {"{}", `"soon"`, "[1200]", "true"},
 	} {
 		for _, value := range values {
 			all = append(all, variant{fault: simulator.Fault{Operation: simulator.Access, Field: field, Body: value}, token: malformed})
@@ -206,6 +225,10 @@ func wrongTypes() []variant {
 	all = append(all, each(simulator.Access, "", "token_type", "expires_at", "neverheardof")...)
 	all = append(all, each(simulator.List, "null", "totalCount", "createTime", "updateTime", "credentialProviderId", "authenticationTokenType", "consumerType")...)
 	all = append(all, each(simulator.Access, "null", "expires_in")...)
+	// In other forms, or only shown.
+	all = append(all, each(simulator.Access, `"1200"`, "expires_in", "scope")...)
+	all = append(all, each(simulator.Access, "1.2e3", "expires_in", "scope")...)
+	all = append(all, each(simulator.Access, `["a","b"]`, "scope")...)
 	return append(all,
 		variant{fault: simulator.Fault{Operation: simulator.List, Field: "revoked", Body: "null"}, anyStates: true},
 		variant{fault: simulator.Fault{Operation: simulator.List, Field: "expirationTime", Body: "null"}, anyStates: true},

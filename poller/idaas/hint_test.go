@@ -41,6 +41,10 @@ func TestHints(t *testing.T) {
 		{"negative", map[string]string{"x-ratelimit-user": "TimeLeft:-2000"}, 0},
 		{"very many milliseconds", map[string]string{"x-ratelimit-user": "TimeLeft:99999999999999999999"}, maxHint},
 		{"garbage", map[string]string{"x-ratelimit-user": ":,,::,TimeLeft", "x-ratelimit-user-api": "TimeLeft:1:2"}, 0},
+		{"the vendor's own", map[string]string{"x-acs-retry-after": "1500"}, 1500 * time.Millisecond},
+		{"the vendor's own, very long", map[string]string{"x-acs-retry-after": "99999999999999999999"}, maxHint},
+		{"the vendor's own, no number", map[string]string{"x-acs-retry-after": "soon"}, 0},
+		{"the larger wins", map[string]string{"x-acs-retry-after": "6000", "x-ratelimit-user": "TimeLeft:2000"}, 6 * time.Second},
 		{"the larger wins", map[string]string{"Retry-After": "3", "x-ratelimit-user": "TimeLeft:2000", "x-ratelimit-user-api": "TimeLeft:1000"}, 3 * time.Second},
 		{"the larger wins", map[string]string{"Retry-After": "3", "x-ratelimit-user": "TimeLeft:4000", "x-ratelimit-user-api": "TimeLeft:1000"}, 4 * time.Second},
 		{"the larger wins", map[string]string{"Retry-After": "3", "x-ratelimit-user": "TimeLeft:4000", "x-ratelimit-user-api": "TimeLeft:5000"}, 5 * time.Second},
@@ -65,7 +69,7 @@ func TestAHintStopsAllRequests(t *testing.T) {
 		pause time.Duration
 	}{
 		{"429, seconds", simulator.Fault{Kind: simulator.Throttle, RetryAfter: "30"}, 30 * time.Second},
-		{"429, a date", simulator.Fault{Kind: simulator.Throttle, RetryAfter: "Sat, 01 Jan 2000 00:00:40 GMT"}, 40 * time.Second},
+		{"429, a date", simulator.Fault{Kind: simulator.Throttle, RetryAfter: "Wed, 01 Jan 2020 00:00:40 GMT"}, 40 * time.Second},
 		{"429, user", simulator.Fault{Kind: simulator.Throttle, TimeLeft: 2500 * time.Millisecond}, 2500 * time.Millisecond},
 		{"429, api", simulator.Fault{Kind: simulator.Throttle, TimeLeftAPI: 5 * time.Second}, 5 * time.Second},
 		{"429, all three", simulator.Fault{Kind: simulator.Throttle, RetryAfter: "3", TimeLeft: 9 * time.Second, TimeLeftAPI: 5 * time.Second}, 9 * time.Second},
@@ -86,7 +90,11 @@ func TestAHintStopsAllRequests(t *testing.T) {
 		{"502 with hints", simulator.Fault{Kind: simulator.Status, Status: 502, RetryAfter: "30"}, none},
 		{"404 with hints", simulator.Fault{Kind: simulator.Status, Status: 404, RetryAfter: "30"}, none},
 		{"302 with hints", simulator.Fault{Kind: simulator.Redirect, RetryAfter: "30"}, none},
-		{"a right answer with hints", simulator.Fault{Kind: simulator.Slow, RetryAfter: "30", TimeLeft: 30 * time.Second}, none},
+		{"a right answer with hints", simulator.Fault{Kind: simulator.Slow, RetryAfter: "30", TimeLeft: 30 * time.Second, AcsAfter: 30 * time.Second}, none},
+		{"400 with the vendor's header", simulator.Fault{Kind: simulator.Status, Status: 400, AcsAfter: 2500 * time.Millisecond}, 2500 * time.Millisecond},
+		{"401 with the vendor's header", simulator.Fault{Kind: simulator.Status, Status: 401, AcsAfter: 30 * time.Second}, 30 * time.Second},
+		{"500 with the vendor's header and others", simulator.Fault{Kind: simulator.Status, RetryAfter: "40", AcsAfter: 30 * time.Second}, 40 * time.Second},
+		{"HTML with the vendor's header", simulator.Fault{Kind: simulator.HTML, AcsAfter: 30 * time.Second}, 30 * time.Second},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -20,14 +20,16 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
-// smallPage is the page size that an API which refuses ours is asked for: the one in the vendor's example.
-const smallPage = 20
+// maxEmpty is how many pages in a row may have no tokens. No list that ends is known to have more than a few: what goes on
+// like that does so for ever.
+const maxEmpty = 500
 
 // Pages lists the authentication tokens of t, page by page. See poller.Source.
 func (c *Client) Pages(ctx context.Context, t poller.Target) iter.Seq2[poller.Page, error] {
 	return func(yield func(poller.Page, error) bool) {
 		w := c.newWalk(t)
 		seed, seen := maphash.MakeSeed(), map[uint64]bool{}
+		empty := 0
 		for number := 1; ; number++ {
 			err := w.read(ctx, number)
 			if err != nil {
@@ -35,6 +37,13 @@ func (c *Client) Pages(ctx context.Context, t poller.Target) iter.Seq2[poller.Pa
 				return
 			}
 			if !yield(w.page, nil) || w.next == "" {
+				return
+			}
+			if empty++; len(w.page.Tokens) > 0 {
+				empty = 0
+			}
+			if empty == maxEmpty {
+				yield(poller.Page{}, fail(poller.Loop, "page %d: it and the %d before it have no tokens, and there is always a nextToken", number, maxEmpty-1))
 				return
 			}
 			h := maphash.String(seed, w.next)
@@ -60,25 +69,15 @@ type walk struct {
 }
 
 func (c *Client) newWalk(t poller.Target) *walk {
-	return &walk{client: c, target: t, size: int(c.pageSize.Load()), hide: scrubber{}.hide(t.Consumer, t.Label)}
+	return &walk{client: c, target: t, size: c.pageSize.get(), hide: scrubber{}.hide(t.Consumer, t.Label)}
 }
 
 // read reads the page that next tells.
 func (w *walk) read(ctx context.Context, number int) error {
-	err := w.list(ctx, number)
-	if f, ok := errors.AsType[*failure](err); ok && f.status == http.StatusBadRequest && !f.throttled &&
-		number == 1 && w.size > smallPage {
-		size := w.size
-		w.size = smallPage
-		if w.list(ctx, number) != nil {
-			return err
-		}
-		if w.client.pageSize.CompareAndSwap(int64(size), smallPage) {
-			w.client.config.Log.Warn("page size refused, using a smaller one from now on", "refused", size, "size", smallPage, "error", err)
-		}
-		return nil
+	if number == 1 {
+		return w.first(ctx)
 	}
-	return err
+	return w.list(ctx, number)
 }
 
 // list reads a page, with a new access token when the API refuses the one in use.
@@ -150,6 +149,11 @@ type wirePage struct {
 	TotalCount *int64      `json:"totalCount"`
 	NextToken  string      `json:"nextToken"`
 	Error      string      `json:"error"` // of an error object, whatever else it has
+
+	Entities2   otherSpelling `json:"_entities,case:ignore"`
+	TotalCount2 otherSpelling `json:"_totalCount,case:ignore"`
+	NextToken2  otherSpelling `json:"_nextToken,case:ignore"`
+	Error2      otherSpelling `json:"_error,case:ignore"`
 }
 
 type wireToken struct {
@@ -161,6 +165,24 @@ type wireToken struct {
 	ProviderID   string `json:"credentialProviderId"`
 	Type         string `json:"authenticationTokenType"`
 	ConsumerType string `json:"consumerType"`
+
+	ID2           otherSpelling `json:"_authenticationTokenId,case:ignore"`
+	Revoked2      otherSpelling `json:"_revoked,case:ignore"`
+	Expires2      otherSpelling `json:"_expirationTime,case:ignore"`
+	Created2      otherSpelling `json:"_createTime,case:ignore"`
+	Updated2      otherSpelling `json:"_updateTime,case:ignore"`
+	ProviderID2   otherSpelling `json:"_credentialProviderId,case:ignore"`
+	Type2         otherSpelling `json:"_authenticationTokenType,case:ignore"`
+	ConsumerType2 otherSpelling `json:"_consumerType,case:ignore"`
+}
+
+// otherSpelling is where a known name in another case, or with underscores, ends up: passed over as unknown, it would let
+// a token never expire.
+type otherSpelling struct{}
+
+// UnmarshalJSON refuses whatever has that name.
+func (*otherSpelling) UnmarshalJSON([]byte) error {
+	return errors.New("a known name in another spelling")
 }
 
 // decodePage reads a page and its nextToken; the tokens are appended to tokens. An answer that is not surely a page is
@@ -201,7 +223,7 @@ func decodePage(body []byte, tokens []poller.Token) (poller.Page, string, error)
 
 // millis reads a time of the API: documented as milliseconds, but one vendor source says seconds. Zero or less is none.
 func millis(v int64) int64 {
-	const secondsBelow = 1e11 // the year 5138 in seconds, 1973 in milliseconds
+	const secondsBelow = 1e12 // the year 33658 in seconds, 2001 in milliseconds
 	switch {
 	case v <= 0:
 		return 0

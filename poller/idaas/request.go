@@ -54,6 +54,9 @@ func (c *Client) do(ctx context.Context, call *call, buf *bytes.Buffer) error {
 			}
 		}
 		if !f.retry || attempt == call.retries {
+			if f.foreign && call.operation != OpDiscovery {
+				c.instance.doubt()
+			}
 			return f
 		}
 		if f.hint == 0 {
@@ -85,10 +88,18 @@ func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *fa
 		_ = c.gate.pass(ctx, c.gate.sends) // should ctx end meanwhile, so does the request
 		start = start.Add(time.Since(waiting))
 	}}))
-	resp, err := c.config.Transport.RoundTrip(req)
+	transport := c.transport.Load()
+	noAnswer := func(err error) *failure {
+		f := noAnswer(err, call.what, call.hide)
+		if f.cause.Reason == poller.Timeout {
+			c.leave(transport)
+		}
+		return f
+	}
+	resp, err := (*transport).RoundTrip(req)
 	if err != nil {
 		c.config.Events.Request(call.operation, "error", time.Since(start))
-		return noAnswer(err, call.what, call.hide)
+		return noAnswer(err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
@@ -97,7 +108,10 @@ func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *fa
 	}
 	call.header = resp.Header
 	buf.Reset()
-	n, err := buf.ReadFrom(io.LimitReader(resp.Body, maxBody+1))
+	var n int64
+	if resp.StatusCode != http.StatusSwitchingProtocols { // that "body" is the connection, and heeds no context (golang/go#44988)
+		n, err = buf.ReadFrom(io.LimitReader(resp.Body, maxBody+1))
+	}
 	call.took = time.Since(start)
 	c.config.Events.Request(call.operation, strconv.Itoa(resp.StatusCode), call.took)
 	switch {
@@ -105,7 +119,7 @@ func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *fa
 		// An answer's status says enough, should its body be cut.
 		return refused(resp.StatusCode, resp.Header, parseError(buf.Bytes()), call.what, call.hide)
 	case err != nil:
-		return noAnswer(err, call.what, call.hide)
+		return noAnswer(err)
 	case n > maxBody:
 		return fail(poller.Malformed, "%s: the answer is longer than %d MiB", call.what, maxBody>>20)
 	}
@@ -114,7 +128,7 @@ func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *fa
 		return nil
 	}
 	said := parseError(buf.Bytes())
-	if said.throttling() {
+	if said.throttling() || resp.Header.Get(retryAfterHeader) != "" {
 		return refused(resp.StatusCode, resp.Header, said, call.what, call.hide)
 	}
 	if said.code != "" {
@@ -122,5 +136,7 @@ func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *fa
 	} else if bytes.HasPrefix(bytes.TrimSpace(buf.Bytes()), []byte("<")) {
 		err = errors.New("status 200 with HTML instead of JSON: a proxy or login page?")
 	}
-	return fail(poller.Malformed, "%s: %s", call.what, call.hide.clean(err.Error()))
+	f := fail(poller.Malformed, "%s: %s", call.what, call.hide.clean(err.Error()))
+	f.foreign = said.code == ""
+	return f
 }

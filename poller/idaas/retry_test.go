@@ -2,6 +2,7 @@ package idaas
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -80,8 +81,8 @@ func TestAPageSizeThatIsRefused(t *testing.T) {
 		targets := a.fill(2, 45)
 		c := a.client(pageSize(100))
 		a.checkCounts(t, a.poll(t, c, targets[0])[0])
-		if n := a.Requests(simulator.List); n != 1+3 {
-			t.Errorf("%d requests, want the refused one and three pages", n)
+		if n := a.Requests(simulator.List); n != 2+3 {
+			t.Errorf("%d requests, want the refused one twice and three pages", n)
 		}
 		if log := a.log.String(); strings.Count(log, "WARN") != 1 || !strings.Contains(log, "page size refused") || !strings.Contains(log, "refused=100 size=20") {
 			t.Errorf("log:\n%s", log)
@@ -89,11 +90,14 @@ func TestAPageSizeThatIsRefused(t *testing.T) {
 		for _, r := range a.poll(t, c, targets...) {
 			a.checkCounts(t, r)
 		}
-		if n := a.Requests(simulator.List); n != 4+6 {
+		if n := a.Requests(simulator.List); n != 5+6 {
 			t.Errorf("%d requests: the size is not kept", n)
 		}
 		if n := strings.Count(a.log.String(), "page size refused"); n != 1 {
 			t.Errorf("warned %d times", n)
+		}
+		if got := a.told.sizes(); !slices.Equal(got, []int{100, 20}) {
+			t.Errorf("told of the sizes %v", got)
 		}
 		var statuses []int
 		for _, r := range a.Log() {
@@ -102,10 +106,90 @@ func TestAPageSizeThatIsRefused(t *testing.T) {
 			}
 		}
 		for i, status := range statuses {
-			if (status == http.StatusOK) != (i > 0) {
+			if (status == http.StatusOK) != (i > 1) {
 				t.Errorf("statuses %v", statuses)
 				break
 			}
+		}
+	})
+}
+
+// What is no answer about the size leaves it: any 400, as long as it does not come twice, and then not for the small one.
+func TestAStrayBadRequestLeavesThePageSize(t *testing.T) {
+	for name, body := range map[string]string{
+		"HTML":           "<html><body>400 Bad Request</body></html>",
+		"nothing":        " ",
+		"a numeric code": `{"code":400,"message":"bad"}`,
+		"the API's own":  "",
+	} {
+		for times := 1; times <= 3; times += 2 {
+			synctest.Test(t, func(t *testing.T) {
+				a := newAPI(t, simulator.Config{})
+				targets := a.fill(1, 150)
+				c := a.client()
+				a.Inject(simulator.Fault{Operation: simulator.List, Kind: simulator.Status, Status: 400, Body: body, Page: 1, Times: times})
+				r := a.poll(t, c, targets...)[0]
+				if times == 1 {
+					a.checkCounts(t, r)
+				} else if r.Failure == nil || r.Failure.Reason != poller.ClientError {
+					t.Errorf("%s, %d times: %+v", name, times, r.Failure)
+				}
+				if r := a.poll(t, c, targets...)[0]; r.Census == nil || r.Census.Pages != 2 {
+					t.Errorf("%s, %d times: the size is not kept", name, times)
+				}
+				if got := a.told.sizes(); !slices.Equal(got, []int{100}) || strings.Contains(a.log.String(), "page size") {
+					t.Errorf("%s, %d times: told of the sizes %v\n%s", name, times, got, a.log.String())
+				}
+			})
+		}
+	}
+}
+
+// A refused size is tried again after an hour, by one walk at a time, and taken when the API takes it.
+func TestARefusedPageSizeIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(t, simulator.Config{})
+		targets := a.fill(4, 45)
+		larger := func(r *http.Request) bool { return r.URL.Query().Get("maxResults") == "100" }
+		refusing := true
+		a.serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if refusing && larger(r) {
+				http.Error(w, "{}", http.StatusBadRequest)
+				return
+			}
+			a.ServeHTTP(w, r)
+		}))
+		c := a.client()
+		pages := func(want int) {
+			t.Helper()
+			for _, r := range a.poll(t, c, targets...) {
+				a.checkCounts(t, r)
+				if r.Census.Pages != want {
+					t.Errorf("%d pages, want %d", r.Census.Pages, want)
+				}
+			}
+		}
+		pages(3)
+		before := a.told.sofar().requests["list 400"]
+		time.Sleep(time.Hour - time.Second)
+		pages(3)
+		if n := a.told.sofar().requests["list 400"] - before; n != 0 {
+			t.Errorf("the larger size was tried %d times within the hour", n)
+		}
+		time.Sleep(time.Second)
+		pages(3)
+		if n := a.told.sofar().requests["list 400"] - before; n != 2 {
+			t.Errorf("%d requests were refused after an hour, want those of one walk", n)
+		}
+		refusing = false
+		time.Sleep(time.Hour)
+		a.poll(t, c, targets...)
+		pages(1)
+		if got := a.told.sizes(); !slices.Equal(got, []int{100, 20, 100}) {
+			t.Errorf("told of the sizes %v", got)
+		}
+		if log := a.log.String(); strings.Count(log, "page size refused") != 1 || strings.Count(log, "page size taken again") != 1 {
+			t.Errorf("log:\n%s", log)
 		}
 	})
 }
@@ -129,7 +213,7 @@ func TestABadRequestThatIsNotAboutTheSize(t *testing.T) {
 		page     int
 		requests int // for the page
 	}{
-		{"on the first page", 100, 1, 2},
+		{"on the first page", 100, 1, 3},
 		{"on the first page of the small size", 20, 1, 1},
 		{"on the first page of less", 7, 1, 1},
 		{"on a later page", 25, 2, 1},

@@ -11,6 +11,8 @@ const (
 	shareFailure = time.Second
 	// maxRenewPause bounds the time between two tries to renew a value that is still good.
 	maxRenewPause = 30 * time.Second
+	// maxDoubts is the least time between two attempts to get a value again because what it led to did not work.
+	maxDoubts = 15 * time.Second
 )
 
 // lease says how long a value may be used. Zero times mean without end.
@@ -29,7 +31,9 @@ type shared[T any] struct {
 	value    T
 	lease    lease
 	have     bool
-	err      error // of the latest attempt
+	doubted  bool      // what it led to did not work: it is to be fetched again first
+	fetched  time.Time // the latest attempt, good or not
+	err      error     // of the latest attempt
 	failedAt time.Time
 	flight   chan struct{} // closed when the attempt under way has ended; nil: none is
 }
@@ -41,9 +45,9 @@ func (s *shared[T]) get(ctx context.Context) (T, error) {
 		s.mu.Lock()
 		now := time.Now()
 		good := s.have && (s.lease.until.IsZero() || now.Before(s.lease.until))
-		due := !s.lease.renew.IsZero() && !now.Before(s.lease.renew)
+		due := s.doubted || !s.lease.renew.IsZero() && !now.Before(s.lease.renew)
 		switch {
-		case good && (!due || s.flight != nil):
+		case good && (!due || s.flight != nil && !s.doubted):
 			v := s.value
 			s.mu.Unlock()
 			return v, nil
@@ -76,17 +80,17 @@ func (s *shared[T]) attempt(ctx context.Context, renewing bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	close(s.flight)
-	s.flight = nil
+	s.flight, s.doubted, s.fetched = nil, false, time.Now()
 	switch {
 	case err == nil:
 		s.value, s.lease, s.have, s.err = v, l, true, nil
 	case ctx.Err() != nil:
 		// The walk that asked has ended: that says nothing about what it asked.
-	case renewing:
+	case renewing && !s.lease.until.IsZero():
 		// Not a failure to share: it had no retries, and the value may have ended meanwhile.
 		now := time.Now()
 		s.lease.renew = now.Add(min(maxRenewPause, max(shareFailure, s.lease.until.Sub(now)/4)))
-	default:
+	case !renewing:
 		s.err, s.failedAt = err, time.Now()
 	}
 }
@@ -98,4 +102,11 @@ func (s *shared[T]) drop(is func(T) bool) {
 	if is(s.value) {
 		s.have = false
 	}
+}
+
+// doubt has the value fetched again before it is used again; the one at hand stays should that fail.
+func (s *shared[T]) doubt() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.doubted = s.doubted || s.have && time.Since(s.fetched) >= maxDoubts
 }

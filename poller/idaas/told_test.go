@@ -20,6 +20,7 @@ type told struct {
 	expires   []time.Time
 	failed    map[poller.Reason]int
 	skew      []time.Duration
+	pageSizes []int
 }
 
 func (w *told) events() Events {
@@ -37,6 +38,7 @@ func (w *told) events() Events {
 		},
 		AccessToken:       func(expires time.Time) { w.change(func() { w.expires = append(w.expires, expires) }) },
 		AccessTokenFailed: func(r poller.Reason) { w.change(func() { w.failed[r]++ }) },
+		PageSize:          func(size int) { w.change(func() { w.pageSizes = append(w.pageSizes, size) }) },
 		Skew:              func(d time.Duration) { w.change(func() { w.skew = append(w.skew, d) }) },
 	}
 }
@@ -49,6 +51,12 @@ func (w *told) change(f func()) {
 		w.waited, w.waits = map[string]time.Duration{}, map[string][]time.Duration{}
 	}
 	f()
+}
+
+func (w *told) sizes() []int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.pageSizes)
 }
 
 // sofar returns a copy that no longer changes.

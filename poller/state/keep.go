@@ -61,18 +61,13 @@ func (f File) Keep(ctx context.Context, snapshot func() *poller.Snapshot, saved 
 
 // changed reports whether there is something to write that was not. That a target still fails as it did is not.
 func changed(old, now []*poller.Reading) bool {
-	if len(old) != len(now) {
-		return true
-	}
-	for i, r := range now {
-		was := old[i]
-		if r == was {
-			continue
+	how := func(f *poller.Failure) poller.Failure {
+		if f == nil {
+			return poller.Failure{}
 		}
-		if r.Target.Key() != was.Target.Key() || r.Census != was.Census || (r.Failure == nil) != (was.Failure == nil) ||
-			r.Failure != nil && (r.Failure.Reason != was.Failure.Reason || r.Failure.Text != was.Failure.Text) {
-			return true
-		}
+		return poller.Failure{Reason: f.Reason, Text: f.Text}
 	}
-	return false
+	return !slices.EqualFunc(old, now, func(a, b *poller.Reading) bool {
+		return a == b || a.Target.Key() == b.Target.Key() && a.Census == b.Census && how(a.Failure) == how(b.Failure)
+	})
 }

@@ -24,6 +24,7 @@ const (
 	HTML                                // 200 with a login page
 	EmptyObject                         // 200 with {}
 	Null                                // 200 with null
+	SwitchProtocols                     // 101, and the connection stays open until the request's context or the Server ends
 	HugeBody                            // 200 with valid JSON of Size bytes (64 MiB)
 	SlowDrip                            // the right answer, a byte each Delay (10 ms)
 	WrongType                           // Field is Body ({}) in every object that has it
@@ -45,7 +46,7 @@ const (
 )
 
 var kindNames = [...]string{
-	"Slow", "Status", "Throttle", "ErrorUnder200", "Reset", "Hang", "Redirect", "Garbage", "HTML", "EmptyObject", "Null", "HugeBody", "SlowDrip",
+	"Slow", "Status", "Throttle", "ErrorUnder200", "Reset", "Hang", "Redirect", "Garbage", "HTML", "EmptyObject", "Null", "SwitchProtocols", "HugeBody", "SlowDrip",
 	"WrongType", "MissingField", "DuplicateNames", "InvalidUTF8", "DeepNesting", "UnknownFields", "TrailingText", "TruncatedJSON", "CutBody",
 	"MissingID", "MissingTotal", "NegativeExpiration", "EmptyPage", "ShortPage", "Duplicates", "Loop",
 }
@@ -82,6 +83,7 @@ type Fault struct {
 	Code        string        // in the error body
 	Body        string        // instead of the error body; see the kinds
 	RetryAfter  string        // the header of this name
+	AcsAfter    time.Duration // in the header x-acs-retry-after
 	TimeLeft    time.Duration // in the header x-ratelimit-user
 	TimeLeftAPI time.Duration // in the header x-ratelimit-user-api
 	Delay       time.Duration // before the answer

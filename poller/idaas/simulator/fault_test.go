@@ -37,6 +37,7 @@ func TestFaults(t *testing.T) {
 		DuplicateNames:     func(r response) bool { return valid(r) && strings.Contains(r.body, page1+","+page1) },
 		InvalidUTF8:        func(r response) bool { return r.status == 200 && !utf8.ValidString(r.body) },
 		DeepNesting:        func(r response) bool { return strings.Count(r.body, "[") > 100_000 },
+		SwitchProtocols:    func(r response) bool { return r.status == 101 && r.body == "" },
 		UnknownFields:      func(r response) bool { return valid(r) && strings.Count(r.body, "newMember") == 3 },
 		TrailingText:       func(r response) bool { return !valid(r) && strings.Contains(r.body, page1) },
 		TruncatedJSON:      func(r response) bool { return r.err == nil && !valid(r) && strings.Contains(r.body, page1) },

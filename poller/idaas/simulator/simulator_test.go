@@ -64,6 +64,9 @@ func (f *fixture) do(r *http.Request) response {
 		return response{err: err}
 	}
 	defer answer.Body.Close()
+	if answer.StatusCode == http.StatusSwitchingProtocols {
+		return response{status: answer.StatusCode} // its body ends with the connection
+	}
 	body, err := io.ReadAll(answer.Body)
 	return response{answer.StatusCode, answer.Header, string(body), err}
 }

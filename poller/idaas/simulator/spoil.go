@@ -23,6 +23,9 @@ func (s *Server) spoil(to reply, a answer, f Fault) {
 	if f.RetryAfter != "" {
 		header.Set("Retry-After", f.RetryAfter)
 	}
+	if f.AcsAfter != 0 {
+		header.Set("X-Acs-Retry-After", strconv.FormatInt(f.AcsAfter.Milliseconds(), 10))
+	}
 	if f.TimeLeft != 0 {
 		header.Set("X-Ratelimit-User", rateLimit(1, f.TimeLeft))
 	}
@@ -39,11 +42,10 @@ func (s *Server) spoil(to reply, a answer, f Fault) {
 	case Reset:
 		panic(http.ErrAbortHandler)
 	case Hang:
-		select {
-		case <-to.r.Context().Done():
-		case <-s.done:
-		}
+		s.hang(to.r.Context())
 		panic(http.ErrAbortHandler)
+	case SwitchProtocols:
+		s.switchProtocols(to)
 	case Redirect:
 		header.Set("Location", cmp.Or(f.Body, "/login"))
 		s.send(to, cmp.Or(f.Status, http.StatusFound), nil)
@@ -61,6 +63,31 @@ func (s *Server) spoil(to reply, a answer, f Fault) {
 	default:
 		s.alter(to, a, f)
 	}
+}
+
+// hang returns when the request or the Server ends.
+func (s *Server) hang(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-s.done:
+	}
+}
+
+// switchProtocols keeps the connection, on which nothing more is said.
+func (s *Server) switchProtocols(to reply) {
+	s.recordStatus(to.number, http.StatusSwitchingProtocols)
+	conn, _, err := http.NewResponseController(to.w).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	defer func() { _ = conn.Close() }()
+	_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n")
+	gone, cancel := context.WithCancel(to.r.Context())
+	go func() {
+		defer cancel()
+		_, _ = io.Copy(io.Discard, conn) // ends as the client closes the connection
+	}()
+	s.hang(gone)
 }
 
 func (s *Server) fail(to reply, f Fault, status int, code string) {

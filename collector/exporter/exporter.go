@@ -1,0 +1,153 @@
+// Package exporter wires the exporter: the poller, its source, the state file, the collector and the server, as settings say.
+package exporter
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	versioncollector "github.com/prometheus/client_golang/prometheus/collectors/version"
+	"github.com/prometheus/common/version"
+
+	"github.com/idaas-exporter/idaas-token-exporter/collector"
+	"github.com/idaas-exporter/idaas-token-exporter/collector/web"
+	"github.com/idaas-exporter/idaas-token-exporter/config"
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/state"
+)
+
+// Name of the program.
+const Name = "idaas-token-exporter"
+
+// APIConfig is what cfg says of the IDaaS API.
+func APIConfig(cfg *config.Config, log *slog.Logger) idaas.Config {
+	return idaas.Config{
+		Domain: cfg.Domain, Network: cfg.Network,
+		InstanceID: cfg.InstanceID, Endpoint: cfg.Endpoint, TokenEndpoint: cfg.TokenEndpoint,
+		Auth: idaas.Auth{
+			Method: cfg.AuthMethod, ClientID: cfg.ClientID, Scope: cfg.Scope,
+			Secret:     idaas.Credential{Text: cfg.ClientSecret, File: cfg.ClientSecretFile},
+			PrivateKey: idaas.Credential{Text: cfg.PrivateKey, File: cfg.PrivateKeyFile}, KeyID: cfg.PrivateKeyID,
+			IDToken: idaas.Credential{File: cfg.OIDCTokenFile}, FederatedCredential: cfg.FederatedCredentialName,
+		},
+		AccessToken: idaas.Credential{Text: cfg.AccessToken, File: cfg.AccessTokenFile},
+		PageSize:    cfg.PageSize, RateLimit: cfg.ShareOfRate(), Timeout: cfg.RequestTimeout, Retries: cfg.RequestRetries,
+		UserAgent: Name + "/" + version.Version, Transport: idaas.NewTransport(cfg.RootCAs), Log: log,
+	}
+}
+
+// Exporter is everything wired up: what it polls is what it shows.
+type Exporter struct {
+	cfg       *config.Config
+	log       *slog.Logger
+	listen    func(ctx context.Context, network, address string) (net.Listener, error)
+	collector *collector.Collector
+	poller    *poller.Poller
+	reloader  *config.Reloader
+	state     state.File
+	restored  bool
+}
+
+// Network is how an Exporter reaches the API and is reached; what is nil is the machine's own.
+type Network struct {
+	Transport http.RoundTripper
+	Listen    func(ctx context.Context, network, address string) (net.Listener, error)
+}
+
+// New returns an Exporter that knows what its state file does, and has sent nothing yet.
+func New(cfg *config.Config, network Network, log *slog.Logger) *Exporter {
+	app := &Exporter{cfg: cfg, log: log, listen: network.Listen, state: state.File{Path: cfg.StateFile, Instance: cfg.Domain + " " + cfg.Endpoint + " " + cfg.InstanceID}}
+	app.collector = collector.New(collector.Config{
+		RateLimit: cfg.ShareOfRate(), MaxStaleness: cfg.MaxStaleness, ShardIndex: cfg.ShardIndex, ShardCount: cfg.ShardCount,
+	}, func() *poller.Snapshot { return app.poller.Snapshot() })
+	app.collector.Reloaded(nil)
+	app.reloader = cfg.NewReloader(func(t []poller.Target) { app.poller.SetTargets(t) }, func(err error) {
+		app.collector.Reloaded(err)
+		if err != nil {
+			log.Error("targets not reloaded, they stay as they were", "error", err)
+		}
+	})
+	restored, err := app.state.Load()
+	if err != nil {
+		log.Warn("state not restored, starting as new", "file", cfg.StateFile, "error", err)
+	}
+	app.restored = len(restored) > 0
+	api := APIConfig(cfg, log)
+	if network.Transport != nil {
+		api.Transport = network.Transport
+	}
+	api.Events = idaas.Events{
+		Request: app.collector.Request, Retry: app.collector.Retry, Throttled: app.collector.Throttled, Waited: app.collector.Waited,
+		AccessToken: app.collector.AccessToken, AccessTokenFailed: app.collector.AccessTokenFailed,
+		Instance: app.collector.Instance, PageSize: app.collector.PageSize, Skew: app.collector.Skew,
+	}
+	app.poller = poller.New(poller.Config{
+		Source: idaas.New(api), Schedule: cfg.Schedule, Targets: cfg.Targets, Restored: restored,
+		Concurrency: cfg.PollConcurrency, Timeout: cfg.PollTimeout, BeforeCycle: app.reloader.ReloadIfChanged, Log: log,
+		Events: poller.Events{Cycle: app.collector.Cycle, Walked: app.collector.Walked},
+	})
+	return app
+}
+
+func (app *Exporter) registry(more ...prometheus.Collector) *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(append(more, app.collector, versioncollector.NewCollector("idaas_token_exporter"))...)
+	return r
+}
+
+// Serve polls and serves until ctx ends, and returns the exit code.
+func (app *Exporter) Serve(ctx context.Context) int {
+	app.log.Info("starting "+Name, "version", version.Version, "targets", len(app.cfg.Targets))
+	if n := app.poller.Snapshot().Failing(); n > 0 {
+		app.log.Warn("targets were failing before this start", "failing", n)
+	}
+	polling, stopPolling := context.WithCancel(ctx)
+	keeping, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
+	var work, keeper sync.WaitGroup
+	work.Go(func() { app.poller.Run(polling) })
+	work.Go(func() { app.reloader.Run(polling) })
+	keeper.Go(func() { app.state.Keep(keeping, app.poller.Snapshot, app.collector.StateSaved, app.log) })
+	err := web.Serve(polling, web.Config{
+		Listen: app.listen, ListenAddress: app.cfg.ListenAddress, ProbeAddress: app.cfg.ProbeAddress, ConfigFile: app.cfg.WebConfigFile,
+		Gatherer: collector.Distinct(app.registry(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))),
+		Snapshot: app.poller.Snapshot, MaxStaleness: app.cfg.MaxStaleness, Version: version.Version, Log: app.log,
+		Ready:  func() bool { return app.restored || app.poller.Snapshot().Attempted() },
+		Reload: app.reloader.Reload,
+	})
+	stopPolling()
+	work.Wait()
+	// Last, so that the file has all that was published.
+	stopKeeping()
+	keeper.Wait()
+	if err != nil {
+		app.log.Error("cannot serve", "error", err)
+		return 1
+	}
+	app.log.Info("stopped")
+	return 0
+}
+
+// Once polls every target once, writes what is then known, also when some targets failed, and returns the exit code.
+func (app *Exporter) Once(ctx context.Context, file string, stdout io.Writer) int {
+	app.poller.Once(ctx)
+	if ctx.Err() != nil {
+		app.log.Error("interrupted: nothing was written")
+		return 1
+	}
+	s := app.poller.Snapshot()
+	err := errors.Join(app.state.Save(s), collector.WriteText(app.registry(), file, stdout))
+	if err != nil {
+		app.log.Error("not everything could be written", "error", err)
+	}
+	if err != nil || s.Failing() > 0 {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,83 @@
+package timeline
+
+import (
+	"time"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
+)
+
+// usual are some consumers for whom all is well.
+func usual(w *World) {
+	w.Renew("billing:crm_oauth", 30*day, -20*day, 7*day, w.scenario.Lasts)
+	w.Renew("checkout:checkout_jwt", 15*minute, -8*minute, 10*minute, w.scenario.Lasts)
+	w.Renew("hourly:orders_jwt", 15*minute, -30*minute, hour, w.scenario.Lasts)
+}
+
+var outages = []Scenario{
+	{
+		Name:  "api_down",
+		Story: "The API cannot be reached for 5 minutes, for an hour, and, while the last token of ending ends, for a weekend.",
+		Lasts: 5 * day, Scrape: coarse, Evaluate: coarse,
+		Play: func(w *World) {
+			usual(w)
+			w.Issue("ending:crm_oauth", -28*day, 30*day)
+			w.Cut(6*hour+30*time.Second, 5*minute)
+			w.Cut(12*hour+30*time.Second, hour)
+			w.Cut(day+18*hour+30*time.Second, 60*hour)
+		},
+	},
+	{
+		Name:  "throttled",
+		Story: "The API tells every other request to slow down, for a day.",
+		Lasts: 30 * hour,
+		Play: func(w *World) {
+			usual(w)
+			odd := 0
+			f := simulator.Fault{Operation: simulator.List, Kind: simulator.Throttle, TimeLeft: 2 * time.Second}
+			f.When = func(now time.Time) bool {
+				odd++
+				at := now.Sub(w.start)
+				return at > 2*hour && at < 26*hour && odd%2 == 0
+			}
+			w.API.Inject(f)
+			w.At(2*hour, "every other request is throttled", func() {})
+			w.At(26*hour, "none is throttled any more", func() {})
+		},
+	},
+	{
+		Name:  "access_lost",
+		Story: "The grant for one provider is taken away and given back; then the client itself is locked; then a provider is removed.",
+		Lasts: 26 * hour,
+		Play: func(w *World) {
+			usual(w)
+			forbidden := simulator.Fault{Operation: simulator.List, Provider: "orders_jwt", Kind: simulator.Status, Status: 403, Code: "forbidden"}
+			w.Break(2*hour+10*time.Second, 3*hour, "the grant for orders_jwt is gone", forbidden)
+			w.At(8*hour+10*time.Second, "the client is locked", w.API.RevokeAccessTokens)
+			w.Break(8*hour+10*time.Second, 4*hour, "", simulator.Fault{Operation: simulator.Access, Kind: simulator.Status, Status: 401, Code: "invalid_client"})
+			w.At(12*hour+10*time.Second, "the client is unlocked", func() {})
+			removed := simulator.Fault{Operation: simulator.List, Provider: "checkout_jwt", Kind: simulator.Status, Status: 404, Code: "credential_provider_not_found"}
+			w.Break(16*hour+10*time.Second, 8*hour, "the provider checkout_jwt is removed", removed)
+		},
+	},
+	{
+		Name:  "malformed_answers",
+		Story: "A proxy answers with its login page for an afternoon; another day, pages without end.",
+		Lasts: 24 * hour,
+		Play: func(w *World) {
+			usual(w)
+			w.Break(2*hour+10*time.Second, 4*hour, "a login page instead of answers", simulator.Fault{Operation: simulator.List, Kind: simulator.HTML})
+			w.Break(10*hour+10*time.Second, 4*hour, "orders_jwt hangs", simulator.Fault{Operation: simulator.List, Provider: "orders_jwt", Kind: simulator.Hang})
+		},
+	},
+	{
+		Name:  "wrong_clock",
+		Story: "The clock of the API differs by five minutes from ours, for good.",
+		Lasts: 4 * hour,
+		Play: func(w *World) {
+			w.API = simulator.New(simulator.Config{
+				InstanceID: instance, Clients: []simulator.Client{{ID: client, Secret: secret}}, ClockSkew: -5 * minute,
+			})
+			usual(w)
+		},
+	},
+}

@@ -1,0 +1,64 @@
+package timeline
+
+import (
+	"flag"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+)
+
+var (
+	update = flag.Bool("update", false, "write the golden timelines anew")
+	show   = flag.Bool("show", false, "print the timelines")
+)
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// The first call starts a goroutine for good: not in a bubble.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	// When a rule is evaluated depends on the name of its file.
+	if err := os.Chdir("../../prometheus"); err != nil {
+		panic(err)
+	}
+	debug.SetGCPercent(400)
+	os.Exit(m.Run())
+}
+
+const (
+	minute = time.Minute
+	hour   = time.Hour
+	day    = 24 * hour
+)
+
+// TestScenarios compares each timeline with the one reviewed.
+func TestScenarios(t *testing.T) {
+	for _, s := range scenarios {
+		t.Run(s.Name, func(t *testing.T) {
+			t.Parallel()
+			_, got := Run(t, s)
+			if *show {
+				t.Log("\n" + got)
+			}
+			file := filepath.Join("../e2e/timeline/testdata", s.Name+".txt")
+			if *update {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != string(want) {
+				t.Errorf("not the timeline of %s:\n%s", file, got)
+			}
+		})
+	}
+}
+
+var scenarios = slices.Concat(renewals, revocations, outages, exporters, scrapes, schedules)

@@ -1,0 +1,71 @@
+package poller
+
+import (
+	"context"
+	"log/slog"
+)
+
+// change is what a walk can change about a target: it fails for a reason from now on, or no more.
+type change struct {
+	recovered bool
+	reason    Reason
+}
+
+func changed(before, after *Reading) (change, bool) {
+	switch f, was := after.Failure, before.Failure; {
+	case f != nil && (was == nil || was.Reason != f.Reason):
+		return change{false, f.Reason}, true
+	case f == nil && was != nil:
+		return change{true, was.Reason}, true
+	}
+	return change{}, false
+}
+
+// first counts a change and reports whether it is the first of its kind since gathered: one outage is one line for the
+// first target and one with the number of the others, for each reason. p.mu must be held.
+func (p *Poller) first(before, after *Reading) bool {
+	c, ok := changed(before, after)
+	if ok {
+		p.changes[c]++
+	}
+	return p.changes[c] == 1
+}
+
+// gathered returns the changes after the first of each kind, and begins anew. p.mu must be held.
+func (p *Poller) gathered() map[change]int {
+	more := p.changes
+	p.changes = map[change]int{}
+	return more
+}
+
+// logTransition logs what changed between two readings of a target: a quiet log means that nothing did.
+func (p *Poller) logTransition(before, after *Reading, first bool) {
+	log := p.config.Log.With("consumer", after.Target.Label, "credential_provider", after.Target.Provider)
+	c, ok := changed(before, after)
+	failing, recovered := slog.LevelDebug, slog.LevelDebug
+	if first {
+		failing, recovered = slog.LevelWarn, slog.LevelInfo
+	}
+	switch f := after.Failure; {
+	case ok && c.recovered:
+		log.Log(context.Background(), recovered, "target recovered", "after", c.reason)
+	case ok:
+		log.Log(context.Background(), failing, "target failing", "reason", f.Reason, "error", f.Text)
+	case f != nil:
+		log.Debug("target still failing", "reason", f.Reason, "error", f.Text)
+	default:
+		log.Debug("target walked", "took", after.Census.Took, "pages", after.Census.Pages)
+	}
+}
+
+// logMore logs how many targets changed alike after the one that was told.
+func (p *Poller) logMore(changes map[change]int) {
+	for _, reason := range Reasons() {
+		if n := changes[change{false, reason}]; n > 1 {
+			p.config.Log.Warn("more targets failing", "reason", reason, "more", n-1)
+		}
+		if n := changes[change{true, reason}]; n > 1 {
+			p.config.Log.Info("more targets recovered", "after", reason, "more", n-1)
+		}
+	}
+}
