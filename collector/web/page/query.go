@@ -72,7 +72,6 @@ func parse(raw string, accepted []string, limit, most int) (query, error) {
 	return q, errors.Join(faults...)
 }
 
-// without returns the parameters less some.
 func (q query) without(names ...string) url.Values {
 	values := maps.Clone(q.values)
 	for _, name := range names {
