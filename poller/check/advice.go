@@ -16,7 +16,7 @@ const given = "given"
 var source []byte
 
 // known is what advice.json has. {address}, {credential} and {client} in it depend on the failure.
-var known = func() (k struct {
+var known struct {
 	// Remedies say what to do, the first that fits; the last fits anything.
 	Remedies []struct {
 		Reason poller.Reason // empty: any
@@ -24,12 +24,13 @@ var known = func() (k struct {
 		Advice string
 	}
 	Phrases map[string]string // that stand in several of them
-}) {
-	if err := json.Unmarshal(source, &k); err != nil {
+}
+
+func init() {
+	if err := json.Unmarshal(source, &known); err != nil {
 		panic(err)
 	}
-	return k
-}()
+}
 
 var addresses = map[string]string{
 	stepDiscovery: "IDAAS_DOMAIN (of an OpenID document: the issuer it names; IDAAS_TOKEN_ENDPOINT does without)",
