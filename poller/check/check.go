@@ -170,7 +170,16 @@ func (p *preflight) readTargets(ctx context.Context) {
 		s, err := p.client.Sample(ctx, t, samplePages)
 		if err == nil {
 			p.read = append(p.read, s)
-			p.tellSample(subject, s)
+			reported, advice := "absent", ""
+			if s.Reported >= 0 {
+				reported = strconv.FormatInt(s.Reported, 10)
+			}
+			if s.Tokens == 0 && s.Complete {
+				advice = "the API may answer an unknown consumer with an empty list, too: unless none was issued yet, check the id in " +
+					"IDAAS_TARGETS or IDAAS_TARGETS_FILE"
+			}
+			p.found(stepTarget, subject, advice, "totalCount %s, tokens read %d, pages read %d, page size %d, first page in %v",
+				reported, s.Tokens, s.Pages, s.Size, s.Took.Round(time.Millisecond))
 			continue
 		}
 		p.fail(ctx, stepTarget, subject, err)
@@ -182,19 +191,6 @@ func (p *preflight) readTargets(ctx context.Context) {
 			return
 		}
 	}
-}
-
-func (p *preflight) tellSample(subject string, s idaas.Sample) {
-	reported, advice := "absent", ""
-	if s.Tokens == 0 && s.Complete {
-		advice = "the API may answer an unknown consumer with an empty list, too: unless none was issued yet, check the id in IDAAS_TARGETS or " +
-			"IDAAS_TARGETS_FILE"
-	}
-	if s.Reported >= 0 {
-		reported = strconv.FormatInt(s.Reported, 10)
-	}
-	p.found(stepTarget, subject, advice, "totalCount %s, tokens read %d, pages read %d, page size %d, first page in %v",
-		reported, s.Tokens, s.Pages, s.Size, s.Took.Round(time.Millisecond))
 }
 
 func (p *preflight) clock() {
