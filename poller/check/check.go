@@ -67,11 +67,11 @@ const samplePages = 3
 // preflight is one Run. Everything happens in one goroutine.
 type preflight struct {
 	Config
-	client   *idaas.Client
-	method   string // to get an access token, or given
-	findings []Finding
-	read     []idaas.Sample
-	skew     *time.Duration // the one least in doubt; nil: unknown
+	Report
+	client *idaas.Client
+	method string // to get an access token, or given
+	read   []idaas.Sample
+	skew   *time.Duration // the one least in doubt; nil: unknown
 }
 
 // Run looks at everything. It always returns: what cannot be looked at is skipped.
@@ -105,7 +105,7 @@ func Run(ctx context.Context, c Config) Report {
 		p.add(Skipped, stepWays, "", "no target was read", "")
 		p.add(Skipped, stepRequests, "", "no target was read", "")
 	}
-	return Report{p.findings}
+	return p.Report
 }
 
 // add adds a finding. Its subject and its detail, which may be what a server says of itself, are made safe for a terminal.
@@ -117,7 +117,7 @@ func (p *preflight) add(status Status, step, subject, detail, advice string) {
 		return ' '
 	}
 	subject, detail = strings.Map(printable, subject), strings.Map(printable, detail)
-	p.findings = append(p.findings, Finding{status, step, subject, detail, advice})
+	p.Findings = append(p.Findings, Finding{status, step, subject, detail, advice})
 }
 
 // found adds what is well or, if there is advice on it, not quite.
