@@ -10,7 +10,7 @@ FUZZED        := ./config ./poller/idaas
 export GOBIN   := $(TOOLS)/bin
 export GOFLAGS := -buildvcs=false
 
-.PHONY: run test lint fuzz e2e cluster build bench screenshot
+.PHONY: run test lint fuzz e2e cluster timeline lives build bench screenshot
 
 run:
 	go run . demo
@@ -43,6 +43,15 @@ screenshot:
 # The chart on a real node. The first time, its parts take another half hour to compile.
 cluster:
 	$(MAKE) -C deploy/e2e cluster
+
+# One scenario of deploy/e2e/timeline, in virtual time: make timeline SCENARIO=api_down
+timeline:
+	@cd deploy/e2e && go test ./timeline -count=1 -v -run 'TestScenarios/^$(SCENARIO)$$' -show
+
+# Random lives against the promise: make lives SEED=7 LIVES=4 TARGETS=130 WEEKS=1
+lives:
+	cd deploy/e2e && go test ./timeline -count=1 -v -timeout 0 -run TestLives \
+	  -seed $(or $(SEED),$(shell date +%s)) -lives $(or $(LIVES),4) -targets $(or $(TARGETS),130) -weeks $(or $(WEEKS),1)
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/idaas-token-exporter .

@@ -27,7 +27,7 @@ func startChild(t *testing.T, environ []string, args ...string) *child {
 	t.Helper()
 	c := &child{Cmd: exec.CommandContext(t.Context(), os.Args[0], args...)}
 	c.Stderr = &c.stderr
-	c.Env = append(os.Environ(), append(environ, "TEST_AS_EXPORTER=1")...)
+	c.Env = append(os.Environ(), append(environ, "TEST_AS_EXPORTER=1", "GORACE=atexit_sleep_ms=0")...)
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +166,7 @@ func TestALogWithoutAReader(t *testing.T) {
 	}
 	c := &child{Cmd: exec.CommandContext(t.Context(), os.Args[0])}
 	c.Stderr = writer
-	c.Env = append(os.Environ(), append(environ, "IDAAS_TARGETS_FILE="+file, "TEST_AS_EXPORTER=1")...)
+	c.Env = append(os.Environ(), append(environ, "IDAAS_TARGETS_FILE="+file, "TEST_AS_EXPORTER=1", "GORACE=atexit_sleep_ms=0")...)
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -18,11 +18,10 @@ import (
 
 // Config of a Collector.
 type Config struct {
-	RateLimit float64 // requests per second of this process
-	// MaxStaleness is the age of a census from which its target's token series are dropped; 0: they are kept.
-	MaxStaleness time.Duration
-	ShardIndex   int
-	ShardCount   int
+	RateLimit    float64       // requests per second of this process
+	MaxStaleness time.Duration // age of a census from which its target's token series are dropped; 0: they are kept
+
+	ShardIndex, ShardCount int
 }
 
 // Collector is a prometheus.Collector of all idaas_ metrics but the build info. Its other methods tell it what

@@ -95,7 +95,6 @@ func plain(name, help string) *prometheus.Desc {
 	return prometheus.NewDesc(namespace+"_"+name, help, nil, nil)
 }
 
-// maker makes metrics and registers them.
 type maker struct{ promauto.Factory }
 
 func (m maker) counter(name, help string) prometheus.Counter {

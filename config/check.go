@@ -24,7 +24,6 @@ var unsupportedMethods = map[string]string{
 	"PLUGIN": "RAM identities are not supported: use oidc (RRSA in ACK) or a token in IDAAS_ACCESS_TOKEN_FILE instead",
 }
 
-// check returns what is wrong with the settings together.
 func (c *Config) check() Faults {
 	var faults Faults
 	require := func(satisfied bool, name, problem string) {
@@ -61,7 +60,7 @@ func (c *Config) check() Faults {
 	return faults
 }
 
-// hostNumber returns the number at the end of host, its domain aside; if there is none, what a fault is to show.
+// hostNumber returns the number at the end of host, its domain aside, or what a fault is to show.
 func hostNumber(host string) string {
 	host, _, _ = strings.Cut(host, ".")
 	return cmp.Or(host[len(strings.TrimRight(host, "0123456789")):], "auto on "+host)
@@ -108,7 +107,6 @@ func authenticates(path string) bool {
 	return len(web.Users) > 0 || strings.HasPrefix(fmt.Sprint(web.TLS["client_auth_type"]), "Require")
 }
 
-// readRootCAs adds the certificates in the file at path to those of the system.
 func (c *Config) readRootCAs(path string) error {
 	data, err := disk.Read(context.Background(), path, maxFile)
 	if err == nil {

@@ -180,7 +180,6 @@ func (c *Config) parse(given map[string]string) Faults {
 	return faults
 }
 
-// normalize returns the text of one setting as it is used.
 func (c *Config) normalize(name, text string) (string, error) {
 	switch name {
 	case "IDAAS_DOMAIN", "IDAAS_ENDPOINT", "IDAAS_TOKEN_ENDPOINT":

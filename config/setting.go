@@ -40,7 +40,6 @@ type setting struct {
 	oneOf                         []string
 }
 
-// settings returns all settings in the order of Config.
 func settings() []setting {
 	var all []setting
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
@@ -60,7 +59,6 @@ func settings() []setting {
 	return all
 }
 
-// fault returns what is wrong with value.
 func (s setting) fault(value, problem string) Fault {
 	return Fault{s.name, value, problem + "; accepted: " + strings.ReplaceAll(s.accepts, "'", "")}
 }

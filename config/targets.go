@@ -27,9 +27,7 @@ func (c *Config) readTargetsFile() (data []byte, read string, err error) {
 		return nil, "", nil
 	}
 	data, err = disk.Read(context.Background(), c.TargetsFile, maxFile)
-	sum := sha256.New()
-	fmt.Fprintf(sum, "%s%v", data, err)
-	return data, string(sum.Sum(nil)), err
+	return data, fmt.Sprintf("%x %v", sha256.Sum256(data), err), err
 }
 
 // targets returns this process's share of IDAAS_TARGETS and of the targets file, whose reading gave data and err.
@@ -111,7 +109,6 @@ func (l *targetList) add(p pair) {
 	}
 }
 
-// targets returns what all sources say together.
 func (l *targetList) targets(windows []poller.Window) []poller.Target {
 	type shown struct{ label, provider string }
 	holders := make(map[shown]pair)

@@ -17,11 +17,6 @@ const (
 // Verdicts returns every Verdict, the worst first.
 func Verdicts() []Verdict { return []Verdict{Lost, AtRisk, Empty, Unknown, OK} }
 
-const (
-	maxBand             = 7 * 24 * time.Hour
-	unknownLifetimeBand = 24 * time.Hour
-)
-
 // Judge returns the verdict at now on a target that is polled once an interval; nil is one never read. What is judged
 // of a lack of tokens asks for a walk after the last one ended: until then it may have been replaced unseen.
 func (c *Census) Judge(now time.Time, interval time.Duration) Verdict {
@@ -37,9 +32,10 @@ func (c *Census) Judge(now time.Time, interval time.Duration) Verdict {
 	case s.Latest == 0 || c.Lifetime > 0 && c.Lifetime < 3*interval.Milliseconds():
 		return OK
 	}
-	band := unknownLifetimeBand.Milliseconds()
+	const day = int64(24 * time.Hour / time.Millisecond)
+	band := day // for want of a lifetime
 	if c.Lifetime > 0 {
-		band = min(maxBand.Milliseconds(), c.Lifetime/5)
+		band = min(7*day, c.Lifetime/5)
 	}
 	if s.Latest-now.UnixMilli() <= band {
 		return AtRisk

@@ -63,7 +63,8 @@ type Network struct {
 
 // New returns an Exporter that knows what its state file does, and has sent nothing yet.
 func New(cfg *config.Config, network Network, log *slog.Logger) *Exporter {
-	app := &Exporter{cfg: cfg, log: log, listen: network.Listen, state: state.File{Path: cfg.StateFile, Instance: cfg.Domain + " " + cfg.Endpoint + " " + cfg.InstanceID}}
+	app := &Exporter{cfg: cfg, log: log, listen: network.Listen}
+	app.state = state.File{Path: cfg.StateFile, Instance: cfg.Domain + " " + cfg.Endpoint + " " + cfg.InstanceID}
 	app.collector = collector.New(collector.Config{
 		RateLimit: cfg.ShareOfRate(), MaxStaleness: cfg.MaxStaleness, ShardIndex: cfg.ShardIndex, ShardCount: cfg.ShardCount,
 	}, func() *poller.Snapshot { return app.poller.Snapshot() })

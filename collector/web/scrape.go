@@ -10,10 +10,8 @@ import (
 )
 
 const (
-	// maxUnread bounds the bytes of answers that wait for their readers.
-	maxUnread = 64 << 20
-	// maxPause is how long a reader may take before its answer makes room for others.
-	maxPause = time.Second
+	maxUnread = 64 << 20    // bytes of answers that wait for their readers
+	maxPause  = time.Second // how long a reader may take before its answer makes room for others
 )
 
 // unhurried has requests answered whole from memory, so that a client which does not read keeps no other from being answered:

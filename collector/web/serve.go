@@ -43,7 +43,6 @@ func Serve(ctx context.Context, c Config) error {
 	return serve(ctx, c.Log, sites)
 }
 
-// site is one listener with what it serves.
 type site struct {
 	listener   net.Listener
 	handler    http.Handler

@@ -17,17 +17,13 @@ import (
 )
 
 const (
-	// readyAfter is when an exporter counts as ready although not every target was attempted: a scrape then tells more
-	// than an unready pod.
-	readyAfter = time.Minute
-	// maxScrapes bounds the answers to scrapes made at once; the others are told to come back.
-	maxScrapes = 8
+	readyAfter = time.Minute // although not every target was attempted: a scrape then tells more than an unready pod
+	maxScrapes = 8           // answered at once; the others are told to come back
 )
 
 // Config of what is served.
 type Config struct {
-	// Listen opens the listeners; nil: sockets.
-	Listen func(ctx context.Context, network, address string) (net.Listener, error)
+	Listen func(ctx context.Context, network, address string) (net.Listener, error) // nil: sockets
 
 	ListenAddress string // of every route
 	ProbeAddress  string // of the two health endpoints alone, in plain HTTP; empty: they have no listener of their own
@@ -67,9 +63,7 @@ func newHandlers(c Config) (all, probes http.Handler) {
 	mux.Handle("GET /{$}", large.whole(status))
 	mux.Handle("GET /api/v1/targets", large.whole(targets))
 	mux.Handle("GET /metrics", large.whole(promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{
-		EnableOpenMetrics:   true,
-		MaxRequestsInFlight: maxScrapes,
-		ErrorLog:            slog.NewLogLogger(c.Log.Handler(), slog.LevelError),
+		EnableOpenMetrics: true, MaxRequestsInFlight: maxScrapes, ErrorLog: slog.NewLogLogger(c.Log.Handler(), slog.LevelError),
 	})))
 	mux.HandleFunc("POST /-/reload", func(w http.ResponseWriter, _ *http.Request) {
 		if err := c.Reload(); err != nil {

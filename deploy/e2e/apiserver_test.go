@@ -54,11 +54,13 @@ users: [{name: admin, user: {token: %s}}]
 contexts: [{name: e2e, context: {cluster: e2e, user: admin}}]
 `, api, dir+"/certs/apiserver.crt", token))
 	_, port, _ := net.SplitHostPort(api)
-	k.serve(t, "kube-apiserver", slices.Concat([]string{"--etcd-servers", etcd, "--bind-address", "127.0.0.1", "--secure-port", port, "--cert-dir", dir + "/certs",
+	k.serve(t, "kube-apiserver", slices.Concat([]string{
+		"--etcd-servers", etcd, "--bind-address", "127.0.0.1", "--secure-port", port, "--cert-dir", dir + "/certs",
 		"--token-auth-file", dir + "/tokens.csv", "--authorization-mode", "Node,RBAC", "--anonymous-auth=false",
 		"--service-account-issuer", "https://kubernetes.default.svc", "--service-account-key-file", dir + "/accounts.key",
 		"--service-account-signing-key-file", dir + "/accounts.key", "--service-cluster-ip-range", "10.96.0.0/16",
-		"--endpoint-reconciler-type", "none", "--allow-privileged=false", "--profiling=false"}, flags)...)
+		"--endpoint-reconciler-type", "none", "--allow-privileged=false", "--profiling=false",
+	}, flags)...)
 	eventually(t, 2*time.Minute, "API server", func() error {
 		_, err := k.try(t, "kubectl", "get", "--raw", "/readyz")
 		return err

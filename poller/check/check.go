@@ -67,11 +67,11 @@ const samplePages = 3
 // preflight is one Run. Everything happens in one goroutine.
 type preflight struct {
 	Config
-	client   *idaas.Client
-	method   string // to get an access token, or given
-	findings []Finding
-	read     []idaas.Sample
-	skew     *time.Duration // the one least in doubt; nil: unknown
+	Report
+	client *idaas.Client
+	method string // to get an access token, or given
+	read   []idaas.Sample
+	skew   *time.Duration // the one least in doubt; nil: unknown
 }
 
 // Run looks at everything. It always returns: what cannot be looked at is skipped.
@@ -105,7 +105,7 @@ func Run(ctx context.Context, c Config) Report {
 		p.add(Skipped, stepWays, "", "no target was read", "")
 		p.add(Skipped, stepRequests, "", "no target was read", "")
 	}
-	return Report{p.findings}
+	return p.Report
 }
 
 // add adds a finding. Its subject and its detail, which may be what a server says of itself, are made safe for a terminal.
@@ -117,7 +117,7 @@ func (p *preflight) add(status Status, step, subject, detail, advice string) {
 		return ' '
 	}
 	subject, detail = strings.Map(printable, subject), strings.Map(printable, detail)
-	p.findings = append(p.findings, Finding{status, step, subject, detail, advice})
+	p.Findings = append(p.Findings, Finding{status, step, subject, detail, advice})
 }
 
 // found adds what is well or, if there is advice on it, not quite.
@@ -170,7 +170,16 @@ func (p *preflight) readTargets(ctx context.Context) {
 		s, err := p.client.Sample(ctx, t, samplePages)
 		if err == nil {
 			p.read = append(p.read, s)
-			p.tellSample(subject, s)
+			reported, advice := "absent", ""
+			if s.Reported >= 0 {
+				reported = strconv.FormatInt(s.Reported, 10)
+			}
+			if s.Tokens == 0 && s.Complete {
+				advice = "the API may answer an unknown consumer with an empty list, too: unless none was issued yet, check the id in " +
+					"IDAAS_TARGETS or IDAAS_TARGETS_FILE"
+			}
+			p.found(stepTarget, subject, advice, "totalCount %s, tokens read %d, pages read %d, page size %d, first page in %v",
+				reported, s.Tokens, s.Pages, s.Size, s.Took.Round(time.Millisecond))
 			continue
 		}
 		p.fail(ctx, stepTarget, subject, err)
@@ -182,19 +191,6 @@ func (p *preflight) readTargets(ctx context.Context) {
 			return
 		}
 	}
-}
-
-func (p *preflight) tellSample(subject string, s idaas.Sample) {
-	reported, advice := "absent", ""
-	if s.Tokens == 0 && s.Complete {
-		advice = "the API may answer an unknown consumer with an empty list, too: unless none was issued yet, check the id in IDAAS_TARGETS or " +
-			"IDAAS_TARGETS_FILE"
-	}
-	if s.Reported >= 0 {
-		reported = strconv.FormatInt(s.Reported, 10)
-	}
-	p.found(stepTarget, subject, advice, "totalCount %s, tokens read %d, pages read %d, page size %d, first page in %v",
-		reported, s.Tokens, s.Pages, s.Size, s.Took.Round(time.Millisecond))
 }
 
 func (p *preflight) clock() {

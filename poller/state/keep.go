@@ -10,11 +10,8 @@ import (
 )
 
 const (
-	// lookEvery is how often Keep looks for changes: a walk that ends is in the file soon after, and many that end
-	// together are written once.
-	lookEvery = 500 * time.Millisecond
-	// retryEvery is how often it tries a disk that cannot be written.
-	retryEvery = 10 * time.Second
+	lookEvery  = 500 * time.Millisecond // for changes: a walk that ends is in the file soon, and many that end together are written once
+	retryEvery = 10 * time.Second       // a disk that cannot be written
 )
 
 // Keep saves what snapshot returns soon after it has changed, until ctx ends, and then a last time. saved is told each

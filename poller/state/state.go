@@ -35,19 +35,16 @@ const (
 
 // File is where the state of one IDaaS instance is kept. It holds no secrets and no token texts, but consumer ids.
 type File struct {
-	Path string // empty: nothing is kept, and there is nothing to restore
-	// Instance tells one IDaaS instance from another, as configured; a file of another one is not restored.
-	Instance string
+	Path     string // empty: nothing is kept, and there is nothing to restore
+	Instance string // as configured; a file of another IDaaS instance is not restored
 }
 
-// entry is what is kept of a target.
 type entry struct {
 	Consumer, Provider string
 	Census             *poller.Census  `json:",omitzero"`
 	Failure            *poller.Failure `json:",omitzero"`
 }
 
-// options are those of an entry, both ways.
 var options = json.JoinOptions(
 	jsonv1.FormatDurationAsNano(true),
 	json.WithMarshalers(json.MarshalToFunc(writeTimes)),
@@ -56,10 +53,8 @@ var options = json.JoinOptions(
 )
 
 const (
-	// ioTimeout is how long the file may take to be read or written: a disk that is busy, but not one that is gone.
-	ioTimeout = 30 * time.Second
-	// access is both, so that they take turns: what is late must not touch what was written since.
-	access = "access"
+	ioTimeout = 30 * time.Second // to read or to write: for a disk that is busy, but not for one that is gone
+	access    = "access"         // is both, so that they take turns: what is late must not touch what was written since
 )
 
 // Save writes what s knows, atomically and readable by its owner only, within 30 s. A file there that cannot be read is an

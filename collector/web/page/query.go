@@ -21,14 +21,11 @@ var (
 
 // query is what a request asks for. An empty parameter is one not given: a form sends those, too.
 type query struct {
-	values             url.Values
-	consumer, provider string
-	State              poller.Verdict
-	Sort               string
-	limit, offset      int
-	Search             string // part of a consumer or a provider
-	Open               string // consumer:provider
-	Refresh            int    // seconds; 0: none
+	values                 url.Values
+	consumer, provider     string
+	Search, Sort, Open     string // part of a consumer or a provider; one of orders; consumer:provider
+	State                  poller.Verdict
+	limit, offset, Refresh int // Refresh is in seconds; 0: none
 }
 
 func parse(raw string, accepted []string, limit, most int) (query, error) {
@@ -57,11 +54,9 @@ func parse(raw string, accepted []string, limit, most int) (query, error) {
 		return n
 	}
 	q := query{
-		values:   values,
-		consumer: values.Get("consumer"), provider: values.Get("credential_provider"),
-		State: poller.Verdict(values.Get("state")), Sort: values.Get("sort"),
-		limit: number("limit", 1, most, limit), offset: number("offset", 0, math.MaxInt32, 0),
-		Search: values.Get("q"), Open: values.Get("open"), Refresh: number("refresh", 5, 3600, 0),
+		values: values, consumer: values.Get("consumer"), provider: values.Get("credential_provider"),
+		Search: values.Get("q"), Sort: values.Get("sort"), Open: values.Get("open"), State: poller.Verdict(values.Get("state")),
+		limit: number("limit", 1, most, limit), offset: number("offset", 0, math.MaxInt32, 0), Refresh: number("refresh", 5, 3600, 0),
 	}
 	if q.State != "" && !slices.Contains(poller.Verdicts(), q.State) {
 		fault("state=%q: accepted are %v", q.State, poller.Verdicts())
@@ -72,7 +67,6 @@ func parse(raw string, accepted []string, limit, most int) (query, error) {
 	return q, errors.Join(faults...)
 }
 
-// without returns the parameters less some.
 func (q query) without(names ...string) url.Values {
 	values := maps.Clone(q.values)
 	for _, name := range names {

@@ -74,7 +74,6 @@ func (v *view) At(t any) moment {
 	return moment{t.(time.Time), v.Now}
 }
 
-// summary is the state of all targets.
 type summary struct {
 	Level      poller.Verdict // the worst of what there is; Unknown also when data is missing
 	Text       string

@@ -9,7 +9,6 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
-// functions of the template.
 var functions = template.FuncMap{
 	"columns": func() any { return columns },
 	"states":  func() []poller.Verdict { return append([]poller.Verdict{""}, poller.Verdicts()...) },
@@ -42,7 +41,6 @@ func words(d time.Duration) string {
 	return fmt.Sprint(whole(day)/365, " years")
 }
 
-// count is a number of things.
 func count(n int, thing string) string {
 	if n == 1 {
 		return "1 " + thing

@@ -61,12 +61,26 @@ var outages = []Scenario{
 	},
 	{
 		Name:  "malformed_answers",
-		Story: "A proxy answers with its login page for an afternoon; another day, pages without end.",
+		Story: "A proxy answers with its login page for an afternoon; later, one provider does not answer at all.",
 		Lasts: 24 * hour,
 		Play: func(w *World) {
 			usual(w)
 			w.Break(2*hour+10*time.Second, 4*hour, "a login page instead of answers", simulator.Fault{Operation: simulator.List, Kind: simulator.HTML})
 			w.Break(10*hour+10*time.Second, 4*hour, "orders_jwt hangs", simulator.Fault{Operation: simulator.List, Provider: "orders_jwt", Kind: simulator.Hang})
+		},
+	},
+	{
+		Name:  "half_a_walk",
+		Story: "A consumer has 150 tokens, on two pages. The second, with all that are active, cannot be read for 3 hours: nothing is lost.",
+		Lasts: 5 * hour,
+		Play: func(w *World) {
+			for range 120 {
+				w.Issue("batch:crm_oauth", -40*day, 30*day)
+			}
+			for range 30 {
+				w.Issue("batch:crm_oauth", -10*day, 30*day)
+			}
+			w.Break(hour, 3*hour, "the second page cannot be read", simulator.Fault{Operation: simulator.List, Page: 2, Kind: simulator.Status, Status: 500})
 		},
 	},
 	{

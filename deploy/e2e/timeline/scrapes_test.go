@@ -37,7 +37,7 @@ var scrapes = []Scenario{
 	},
 	{
 		Name:  "rare_scrapes",
-		Story: "Scraped every 10 minutes, which is longer than Prometheus looks back: what is told, and flaps.",
+		Story: "Scraped every 10 minutes, which is longer than Prometheus looks back: token alerts come all the same, and it is told that scrapes are rare.",
 		Lasts: 12 * hour, Scrape: 10 * minute,
 		Play: ending,
 	},

@@ -1,0 +1,82 @@
+package timeline
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestReadme keeps what README.md of the rules shows as measured: a timeline, and the lead of each alert.
+func TestReadme(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden, err := os.ReadFile("../e2e/timeline/testdata/renewal_stops.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(readme), "```\n"+string(golden)+"```") {
+		t.Error("README.md does not show the timeline renewal_stops")
+	}
+	if table := leads(t); !strings.Contains(string(readme), table) {
+		t.Errorf("README.md does not have these leads:\n%s", table)
+	}
+}
+
+// leads measures how long before the end each alert fires, for common lifetimes and rhythms.
+func leads(t *testing.T) string {
+	kinds := []struct{ lifetime, rhythm time.Duration }{
+		{15 * minute, 10 * minute},
+		{2 * hour, hour},
+		{day, 12 * hour},
+		{7 * day, day},
+		{30 * day, 7 * day},
+		{90 * day, 30 * day},
+		{90 * day, 83 * day},
+	}
+	const end = 8 * day // of every last token
+	transitions, _ := Run(t, Scenario{Lasts: end + 4*hour, Scrape: coarse, Evaluate: coarse, Play: func(w *World) {
+		for i, k := range kinds {
+			last := end - k.lifetime
+			first := last
+			for first > -k.lifetime && first+k.lifetime > 0 {
+				first -= k.rhythm
+			}
+			w.Renew(fmt.Sprintf("kind_%d:provider", i), k.lifetime, first, k.rhythm, last)
+		}
+	}})
+	var b strings.Builder
+	for i, k := range kinds {
+		fmt.Fprintf(&b, "| %s | %s |", spell(k.lifetime), spell(k.rhythm))
+		for _, alert := range []string{"TokensNotReplaced", "TokensAtRisk", "TokensAboutToEnd", "TokensLost"} {
+			cell := "–"
+			for _, tr := range transitions {
+				if tr.Firing && tr.Alert == "IDaaS"+alert && tr.Subject == fmt.Sprintf("kind_%d/provider", i) {
+					cell = strings.TrimSpace(spell(tr.At.Sub(epoch.Add(end)).Abs().Truncate(time.Minute)))
+				}
+			}
+			fmt.Fprintf(&b, " %s |", cell)
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}
+
+// spell is a duration as people say it.
+func spell(d time.Duration) string {
+	var parts []string
+	for _, unit := range []struct {
+		of   time.Duration
+		name string
+	}{{day, "d"}, {hour, "h"}, {minute, "min"}} {
+		if n := d / unit.of; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, unit.name))
+			d -= n * unit.of
+		}
+	}
+	return strings.Join(parts, " ")
+}
