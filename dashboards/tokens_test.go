@@ -16,6 +16,9 @@ var (
 	lost    = state + " == 5"
 	atRisk  = state + " == 4"
 	noFacts = state + " == 2"
+	// left is the time left; targets to which no time applies come last.
+	left     = per("(%s - time() or 0 * %s + 1e11)", ends, state)
+	leftMaps = []object{shown("100000000000", "no end known", "text")}
 	// unwatched tells a table that is empty because nothing is scraped from one where all is well.
 	unwatched  = "absent(idaas_poll_success" + facts + ")"
 	statusMaps = []object{
@@ -65,7 +68,7 @@ func targets(title, description, empty string, h int, rows string, steps []step,
 	columns := []column{
 		{name: "Status", expr: per("%s or 6 * %s", where(state, rows), unwatched), maps: statusMaps, width: 100},
 		provider(tokensUID), consumer(tokensUID),
-		{name: "Time left", expr: where(ends+" - time()", rows), unit: "dtdhmss", steps: steps, width: 150},
+		{name: "Time left", expr: where(left, rows), unit: "dtdhmss", maps: leftMaps, steps: steps, width: 150},
 		{name: "Lifetime", expr: where(lifetime, rows), unit: "dtdhmss", width: 125},
 	}
 	columns = append(columns, more...)
@@ -78,7 +81,7 @@ func number(name, expr string, width int) column {
 
 func tokens() dashboard {
 	lostRows, riskRows := per("topk(50, %s and %s)", ends, lost), per("bottomk(50, %s and %s)", ends, atRisk)
-	nextRows := per("bottomk(50, %s and %s < 3)", ends, state)
+	nextRows := per("bottomk(50, %s and %s < 4)", left, state)
 	data := column{name: "Data age", expr: "time() - " + least("idaas_poll_last_success_timestamp_seconds"), unit: "dtdhmss", width: 125}
 	of := func(c column, rows string) column { c.expr = where(c.expr, rows); return c }
 	walked := "idaas_poll_last_success_timestamp_seconds" + facts
@@ -117,7 +120,7 @@ func tokens() dashboard {
 			"no target is at risk", 6, riskRows, plain("orange"), "Time left",
 			number("Active", where(active, riskRows), 80),
 			column{name: "Last issued", expr: where("time() - "+most("idaas_authentication_tokens_newest_issue_timestamp_seconds"), riskRows), unit: "dtdhmss", width: 125}, of(data, riskRows)),
-		targets("Targets in order, by time left", "The 50 whose last token ends first, of the targets that are neither lost nor at risk. Not judged: tokens that live under three poll intervals are normally this short. Click a provider or a consumer to see only that one."+ruled,
+		targets("Other targets by time left", "The 50 whose last token ends first, of the targets that are neither lost nor at risk. Not judged: tokens that live under three poll intervals are normally this short. Click a provider or a consumer to see only that one."+ruled,
 			nothingHere, 10, nextRows, plain("text"), "Time left",
 			number("Active", where(active, nextRows), 80), number("Expired", where(expired, nextRows), 85), of(data, nextRows)),
 
