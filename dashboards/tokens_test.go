@@ -1,5 +1,7 @@
 package dashboards
 
+import "strings"
+
 // What the words mean is defined once, by the recording rules that are shipped beside the alerts.
 var (
 	total    = most("idaas_authentication_tokens")
@@ -11,14 +13,14 @@ var (
 	complete = least("idaas_poll_success")
 	interval = `max by (job) (idaas_poll_interval_seconds` + process + `)`
 
-	state   = "idaas:shown:status" + facts
-	ends    = "idaas:shown:end_timestamp_seconds" + facts
-	lost    = state + " == 5"
-	atRisk  = state + " == 4"
-	noFacts = state + " == 2"
+	state  = "idaas:shown:status" + facts
+	ends   = "idaas:shown:end_timestamp_seconds" + facts
+	lost   = state + " == 5"
+	atRisk = state + " == 4"
+	judged = "idaas:shown:judged_end_timestamp_seconds" + facts
 	// left is the time left; targets to which no time applies come last.
-	left     = per("(%s - time() or 0 * %s + 1e11)", ends, state)
-	leftMaps = []object{shown("100000000000", "no end known", "text")}
+	left     = per("clamp_max(%s - time(), 1e10)", ends)
+	leftMaps = []object{shown("10000000000", "no end known", "text")}
 	// unwatched tells a table that is empty because nothing is scraped from one where all is well.
 	unwatched  = "absent(idaas_poll_success" + facts + ")"
 	statusMaps = []object{
@@ -42,8 +44,13 @@ const (
 	nothingHere = "nothing to show"
 )
 
-// orZero is 0, not nothing, while there are targets to count.
-func orZero(count string) string { return per("count(%s) or 0 * count(%s)", count, state) }
+// are counts the targets of one status: 0, not nothing, while there are targets.
+func are(status int) string { return per("sum(%s == bool %d)", state, status) }
+
+// fires counts the alerts of one severity that fire now.
+func fires(severity string) string {
+	return per("group by (alertname, job, credential_provider, consumer) (%s)", strings.Replace(firing, "{", per("{severity=%q,", severity), 1))
+}
 
 func byName(expr string) string { return "max " + byTarget + " (" + expr + ")" }
 
@@ -81,7 +88,7 @@ func number(name, expr string, width int) column {
 
 func tokens() dashboard {
 	lostRows, riskRows := per("topk(50, %s and %s)", ends, lost), per("bottomk(50, %s and %s)", ends, atRisk)
-	nextRows := per("bottomk(50, %s and %s < 4)", left, state)
+	nextRows := per("bottomk(50, %s and %s < 4)", ends, state)
 	data := column{name: "Data age", expr: "time() - " + least("idaas_poll_last_success_timestamp_seconds"), unit: "dtdhmss", width: 125}
 	of := func(c column, rows string) column { c.expr = where(c.expr, rows); return c }
 	walked := "idaas_poll_last_success_timestamp_seconds" + facts
@@ -92,12 +99,12 @@ func tokens() dashboard {
 
 		stat("Not watched", "Shards of an exporter that should be there and are not scraped: nothing here tells of their targets. The table below says which, since when, and how many targets that hides. An exporter that is gone for more than a day is forgotten.",
 			4, "locale", bad(1, "red"), query{missing, "shards"}).leads(exporterUID),
-		stat("Lost", "Targets (one consumer at one provider) that are lost. "+lostMeans+ruled, 4, "locale", bad(1, "red"), query{orZero(lost), "lost"}),
-		stat("At risk", "Targets that are at risk. "+atRiskMeans+ruled, 4, "locale", bad(1, "orange"), query{orZero(atRisk), "at risk"}),
+		stat("Lost", "Targets (one consumer at one provider) that are lost. "+lostMeans+ruled, 4, "locale", bad(1, "red"), query{are(5), "lost"}),
+		stat("At risk", "Targets that are at risk. "+atRiskMeans+ruled, 4, "locale", bad(1, "orange"), query{are(4), "at risk"}),
 		stat("No facts", "Targets that were attempted but have no token counts: never read completely, or dropped because their data was too old. Nothing is known of their tokens.",
-			4, "locale", bad(1, "purple"), query{orZero(noFacts), "no facts"}).leads(exporterUID),
+			4, "locale", bad(1, "purple"), query{are(2), "no facts"}).leads(exporterUID),
 		stat("Next to end", "Time until the first target runs out: the soonest end of a last active token, of the targets that are judged. Short-lived tokens that rotate are not judged here.",
-			4, "dtdhmss", plain("blue"), query{per("min(%s and on (job, credential_provider, consumer) (%s == 0 or %s)) - time()", ends, state, atRisk), "next"}),
+			4, "dtdhmss", plain("blue"), query{per("min(%s) - time()", judged), "next"}),
 		stat("Oldest data", "Age of the oldest facts shown here when they were scraped: since the end of the last complete walk of the target that has waited longest. The other dashboard compares it with the schedule.",
 			4, "dtdhmss", plain("blue"), query{per("max(timestamp(%[1]s) - %[1]s)", walked), "oldest"}).leads(exporterUID),
 
@@ -108,8 +115,7 @@ func tokens() dashboard {
 			number("Targets hidden", hidden, 160)),
 		table("Firing alerts", "Alerts of the shipped rules that fire now, the gravest first; at most 100. Click one to open its runbook."+emptyWhenWell,
 			"no alert fires", 12, 6, []string{"-Severity"},
-			column{name: "Severity", expr: per(`topk(100, 3 * count by (alertname, job, credential_provider, consumer) (%[1]s and on (severity) label_replace(vector(1), "severity", "critical", "", "")) or 2 * count by (alertname, job, credential_provider, consumer) (%[1]s and on (severity) label_replace(vector(1), "severity", "warning", "", "")) or count by (alertname, job, credential_provider, consumer) (%[1]s))`, firing),
-				width: 100, maps: []object{shown("3", "critical", "red"), shown("2", "warning", "orange"), shown("1", "info", "blue")}},
+			column{name: "Severity", expr: per("topk(100, 3 * %s or 2 * %s or %s)", fires("critical"), fires("warning"), fires("info")), width: 100, maps: []object{shown("3", "critical", "red"), shown("2", "warning", "orange"), shown("1", "info", "blue")}},
 			column{name: "Alert", from: "alertname", links: []object{{"title": "Open the runbook", "url": runbook, "targetBlank": true}}},
 			provider(tokensUID), consumer(tokensUID), job()),
 
@@ -135,14 +141,14 @@ func tokens() dashboard {
 
 		row("Over time"),
 		counts("Targets lost, at risk, without facts", "How many targets are in trouble. "+lostMeans+" "+atRiskMeans, 12,
-			query{orZero(lost), "lost"}, query{orZero(atRisk), "at risk"}, query{orZero(noFacts), "without facts"}).
+			query{are(5), "lost"}, query{are(4), "at risk"}, query{are(2), "without facts"}).
 			paint("lost", "red").paint("at risk", "orange").paint("without facts", "purple").coarse(),
 		counts("Tokens by state over time", "Active, expired and revoked tokens; together they are all tokens. Active ones sag between two walks, when tokens expire and their replacements are not seen yet.",
 			12, query{per("sum(%s)", active), "active"}, query{per("sum(%s)", expired), "expired"}, query{per("sum(%s)", revoked), "revoked"}).
 			paint("active", "green").paint("expired", "yellow").paint("revoked", "text").with("min", 0).custom("fillOpacity", 10).
 			custom("stacking", object{"mode": "normal", "group": "A"}).coarse(),
 		series("Next target to run out over time", "Days until the first target runs out, of those that are judged.",
-			12, "suffix: d", query{per("(min(%s and on (job, credential_provider, consumer) (%s == 0 or %s)) - time()) / 86400", ends, state, atRisk), "next to end"}).coarse(),
+			12, "suffix: d", query{per("(min(%s) - time()) / 86400", judged), "next to end"}).coarse(),
 		counts("Active tokens expiring over time", "Active tokens that expire within each configured window, the shortest first. Windows are cumulative, so the lines lie above each other and do not add up. Consumer does not narrow it.",
 			12, windows("sum by (within) (%s)")...).coarse(),
 
@@ -170,6 +176,6 @@ func group(title, name, label, variable string) *panel {
 		column{name: "Lost", expr: count(lost), unit: "locale", steps: plain("red"), width: 75},
 		column{name: "At risk", expr: count(atRisk), unit: "locale", steps: plain("orange"), width: 95},
 		number("Active", per("sum %s (%s) and %s", by, active, rows), 95),
-		column{name: "Next to end", expr: per("min %s (%s and on (job, credential_provider, consumer) %s < 5) - time() and %s", by, ends, state, rows), unit: "dtdhmss", width: 130},
+		column{name: "Next to end", expr: per("min %s (%s) - time() and %s", by, judged, rows), unit: "dtdhmss", width: 130},
 	)
 }
