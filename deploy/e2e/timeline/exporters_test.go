@@ -25,6 +25,17 @@ var exporters = []Scenario{
 		},
 	},
 	{
+		Name:  "state_file",
+		Story: "A token ends, and the exporter is gone for two hours: from its state file it knows since when there is none.",
+		Lasts: 8 * hour,
+		Play: func(w *World) {
+			w.Issue("ending:crm_oauth", -10*day+hour, 10*day)
+			p := w.Exporter("exporter:9877", "IDAAS_STATE_FILE="+filepath.Join(w.data, "state"))
+			w.At(3*hour, "the exporter is gone", p.Stop)
+			w.At(5*hour, "the exporter is back", func() { p.Start() })
+		},
+	},
+	{
 		Name:  "rolling_restart",
 		Story: "An upgrade replaces pods one after the other, each under a new address, with a state file; and a second replica for a while.",
 		Lasts: 12 * hour,
