@@ -10,7 +10,7 @@ FUZZED        := ./config ./poller/idaas
 export GOBIN   := $(TOOLS)/bin
 export GOFLAGS := -buildvcs=false
 
-.PHONY: run test lint fuzz e2e timeline lives build bench
+.PHONY: run test lint fuzz e2e cluster timeline lives build bench screenshot
 
 run:
 	go run . demo
@@ -32,9 +32,17 @@ fuzz:
 	  done; \
 	done
 
-# The built binary with a real Prometheus and Alertmanager.
+# The built binary with a real Prometheus, Alertmanager and browser, and each way to start it for real.
 e2e:
 	$(MAKE) -C deploy/e2e test
+
+# The picture of the status page in the README.
+screenshot:
+	$(MAKE) -C deploy/e2e screenshot
+
+# The chart on a real node. The first time, its parts take another half hour to compile.
+cluster:
+	$(MAKE) -C deploy/e2e cluster
 
 # One scenario of deploy/e2e/timeline, in virtual time: make timeline SCENARIO=api_down
 timeline:

@@ -152,3 +152,40 @@ func TestOperationsAndCausesAreThoseShownFromTheStart(t *testing.T) {
 		}
 	}
 }
+
+// Colour is for a terminal whose user has not said that there should be none.
+func TestColour(t *testing.T) {
+	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer terminal.Close()
+	for _, tt := range []struct {
+		environ []string
+		colour  bool
+	}{
+		{nil, true},
+		{[]string{"NO_COLOR="}, true},
+		{[]string{"NO_COLORS=1"}, true},
+		{[]string{"NO_COLOR=1"}, false},
+		{[]string{"NO_COLOR=0"}, false},
+	} {
+		if got := colour(terminal, tt.environ); got != tt.colour {
+			t.Errorf("%v: %v", tt.environ, got)
+		}
+	}
+	if colour(&bytes.Buffer{}, nil) {
+		t.Error("colour for what is no terminal")
+	}
+}
+
+// check does not wait in silence.
+func TestCheckSaysWhatItWaitsFor(t *testing.T) {
+	sim, environ := startSimulator(t, simulator.Config{})
+	sim.Add("a", "p", simulator.Token{ID: "t"})
+	sim.Inject(simulator.Fault{Operation: simulator.List, Kind: simulator.Throttle, AcsAfter: 50 * time.Millisecond, Times: 1})
+	code, stdout, stderr := command(t, append(environ, "IDAAS_TARGETS=a:p", "IDAAS_REQUEST_RETRIES=1"), "check")
+	if code != 0 || !strings.Contains(stderr, "the API asks to wait: no requests meanwhile asked=50ms waiting=50ms") {
+		t.Errorf("%d\n%s%s", code, stdout, stderr)
+	}
+}

@@ -25,18 +25,18 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/collector/exporter"
 	"github.com/idaas-exporter/idaas-token-exporter/collector/web"
 	"github.com/idaas-exporter/idaas-token-exporter/config"
+	_ "github.com/idaas-exporter/idaas-token-exporter/config/hangup"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/check"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 )
 
 // grace is how long the end may take from the first signal on, before it comes whatever still hangs.
-const grace = 4500 * time.Millisecond
+const grace = 4 * time.Second
 
 func main() {
-	// First of all: a reload asked for early comes with the first poll, and who reads the log may be gone.
-	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Ignore(syscall.SIGPIPE) // who reads the log may be gone
 	ctx, cancel := context.WithCancel(context.Background())
 	if info, ok := debug.ReadBuildInfo(); ok {
 		version.Version = cmp.Or(version.Version, strings.Trim(info.Main.Version, "()")) // what go install was asked for
@@ -98,7 +98,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		fmt.Fprintf(stderr, "The settings are wrong:\n%v\n", err)
 		return 2
 	}
-	log := newLogger(cfg, stderr, slices.ContainsFunc(environ, noColour))
+	log := newLogger(cfg, stderr, colour(stderr, environ))
 	stdlog.SetFlags(0)
 	stdlog.SetOutput(quiet{log})
 	if command == "check" {
@@ -119,15 +119,18 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	return app.Serve(ctx)
 }
 
-// noColour reports whether pair, of an environment, asks for none: https://no-color.org.
-func noColour(pair string) bool { return strings.HasPrefix(pair, "NO_COLOR=") && pair != "NO_COLOR=" }
+// colour reports whether the log goes to a terminal, and environ does not ask for none: https://no-color.org.
+func colour(stderr io.Writer, environ []string) bool {
+	f, ok := stderr.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd())) && !slices.ContainsFunc(environ, func(pair string) bool {
+		return strings.HasPrefix(pair, "NO_COLOR=") && pair != "NO_COLOR="
+	})
+}
 
-func newLogger(cfg *config.Config, stderr io.Writer, plain bool) *slog.Logger {
+func newLogger(cfg *config.Config, stderr io.Writer, colour bool) *slog.Logger {
 	if cfg.LogFormat == "json" {
 		return slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: cfg.LogLevel}))
 	}
-	f, ok := stderr.(*os.File)
-	colour := ok && !plain && term.IsTerminal(int(f.Fd()))
 	return slog.New(tint.NewTextHandler(stderr, &tint.Options{Level: cfg.LogLevel, NoColor: !colour, TimeFormat: time.RFC3339}))
 }
 

@@ -336,6 +336,13 @@ func TestDemoShowsEveryMetric(t *testing.T) {
 	if v, _ := e.value("idaas_authentication_tokens_active", "consumer", "billing", "credential_provider", "crm_oauth"); v != 1 {
 		t.Errorf("billing has %v active tokens at crm_oauth", v)
 	}
+
+	_, text := r.get("/api/v1/targets?consumer=billing&credential_provider=crm_oauth")
+	for _, want := range []string{`"state":"ok"`, `"tokens":2,"active":1,"expired":1,"revoked":0`, `"30d":0`, `"id":"atntkn_`, `"type":"oauth_access_token"`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the JSON lacks %s:\n%s", want, text)
+		}
+	}
 }
 
 func TestRoutes(t *testing.T) {
@@ -348,7 +355,7 @@ func TestRoutes(t *testing.T) {
 		}
 	}
 	if _, page := r.get("/"); !strings.Contains(page, "IDaaS token exporter") || !strings.Contains(page, `href="/metrics"`) {
-		t.Errorf("landing page:\n%s", page)
+		t.Errorf("status page:\n%s", page)
 	}
 	if _, known := r.scrape().counts("a", "p"); known {
 		t.Error("an unknown target has token series")

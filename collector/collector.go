@@ -18,11 +18,10 @@ import (
 
 // Config of a Collector.
 type Config struct {
-	RateLimit float64 // requests per second of this process
-	// MaxStaleness is the age of a census from which its target's token series are dropped; 0: they are kept.
-	MaxStaleness time.Duration
-	ShardIndex   int
-	ShardCount   int
+	RateLimit    float64       // requests per second of this process
+	MaxStaleness time.Duration // age of a census from which its target's token series are dropped; 0: they are kept
+
+	ShardIndex, ShardCount int
 }
 
 // Collector is a prometheus.Collector of all idaas_ metrics but the build info. Its other methods tell it what
@@ -64,9 +63,7 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	} {
 		ch <- d
 	}
-	for _, e := range c.events.all() {
-		e.Describe(ch)
-	}
+	c.events.Describe(ch)
 }
 
 // Collect sends the facts of one snapshot, judged at one moment.
@@ -86,9 +83,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		send.known(nextCycle, s.NextCycle.UnixMilli())
 		send.gauge(interval, s.NextCycle.Sub(s.LastCycle).Seconds())
 	}
-	for _, e := range c.events.all() {
-		e.Collect(ch)
-	}
+	c.events.Collect(ch)
 }
 
 type sender chan<- prometheus.Metric

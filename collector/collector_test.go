@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/goleak"
@@ -252,4 +253,39 @@ func BenchmarkScrape(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(out.Len()), "bytes/scrape")
+}
+
+// A full disk, or a reader that has gone, is one error, not one for each family.
+func TestWriteTextSaysOnceThatItCannot(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(newCollector(reading(healthy(), nil)))
+	file, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if err := WriteText(registry, "", file); err == nil || err.Error() != "write /dev/full: no space left on device" {
+		t.Error(err)
+	}
+}
+
+// OpenMetrics names a counter's family without _total: none may then be there twice.
+func TestDistinct(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(newCollector(reading(healthy(), nil)), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	families, err := Distinct(registry).Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, f := range families {
+		name := strings.TrimSuffix(f.GetName(), "_total")
+		if seen[name] {
+			t.Errorf("%s is there twice", name)
+		}
+		seen[name] = true
+	}
+	if len(seen) < 60 {
+		t.Errorf("only %d families", len(seen))
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
 const (
@@ -45,8 +46,9 @@ var (
 	interval    = plain("poll_interval_seconds", "Time between the latest due time and the next.")
 )
 
-// events are the metrics of what happens. A vector without labels is a gauge that is absent until set.
+// events are the metrics of what happens, and together a Collector. A vector without labels is a gauge that is absent until set.
 type events struct {
+	*prometheus.Registry
 	cycles, skipped, retries, throttled         prometheus.Counter
 	pollFailures, requests, wait, tokenFailures *prometheus.CounterVec
 	pollDuration                                prometheus.Histogram
@@ -57,36 +59,31 @@ type events struct {
 }
 
 func newEvents() *events {
+	registry := prometheus.NewRegistry()
+	m := maker{promauto.With(registry)}
 	return &events{
-		pollFailures:    counters("poll_failures_total", "Failed walks.", "reason"),
-		pollDuration:    prometheus.NewHistogram(histogram("poll_duration_seconds", "Duration of complete walks.", 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600)),
-		cycles:          counter("poll_cycles_total", "Due times of the schedule that came."),
-		skipped:         counter("poll_skipped_total", "Targets skipped at a due time because they were still queued or being walked."),
-		requests:        counters("api_requests_total", "HTTP attempts; code is the status, or error when no answer came.", "operation", "code"),
-		requestDuration: prometheus.NewHistogramVec(histogram("api_request_duration_seconds", "Duration of HTTP attempts.", 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10), []string{"operation"}),
-		retries:         counter("api_retries_total", "Requests sent again."),
-		throttled:       counter("api_throttled_total", "Answers that said to slow down."),
-		wait:            counters("api_wait_seconds_total", "Time spent waiting before requests: for the rate limit (limiter), because the API asked for it (hint), between retries (backoff).", "cause"),
-		rateLimit:       gauges("api_rate_limit", "Requests per second that this process may send."),
-		pageSize:        gauges("api_page_size", "Tokens per page asked for now: fewer than configured while the API refuses that."),
-		skew:            gauges("api_clock_skew_seconds", "Server Date minus local clock, good to about a second; absent until known."),
-		tokenExpiration: gauges("access_token_expiration_timestamp_seconds", "Expiration of the exporter's own access token; absent until known."),
-		tokenFailures:   counters("access_token_failures_total", "Failed attempts to get an access token.", "reason"),
-		instance:        gauges("instance_info", "1, labelled with the IDaaS instance and the developer API that is asked.", "instance_id", "api_endpoint"),
-		reloadOK:        gauges("config_last_reload_successful", "1 if the targets were loaded without a fault the last time, at start or by a reload, else 0."),
-		reloadTime:      gauges("config_last_reload_success_timestamp_seconds", "When the targets were last loaded without a fault."),
-		stateOK:         gauges("state_last_write_successful", "1 if the state file was written the last time it had to be, else 0; absent until then."),
-		stateTime:       gauges("state_last_write_success_timestamp_seconds", "When the state file was last written; absent until it was."),
-		shards:          gauges("shards", "Processes that share the targets."),
-		shardIndex:      gauges("shard_index", "1, labelled with which of them this one is.", "shard_index"),
-	}
-}
-
-func (e *events) all() []prometheus.Collector {
-	return []prometheus.Collector{
-		e.pollFailures, e.pollDuration, e.cycles, e.skipped, e.requests, e.requestDuration, e.retries, e.throttled,
-		e.wait, e.rateLimit, e.pageSize, e.skew, e.tokenExpiration, e.tokenFailures, e.instance,
-		e.reloadOK, e.reloadTime, e.stateOK, e.stateTime, e.shards, e.shardIndex,
+		Registry:        registry,
+		pollFailures:    m.counters("poll_failures_total", "Failed walks.", "reason"),
+		pollDuration:    m.NewHistogram(histogram("poll_duration_seconds", "Duration of complete walks.", 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600)),
+		cycles:          m.counter("poll_cycles_total", "Due times of the schedule that came."),
+		skipped:         m.counter("poll_skipped_total", "Targets skipped at a due time because they were still queued or being walked."),
+		requests:        m.counters("api_requests_total", "HTTP attempts; code is the status, or error when no answer came.", "operation", "code"),
+		requestDuration: m.NewHistogramVec(histogram("api_request_duration_seconds", "Duration of HTTP attempts.", 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10), []string{"operation"}),
+		retries:         m.counter("api_retries_total", "Requests sent again."),
+		throttled:       m.counter("api_throttled_total", "Answers that said to slow down."),
+		wait:            m.counters("api_wait_seconds_total", "Time spent waiting before requests: for the rate limit (limiter), because the API asked for it (hint), between retries (backoff).", "cause"),
+		rateLimit:       m.gauges("api_rate_limit", "Requests per second that this process may send."),
+		pageSize:        m.gauges("api_page_size", "Tokens per page asked for now: fewer than configured while the API refuses that."),
+		skew:            m.gauges("api_clock_skew_seconds", "Server Date minus local clock, good to about a second; absent until known."),
+		tokenExpiration: m.gauges("access_token_expiration_timestamp_seconds", "Expiration of the exporter's own access token; absent until known."),
+		tokenFailures:   m.counters("access_token_failures_total", "Failed attempts to get an access token.", "reason"),
+		instance:        m.gauges("instance_info", "1, labelled with the IDaaS instance and the developer API that is asked.", "instance_id", "api_endpoint"),
+		reloadOK:        m.gauges("config_last_reload_successful", "1 if the targets were loaded without a fault the last time, at start or by a reload, else 0."),
+		reloadTime:      m.gauges("config_last_reload_success_timestamp_seconds", "When the targets were last loaded without a fault."),
+		stateOK:         m.gauges("state_last_write_successful", "1 if the state file was written the last time it had to be, else 0; absent until then."),
+		stateTime:       m.gauges("state_last_write_success_timestamp_seconds", "When the state file was last written; absent until it was."),
+		shards:          m.gauges("shards", "Processes that share the targets."),
+		shardIndex:      m.gauges("shard_index", "1, labelled with which of them this one is.", "shard_index"),
 	}
 }
 
@@ -98,27 +95,24 @@ func plain(name, help string) *prometheus.Desc {
 	return prometheus.NewDesc(namespace+"_"+name, help, nil, nil)
 }
 
-func counter(name, help string) prometheus.Counter {
-	return prometheus.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help})
+type maker struct{ promauto.Factory }
+
+func (m maker) counter(name, help string) prometheus.Counter {
+	return m.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help})
 }
 
-func counters(name, help string, labels ...string) *prometheus.CounterVec {
-	return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
+func (m maker) counters(name, help string, labels ...string) *prometheus.CounterVec {
+	return m.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
 }
 
-func gauges(name, help string, labels ...string) *prometheus.GaugeVec {
-	return prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, labels)
+func (m maker) gauges(name, help string, labels ...string) *prometheus.GaugeVec {
+	return m.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, labels)
 }
 
 // histogram is classic and native: whichever the scraper asks for.
 func histogram(name, help string, buckets ...float64) prometheus.HistogramOpts {
 	return prometheus.HistogramOpts{
-		Namespace:                       namespace,
-		Name:                            name,
-		Help:                            help,
-		Buckets:                         buckets,
-		NativeHistogramBucketFactor:     1.1,
-		NativeHistogramMaxBucketNumber:  100,
-		NativeHistogramMinResetDuration: time.Hour,
+		Namespace: namespace, Name: name, Help: help, Buckets: buckets,
+		NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100, NativeHistogramMinResetDuration: time.Hour,
 	}
 }

@@ -2,16 +2,19 @@ package config
 
 import (
 	"cmp"
+	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller/disk"
 )
 
 // unsupportedMethods are those of the vendor SDKs that are no IDAAS_AUTH_METHOD, with what to use instead.
@@ -21,7 +24,6 @@ var unsupportedMethods = map[string]string{
 	"PLUGIN": "RAM identities are not supported: use oidc (RRSA in ACK) or a token in IDAAS_ACCESS_TOKEN_FILE instead",
 }
 
-// check returns what is wrong with the settings together.
 func (c *Config) check() Faults {
 	var faults Faults
 	require := func(satisfied bool, name, problem string) {
@@ -58,7 +60,7 @@ func (c *Config) check() Faults {
 	return faults
 }
 
-// hostNumber returns the number at the end of host, its domain aside; if there is none, what a fault is to show.
+// hostNumber returns the number at the end of host, its domain aside, or what a fault is to show.
 func hostNumber(host string) string {
 	host, _, _ = strings.Cut(host, ".")
 	return cmp.Or(host[len(strings.TrimRight(host, "0123456789")):], "auto on "+host)
@@ -81,6 +83,16 @@ func (c *Config) warnings(now time.Time) []string {
 	if c.WebConfigFile != "" && c.ProbeAddress == "" && authenticates(c.WebConfigFile) {
 		warn("IDAAS_WEB_CONFIG_FILE: probes that do not authenticate will fail: give them a listener with IDAAS_PROBE_ADDRESS")
 	}
+	for i, item := range splitList(c.InlineTargets) {
+		consumer := strings.TrimSpace(item[:strings.LastIndex(item, ":")])
+		if !strings.ContainsFunc(consumer, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune(";；，、", r) }) {
+			continue
+		}
+		if c.ConsumerLabel == "hash" {
+			item = "[hidden]"
+		}
+		warn("IDAAS_TARGETS item %d, %q, is one target whose consumer has a blank or a ; in it: if several are meant, separate them by commas", i+1, item)
+	}
 	return warnings
 }
 
@@ -90,14 +102,13 @@ func authenticates(path string) bool {
 		Users map[string]any `yaml:"basic_auth_users"`
 		TLS   map[string]any `yaml:"tls_server_config"`
 	}
-	data, _ := os.ReadFile(path)
+	data, _ := disk.Read(context.Background(), path, maxFile)
 	_ = yaml.Unmarshal(data, &web)
 	return len(web.Users) > 0 || strings.HasPrefix(fmt.Sprint(web.TLS["client_auth_type"]), "Require")
 }
 
-// readRootCAs adds the certificates in the file at path to those of the system.
 func (c *Config) readRootCAs(path string) error {
-	data, err := os.ReadFile(path)
+	data, err := disk.Read(context.Background(), path, maxFile)
 	if err == nil {
 		c.RootCAs, err = x509.SystemCertPool()
 	}
@@ -110,11 +121,12 @@ func (c *Config) readRootCAs(path string) error {
 // ShareOfRate is this process's part of RateLimit.
 func (c *Config) ShareOfRate() float64 { return c.RateLimit / float64(c.ShardCount) }
 
-// WithoutConnection returns environ without the settings that lead to an IDaaS and say what to watch there: what is
+// WithoutConnection returns environ without the settings and proxies that lead to an IDaaS and say what to watch there: what is
 // left suits a demo.
 func WithoutConnection(environ []string) []string {
 	return slices.DeleteFunc(slices.Clone(environ), func(pair string) bool {
 		name, _, _ := strings.Cut(pair, "=")
-		return slices.ContainsFunc(settings(), func(s setting) bool { return s.name == name && s.Tag.Get("connection") == "true" })
+		return slices.Contains(proxyVariables, name) ||
+			slices.ContainsFunc(settings(), func(s setting) bool { return s.name == name && s.Tag.Get("connection") == "true" })
 	})
 }

@@ -91,17 +91,22 @@ func TestOIDCTokenFile(t *testing.T) {
 	}
 }
 
-func TestCAFile(t *testing.T) {
+func newCA() ([]byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	ca := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
-	der, err := x509.CreateCertificate(rand.Reader, ca, ca, key.Public(), key)
+	return x509.CreateCertificate(rand.Reader, ca, ca, key.Public(), key)
+}
+
+func TestCAFile(t *testing.T) {
+	der, err := newCA()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if ca, err = x509.ParseCertificate(der); err != nil {
+	ca, err := x509.ParseCertificate(der)
+	if err != nil {
 		t.Fatal(err)
 	}
 	t.Chdir(t.TempDir())

@@ -4,6 +4,7 @@ package config
 
 import (
 	"cmp"
+	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ import (
 	"github.com/robfig/cron/v3"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/disk"
 )
 
 // Config is every setting, parsed and valid: its users need not check anything again. Load fills it and nothing
@@ -60,7 +62,7 @@ type Config struct {
 	ConsumerLabel string `env:"IDAAS_CONSUMER_LABEL" envDefault:"id" oneof:"id hash" help:"how a consumer without an alias is shown: its id, or 12 hex digits of the SHA-256 of the id"`
 
 	// Schedule comes due at most once a second, and always again.
-	Schedule        cron.Schedule `env:"IDAAS_POLL_SCHEDULE" envDefault:"@every 5m" accepts:"five cron fields, '@hourly' and the like, '@every 90s' (at least 1s); 'CRON_TZ=Zone' may lead" help:"when every target is walked"`
+	Schedule        cron.Schedule `env:"IDAAS_POLL_SCHEDULE" envDefault:"@every 5m" accepts:"five cron fields, '@hourly' and the like, '@every 90s' (at least 1s); 'CRON_TZ=Zone' may lead" help:"when every target is walked; a fixed time that the clocks skip or show twice comes due once"`
 	PollTimeout     time.Duration `env:"IDAAS_POLL_TIMEOUT" envDefault:"1h" accepts:"a duration such as '90s', '1h30m' or '7d'," range:"1ms 1y" help:"longest walk of one target: a guard against endless lists, not a pace"`
 	PollConcurrency int           `env:"IDAAS_POLL_CONCURRENCY" envDefault:"4" accepts:"a whole number" range:"1 1000" help:"targets walked at once"`
 	PageSize        int           `env:"IDAAS_PAGE_SIZE" envDefault:"100" accepts:"a whole number" range:"1 1000" help:"tokens per page; falls back to 20 with a warning when the API refuses it"`
@@ -91,14 +93,15 @@ type Config struct {
 }
 
 // Load parses environ, a list of NAME=value as os.Environ returns it, and reads the files that it names for targets,
-// root certificates and the vendor's settings; secrets in files are left alone. Blanks around a value are dropped and an
-// empty variable is an unset one. The error is of type Faults and lists everything that is wrong; checkWeb says what is
+// root certificates and the vendor's settings; secrets in files are left alone. Blanks around a value and a byte order mark in front are
+// dropped and an empty variable is an unset one. The error is of type Faults and lists everything that is wrong; checkWeb says what is
 // wrong with the file of IDAAS_WEB_CONFIG_FILE.
 func Load(environ []string, checkWeb func(file string) error) (*Config, error) {
 	given := make(map[string]string)
 	for _, pair := range environ {
-		if name, value, _ := strings.Cut(pair, "="); strings.TrimSpace(value) != "" {
-			given[name] = strings.TrimSpace(value)
+		name, value, _ := strings.Cut(pair, "=")
+		if value = strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(value), "\ufeff")); value != "" {
+			given[name] = value
 		}
 	}
 	c := &Config{checkWeb: checkWeb}
@@ -112,18 +115,16 @@ func Load(environ []string, checkWeb func(file string) error) (*Config, error) {
 		host, _ := os.Hostname()
 		given["IDAAS_SHARD_INDEX"] = hostNumber(host)
 	}
-	faults := slices.Concat(vendor.faults, c.parse(given), c.check())
+	faults := slices.Concat(vendor.faults, c.parse(given), c.check(), checkProxies(environ))
 	for i, f := range faults {
 		faults[i].Name = cmp.Or(vendor.places[f.Name], f.Name)
 	}
 	data, read, err := c.readTargetsFile()
 	c.read = read
-	if c.Targets, err = c.targets(data, err); err != nil {
-		inTargets, _ := errors.AsType[Faults](err)
-		faults = append(faults, inTargets...)
-	}
+	c.Targets, err = c.targets(data, err)
+	inTargets, _ := errors.AsType[Faults](err)
 	unknown := misspelt(environ)
-	if len(faults) > 0 {
+	if faults = append(faults, inTargets...); len(faults) > 0 {
 		// These are the likely cause of a missing setting.
 		return nil, slices.Concat(faults, vendor.unset, unknown)
 	}
@@ -169,6 +170,8 @@ func (c *Config) parse(given map[string]string) Faults {
 				field.SetString(text)
 			}
 			value = value[max(strings.LastIndex(value, "@"), 0):] // user and password are not shown
+		case s.Type == reflect.TypeFor[poller.Secret]():
+			value = ""
 		}
 		if err != nil {
 			faults = append(faults, s.fault(value, err.Error()))
@@ -177,7 +180,6 @@ func (c *Config) parse(given map[string]string) Faults {
 	return faults
 }
 
-// normalize returns the text of one setting as it is used.
 func (c *Config) normalize(name, text string) (string, error) {
 	switch name {
 	case "IDAAS_DOMAIN", "IDAAS_ENDPOINT", "IDAAS_TOKEN_ENDPOINT":
@@ -188,41 +190,29 @@ func (c *Config) normalize(name, text string) (string, error) {
 	case "IDAAS_INSTANCE_ID":
 		return text, checkIdentifier(text)
 	case "IDAAS_WEB_CONFIG_FILE":
-		return text, c.checkWeb(text)
+		// What reads it knows no bounds.
+		return disk.Do(context.Background(), webTimeout, "check", text, func() (string, error) { return text, c.checkWeb(text) })
 	case "IDAAS_CA_FILE":
 		return text, c.readRootCAs(text)
 	case "IDAAS_LISTEN_ADDRESS", "IDAAS_PROBE_ADDRESS":
-		return text, checkAddress(text)
+		_, port, _ := net.SplitHostPort(text)
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			return "", errors.New("not an address with a port number from 0 to 65535")
+		}
 	}
 	return text, nil
 }
 
-// maxWindows bounds the series of one target.
-const maxWindows = 32
+const (
+	maxFile    = 16 << 20        // bytes that are read of any file
+	webTimeout = 5 * time.Second // for the look at a web configuration
+	maxWindows = 32              // bounds the series of one target
+)
 
 // parseDuration reads Prometheus' syntax.
 func parseDuration(text string) (time.Duration, error) {
 	d, err := model.ParseDuration(text)
 	return time.Duration(d), err
-}
-
-// parseSchedule refuses, beside what cron refuses, what makes cron panic, come due never or more often than written.
-func parseSchedule(spec string) (cron.Schedule, error) {
-	if text, ok := strings.CutPrefix(spec, "@every "); ok {
-		every, err := parseDuration(strings.TrimSpace(text))
-		if err == nil && every < time.Second {
-			err = errors.New("due more than once a second")
-		}
-		return cron.Every(every), err
-	}
-	if strings.Contains(spec, "TZ=") {
-		spec += " " // cron panics when nothing ends the zone
-	}
-	schedule, err := cron.ParseStandard(spec)
-	if err == nil && schedule.Next(time.Unix(0, 0)).IsZero() {
-		err = errors.New("never due")
-	}
-	return schedule, err
 }
 
 // parseWindows reads a comma separated list; the error names everything wrong in it.
@@ -255,13 +245,11 @@ func parseWindows(text string) ([]poller.Window, error) {
 
 // splitList returns the trimmed items of a comma separated list; empty ones, as after a trailing comma, are dropped.
 func splitList(text string) []string {
-	var items []string
-	for item := range strings.SplitSeq(text, ",") {
-		if item = strings.TrimSpace(item); item != "" {
-			items = append(items, item)
-		}
+	items := strings.Split(text, ",")
+	for i, item := range items {
+		items[i] = strings.TrimSpace(item)
 	}
-	return items
+	return slices.DeleteFunc(items, func(item string) bool { return item == "" })
 }
 
 // checkIdentifier judges what an instance or a credential provider is called by; dots alone would be a step in a URL path.
@@ -269,14 +257,6 @@ func checkIdentifier(text string) error {
 	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 	if strings.Trim(text, ".") == "" || len(text) > 64 || strings.Trim(text, allowed) != "" {
 		return errors.New("not an identifier of 1 to 64 letters, digits and . - _")
-	}
-	return nil
-}
-
-func checkAddress(text string) error {
-	_, port, _ := net.SplitHostPort(text)
-	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return errors.New("not an address with a port number from 0 to 65535")
 	}
 	return nil
 }

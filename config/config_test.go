@@ -176,13 +176,16 @@ func TestAllFaultsAtOnce(t *testing.T) {
 
 func TestRefusedValues(t *testing.T) {
 	for name, values := range map[string][]string{
-		"IDAAS_DOMAIN":           {"a.example.com/x", "http://a.example.com", "<name>.aliyunidaas.com"},
-		"IDAAS_INSTANCE_ID":      {"a/b", "..", "ü"},
-		"IDAAS_NETWORK":          {"VPC", "intranet"},
-		"IDAAS_TOKEN_ENDPOINT":   {"https://a.example.com/api/v2/<authorizationServerId>/oauth2/token"},
-		"IDAAS_AUTH_METHOD":      {"none", "PKCS7", "CLIENT_SECRET_POST", "client_secret_basic client_secret_post"},
-		"IDAAS_CONSUMER_LABEL":   {"alias"},
-		"IDAAS_POLL_SCHEDULE":    {"* * * *", "TZ=UTC", "CRON_TZ=UTC", "TZ=Nowhere @daily", "0 0 30 2 *", ", * * * *", "@every 10ms", "@every 999ms", "@every -1h", "@every 0", "@every", "@reboot", "soon"},
+		"IDAAS_DOMAIN":         {"a.example.com/x", "http://a.example.com", "<name>.aliyunidaas.com"},
+		"IDAAS_INSTANCE_ID":    {"a/b", "..", "ü"},
+		"IDAAS_NETWORK":        {"VPC", "intranet"},
+		"IDAAS_TOKEN_ENDPOINT": {"https://a.example.com/api/v2/<authorizationServerId>/oauth2/token"},
+		"IDAAS_AUTH_METHOD":    {"none", "PKCS7", "CLIENT_SECRET_POST", "client_secret_basic client_secret_post"},
+		"IDAAS_CONSUMER_LABEL": {"alias"},
+		"IDAAS_POLL_SCHEDULE": {
+			"* * * *", "TZ=UTC", "CRON_TZ=UTC", "TZ=Nowhere @daily", "0 0 30 2 *", ", * * * *", "@every 10ms", "@every 999ms", "@every -1h", "@every 0", "@every", "@reboot", "soon",
+			"CRON_TZ= 0 3 * * *", "TZ= @daily", "CRON_TZ= Europe/Berlin 0 3 * * *", "CRON_TZ=UTC @every 1ms", "TZ=UTC\t@every 999ms", "TZ=UTC CRON_TZ=UTC", "TZ=Nowhere @every 1m",
+		},
 		"IDAAS_POLL_TIMEOUT":     {"0", "0s", "-1h", "1.5h", "60", "2y"},
 		"IDAAS_POLL_CONCURRENCY": {"0", "-1", "1001", "2.5", "99999999999999999999"},
 		"IDAAS_PAGE_SIZE":        {"0", "1001", "1e2"},
@@ -229,11 +232,14 @@ func TestMisspelt(t *testing.T) {
 		"IDAAS_TOKEN_EXPORTER_SERVICE_PORT=9877", "IDAAS_TOKEN_EXPORTER_SERVICE_PORT_METRICS=9877",
 		"IDAAS_TOKEN_EXPORTER_PORT=tcp://10.0.0.1:9877", "IDAAS_TOKEN_EXPORTER_PORT_9877_TCP=tcp://10.0.0.1:9877",
 		"IDAAS_TOKEN_EXPORTER_PORT_9877_TCP_PROTO=tcp", "IDAAS_TOKEN_EXPORTER_PORT_9877_TCP_PORT=9877",
-		"IDAAS_TOKEN_EXPORTER_PORT_9877_TCP_ADDR=10.0.0.1", "IDAAS_0_SERVICE_HOST=10.0.0.2",
+		"IDAAS_TOKEN_EXPORTER_PORT_9877_TCP_ADDR=10.0.0.1", "IDAAS_0_SERVICE_HOST=10.0.0.2", "idaas_domain=d", "Idaas_Page_Sise=7", "cloud_idaas_config_path=/c", "my_idaas_domain=d",
 	))
 	want := []string{
 		"IDAAS_POLL_TIMEOUTS: not a setting; did you mean IDAAS_POLL_TIMEOUT?",
 		"IDAAS_LISTEN_PORT: not a setting; did you mean IDAAS_LISTEN_ADDRESS?",
+		"idaas_domain: not a setting; did you mean IDAAS_DOMAIN?",
+		"Idaas_Page_Sise: not a setting; did you mean IDAAS_PAGE_SIZE?",
+		"cloud_idaas_config_path: not a setting; did you mean CLOUD_IDAAS_CONFIG_PATH?",
 	}
 	if !slices.Equal(c.Warnings, want) {
 		t.Errorf("got %q, want %q", c.Warnings, want)

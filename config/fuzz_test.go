@@ -80,6 +80,7 @@ func FuzzLoad(f *testing.F) {
 func FuzzSchedule(f *testing.F) {
 	for _, spec := range []string{
 		"*/5 * * * *", "@every 90s", "@every 1.5h", "TZ=UTC", "CRON_TZ=Asia/Shanghai @daily", "TZ=Europe/Berlin 30 2 29 2 *", "0 0 30 2 *", "@every 292y", "0 0 1-31/40 * SUN", "@reboot",
+		"CRON_TZ= 0 3 * * *", "TZ=UTC TZ=UTC", "TZ=Australia/Lord_Howe */7 * 28-31 * *", "CRON_TZ=Local @every 1ms", "TZ=Africa/Cairo * 0-22 * * *",
 	} {
 		f.Add(spec)
 	}
@@ -95,6 +96,7 @@ func FuzzTargetsFile(f *testing.F) {
 		"targets:\n- consumer: a\n  alias: b\n  credential_providers: [p, q]\n  expiring_within: [5m, 15m]\n",
 		"targets: [{consumer: a, credential_providers: &p [p]}, {consumer: b, credential_providers: *p}]",
 		"targets: &t\n- *t\n", "targets:\n- {<<: {consumer: a}, credential_providers: [p]}\n", "---\n---\n", "\xff", "a: &a [*a]", "? [a]\n: b\n", "!!binary x", "targets: {}",
+		"{\n\t\"targets\": [{\"consumer\": \"\\ud83d\\ude42\\\\ud83d\", \"credential_providers\": [\"p\"]}]}", `{"targets": ["\ud83d"]}`, "targets:\n# \x00",
 	} {
 		f.Add([]byte(text))
 	}

@@ -80,7 +80,7 @@ func TestHelp(t *testing.T) {
 	if strings.Contains(text, "(default )") {
 		t.Error("an empty default")
 	}
-	want := "IDAAS_POLL_SCHEDULE  (default @every 5m)\n    when every target is walked\n    accepts five cron fields"
+	want := "IDAAS_POLL_SCHEDULE  (default @every 5m)\n    when every target is walked; a fixed time that the clocks skip or show twice comes due once\n    accepts five cron fields"
 	if !strings.Contains(text, want) {
 		t.Errorf("no %q in:\n%s", want, text)
 	}

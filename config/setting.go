@@ -40,7 +40,6 @@ type setting struct {
 	oneOf                         []string
 }
 
-// settings returns all settings in the order of Config.
 func settings() []setting {
 	var all []setting
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
@@ -60,7 +59,6 @@ func settings() []setting {
 	return all
 }
 
-// fault returns what is wrong with value.
 func (s setting) fault(value, problem string) Fault {
 	return Fault{s.name, value, problem + "; accepted: " + strings.ReplaceAll(s.accepts, "'", "")}
 }
@@ -85,7 +83,7 @@ func bound(text string) float64 {
 	return number
 }
 
-// misspelt returns the IDAAS_ variables that are no settings, each with the nearest setting; what Kubernetes injects
+// misspelt returns the IDAAS_ variables, in any case, that are no settings, each with the nearest setting; what Kubernetes injects
 // for a service whose name begins with idaas is left out.
 func misspelt(environ []string) Faults {
 	injected := regexp.MustCompile(`^\w*_SERVICE_(HOST|PORT\w*)=|^\w*_PORT(=\w+://|_\d+_(TCP|UDP|SCTP))`)
@@ -93,10 +91,12 @@ func misspelt(environ []string) Faults {
 	var faults Faults
 	for _, pair := range environ {
 		name, value, _ := strings.Cut(pair, "=")
-		if !strings.HasPrefix(name, "IDAAS_") || strings.TrimSpace(value) == "" || injected.MatchString(pair) {
+		upper := strings.ToUpper(name)
+		ours := strings.HasPrefix(upper, "IDAAS_") || slices.ContainsFunc(all, func(s setting) bool { return s.name == upper })
+		if !ours || strings.TrimSpace(value) == "" || injected.MatchString(pair) {
 			continue
 		}
-		nearest := slices.MinFunc(all, func(a, b setting) int { return distance(name, a.name) - distance(name, b.name) }).name
+		nearest := slices.MinFunc(all, func(a, b setting) int { return distance(upper, a.name) - distance(upper, b.name) }).name
 		if nearest != name {
 			faults = append(faults, Fault{Name: name, Problem: "not a setting; did you mean " + nearest + "?"})
 		}

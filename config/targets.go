@@ -3,19 +3,22 @@ package config
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/disk"
 )
 
 // readTargetsFile returns also what tells one reading from another that gave other bytes or another error.
@@ -23,10 +26,8 @@ func (c *Config) readTargetsFile() (data []byte, read string, err error) {
 	if c.TargetsFile == "" {
 		return nil, "", nil
 	}
-	data, err = os.ReadFile(c.TargetsFile)
-	sum := sha256.New()
-	fmt.Fprintf(sum, "%s%v", data, err)
-	return data, string(sum.Sum(nil)), err
+	data, err = disk.Read(context.Background(), c.TargetsFile, maxFile)
+	return data, fmt.Sprintf("%x %v", sha256.Sum256(data), err), err
 }
 
 // targets returns this process's share of IDAAS_TARGETS and of the targets file, whose reading gave data and err.
@@ -59,9 +60,10 @@ type targetList struct {
 
 type alias struct{ text, at string }
 
+// pair is a target yet without its label, and without windows if it has the global ones.
 type pair struct {
-	consumer, provider, at string
-	windows                []poller.Window // nil: the global ones
+	poller.Target
+	at string
 }
 
 func (l *targetList) fault(name, value, problem string) {
@@ -77,7 +79,7 @@ func (l *targetList) addInline(text string) {
 			continue
 		}
 		consumer := l.checked(at, "consumer", strings.TrimSpace(item[:colon]))
-		l.add(pair{consumer, strings.TrimSpace(item[colon+1:]), at, nil})
+		l.add(pair{poller.Target{Consumer: consumer, Provider: strings.TrimSpace(item[colon+1:])}, at})
 	}
 }
 
@@ -100,36 +102,35 @@ func (l *targetList) checked(at, what, text string) string {
 
 // add takes p unless its consumer, about which there is a fault already, or its provider is wrong.
 func (l *targetList) add(p pair) {
-	if err := checkIdentifier(p.provider); err != nil {
-		l.fault(p.at, l.shown(p.provider), err.Error())
-	} else if p.consumer != "" {
+	if err := checkIdentifier(p.Provider); err != nil {
+		l.fault(p.at, l.shown(p.Provider), err.Error())
+	} else if p.Consumer != "" {
 		l.pairs = append(l.pairs, p)
 	}
 }
 
-// targets returns what all sources say together.
 func (l *targetList) targets(windows []poller.Window) []poller.Target {
 	type shown struct{ label, provider string }
 	holders := make(map[shown]pair)
 	var targets []poller.Target
 	for _, p := range l.pairs {
-		label := l.aliases[p.consumer].text
-		if label == "" && l.hash {
-			label = fmt.Sprintf("%x", sha256.Sum256([]byte(p.consumer)))[:12]
+		p.Label = l.aliases[p.Consumer].text
+		if p.Label == "" && l.hash {
+			p.Label = fmt.Sprintf("%x", sha256.Sum256([]byte(p.Consumer)))[:12]
 		}
-		label = cmp.Or(label, p.consumer)
-		if p.windows == nil {
-			p.windows = windows
+		p.Label = cmp.Or(p.Label, p.Consumer)
+		if p.Windows == nil {
+			p.Windows = windows
 		}
-		first, taken := holders[shown{label, p.provider}]
+		as := shown{p.Label, p.Provider}
+		first, taken := holders[as]
 		switch {
-		case taken && first.consumer == p.consumer:
-			l.fault(p.at, p.provider, "given for this consumer already at "+first.at)
+		case taken && first.Consumer == p.Consumer:
+			l.fault(p.at, p.Provider, "given for this consumer already at "+first.at)
 		case taken:
-			l.fault(p.at, p.provider, fmt.Sprintf("another consumer is shown as %q too, at %s", label, first.at))
+			l.fault(p.at, p.Provider, fmt.Sprintf("another consumer is shown as %q too, at %s", p.Label, first.at))
 		default:
-			holders[shown{label, p.provider}] = p
-			targets = append(targets, poller.Target{Consumer: p.consumer, Provider: p.provider, Label: label, Windows: p.windows})
+			holders[as], targets = p, append(targets, p.Target)
 		}
 	}
 	return targets
@@ -141,6 +142,9 @@ const maxTargets = 100_000
 // addFile adds the targets in data, a YAML file. It walks nodes instead of decoding into structs, because only so every
 // fault has a line, and nothing, such as a null in a list, is passed over.
 func (l *targetList) addFile(data []byte) {
+	if jsontext.Value(data).IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)) {
+		data = jsonAsYAML(data)
+	}
 	var document, more yaml.Node
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	err := decoder.Decode(&document)
@@ -150,8 +154,12 @@ func (l *targetList) addFile(data []byte) {
 		}
 	}
 	// The library reports it without a line.
-	if i := bytes.IndexRune(data, utf8.RuneError); i >= 0 {
-		err = fmt.Errorf("line %d: not valid UTF-8", 1+bytes.Count(data[:i], []byte("\n")))
+	if i := bytes.IndexFunc(data, unreadable); i >= 0 {
+		problem := "not valid UTF-8"
+		if r, _ := utf8.DecodeRune(data[i:]); r != utf8.RuneError {
+			problem = fmt.Sprintf("the control character %U", r)
+		}
+		err = fmt.Errorf("line %d: %s", 1+bytes.Count(data[:i], []byte("\n")), problem)
 	}
 	if !errors.Is(err, io.EOF) || document.Content == nil {
 		l.fault(l.path, "", strings.NewReplacer("yaml: ", "", "EOF", "an empty file").Replace(err.Error()))
@@ -164,6 +172,26 @@ func (l *targetList) addFile(data []byte) {
 		}
 		l.addEntry(n)
 	}
+}
+
+// unreadable reports whether r is what YAML does not allow, or stands for what is no UTF-8.
+func unreadable(r rune) bool {
+	return r == utf8.RuneError || unicode.IsControl(r) && !strings.ContainsRune("\t\r\n\u0085", r)
+}
+
+// escapes are those of JSON, two for one character taken together.
+var escapes = regexp.MustCompile(`\\(u[dD][89abAB][[:xdigit:]]{2}\\u[dD][c-fC-F][[:xdigit:]]{2}|.)`)
+
+// jsonAsYAML writes what the YAML library refuses in another form on the same line: tabs between values, escaped slashes, and
+// characters escaped in two halves.
+func jsonAsYAML(data []byte) []byte {
+	return escapes.ReplaceAllFunc(bytes.ReplaceAll(data, []byte("\t"), []byte(" ")), func(escape []byte) []byte {
+		if len(escape) == 2 && escape[1] != '/' {
+			return escape
+		}
+		text, _ := jsontext.AppendUnquote(nil, `"`+string(escape)+`"`) // always whole, as they match
+		return text
+	})
 }
 
 // addEntry adds one consumer with some of its providers.
@@ -182,16 +210,13 @@ func (l *targetList) addEntry(n *yaml.Node) {
 	for _, item := range l.list(fields["expiring_within"], "expiring_within") {
 		labels = append(labels, l.text(item, "window"))
 	}
-	var windows []poller.Window
-	if labels != nil {
-		var err error
-		if windows, err = parseWindows(strings.Join(labels, ",")); err != nil {
-			l.fault(l.at(fields["expiring_within"]), "", err.Error())
-		}
+	windows, err := parseWindows(strings.Join(labels, ","))
+	if err != nil && labels != nil {
+		l.fault(l.at(fields["expiring_within"]), "", err.Error())
 	}
 	for _, item := range l.list(fields["credential_providers"], "credential_providers") {
 		if provider := l.text(item, "credential provider"); provider != "" {
-			l.add(pair{consumer, provider, l.at(item), windows})
+			l.add(pair{poller.Target{Consumer: consumer, Provider: provider, Windows: windows}, l.at(item)})
 		}
 	}
 }
@@ -233,11 +258,10 @@ func (l *targetList) list(n *yaml.Node, what string) []*yaml.Node {
 		l.fault(l.at(n), "", what+" is not a list with something in it")
 		return nil
 	}
-	items := make([]*yaml.Node, len(n.Content))
 	for i, item := range n.Content {
-		items[i] = resolve(item)
+		n.Content[i] = resolve(item)
 	}
-	return items
+	return n.Content
 }
 
 // text returns n as written, also when YAML would read it as a number; nothing if it was not given or is wrong.

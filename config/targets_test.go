@@ -88,6 +88,24 @@ targets:
 	}
 }
 
+// A file of JSON is one of YAML, also where YAML has no such escapes.
+func TestTargetsFileInJSON(t *testing.T) {
+	for escaped, want := range map[string]string{
+		`\ud83d\ude42`: "🙂", `a\uD83D\uDE42b\ud800\udc00`: "a🙂b\U00010000", `\\ud83d\\ude42`: `\ud83d\ude42`, `\\\ud83d\ude42`: `\🙂`,
+		`\u00e9\/\"\u005c`: `é/"\`, "🙂": "🙂",
+	} {
+		text := "{\r\n\t\"targets\": [\n\t\t{\"consumer\":\"" + escaped + "\", \"alias\": \"a\",\n\t\t \"credential_providers\":[\"p\"]}\n\t]\n}\n"
+		targets, err := fileTargets(t, false, "", text)
+		if err != nil || len(targets) != 1 || targets[0].Consumer != want {
+			t.Errorf("%s: %v, %v", escaped, targets, err)
+		}
+	}
+	targets, err := fileTargets(t, false, "", `targets: [{consumer: \ud83d\ude42, credential_providers: ['p']}]`)
+	if err != nil || targets[0].Consumer != `\ud83d\ude42` {
+		t.Errorf("plain text in YAML: %v, %v", targets, err)
+	}
+}
+
 func TestConsumerLabel(t *testing.T) {
 	// printf a | sha256sum | cut -c -12
 	targets, err := fileTargets(t, true, "a:p", "targets: [{consumer: b, alias: bee, credential_providers: [p]}]")
@@ -164,7 +182,14 @@ func TestTargetsFileFaults(t *testing.T) {
 		}},
 		"control characters":  {"", "targets:\n- consumer: \"a\\0\"\n  credential_providers: [p]\n", []string{`targets.yaml:2: consumer is not a text of 1 to 512 bytes without control characters`}},
 		"invalid UTF-8":       {"", "targets:\n- consumer: a\xff\n", []string{`targets.yaml: line 2: not valid UTF-8`}},
-		"UTF-16":              {"", "\xff\xfet\x00", []string{`targets.yaml: line 1: not valid UTF-8`}},
+		"UTF-16":              {"", "\xff\xfet\x00", []string{`IDAAS_TARGETS_FILE="targets.yaml": read targets.yaml: UTF-16 text: save it as UTF-8`}},
+		"control character":   {"", "targets:\n- consumer: a\n  credential_providers: [p]\n# \x1b\n" + strings.Repeat("# long\n", 9999), []string{`targets.yaml: line 4: the control character U+001B`}},
+		"deep in the file":    {"", "targets:\n- consumer: a\n  credential_providers: [p]\n" + strings.Repeat("# long\n", 9999) + "- consumer: \u0080", []string{`targets.yaml: line 10003: the control character U+0080`}},
+		"NUL":                 {"", "\x00", []string{`targets.yaml: line 1: the control character U+0000`}},
+		"half a character":    {"", "{\"targets\": [\n{\"consumer\": \"\\ud83d\\ude42\",\n\"alias\": \"\\ud83d\", \"credential_providers\": [\"p\"]}]}", []string{`targets.yaml: line 3: found invalid Unicode character escape code`}},
+		"the other half":      {"", "{\"targets\": [\n{\"consumer\": \"\\ude42\\ud83d\", \"credential_providers\": [\"p\"]}]}", []string{`targets.yaml: line 2: found invalid Unicode character escape code`}},
+		"halves in YAML":      {"", "targets:\n- consumer: \"\\ud83d\\ude42\"\n  credential_providers: [p]\n", []string{`targets.yaml: line 2: found invalid Unicode character escape code`}},
+		"faults in JSON":      {"", "{\n\t\"targets\": [\n\t\t{\"consumer\": \"\\ud83d\\ude42\",\n\t\t\"credential_providers\": [\"p\", \"p/q\"], \"consumer\": 1}\n\t]\n}\n", []string{`targets.yaml:4: consumer given twice`, `targets.yaml:4="p/q": not an identifier of 1 to 64 letters, digits and . - _`}},
 		"syntax":              {"", "targets:\n- consumer: a\n  alias: b: c\n", []string{`targets.yaml: line 3: mapping values are not allowed in this context`}},
 		"tab":                 {"", "targets:\n\t- consumer: a\n", []string{`targets.yaml: line 2: found character that cannot start any token`}},
 		"unknown alias":       {"", "targets: *nothing\n", []string{`targets.yaml: unknown anchor 'nothing' referenced`}},

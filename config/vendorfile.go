@@ -1,11 +1,13 @@
 package config
 
 import (
-	"os"
+	"context"
 	"regexp"
 	"strings"
 
 	"github.com/go-json-experiment/json"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller/disk"
 )
 
 // vendorKeys are the texts in a client-config.json that stand for a setting; of several for one, the first given counts.
@@ -37,7 +39,7 @@ func readVendorFile(given map[string]string) vendorFile {
 	if path == "" {
 		return vendorFile{}
 	}
-	data, err := os.ReadFile(path)
+	data, err := disk.Read(context.Background(), path, maxFile)
 	var top map[string]any
 	if err == nil {
 		err = json.Unmarshal(data, &top)

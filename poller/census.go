@@ -5,6 +5,7 @@ import (
 	"hash/maphash"
 	"math"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -40,12 +41,20 @@ type Census struct {
 	LastActive int64
 	// Info is that of the token issued last; nil until a token was seen.
 	Info *Info
+	// Soonest are the active tokens that expire first, in that order: ten, or all when there are fewer.
+	Soonest []Expiry `json:",omitzero"`
 	// Reported is the API's own totalCount; -1 when it sent none.
 	Reported int64
 
 	Pages  int
 	ReadAt time.Time // end of the walk
 	Took   time.Duration
+}
+
+// Expiry is an active token with its end, in Unix milliseconds.
+type Expiry struct {
+	ID, Type        string
+	Issued, Expires int64 // Issued is 0 when it is unknown
 }
 
 // States are the counts of one moment. Active + Expired + Revoked = Total. Times are Unix milliseconds.
@@ -106,17 +115,31 @@ const (
 	never   = math.MaxInt64
 )
 
-// counting is a Census in the making. It keeps 24 bytes a token and no strings.
+const (
+	soonest = 10
+	// candidates are more, since some will have expired or turn out to be revoked when the walk ends.
+	candidates = 500
+)
+
+// candidate is a token that may be among the soonest to expire.
+type candidate struct {
+	record
+	id, kind string
+}
+
+// counting is a Census in the making. It keeps 24 bytes a token, and strings of a few candidates only.
 type counting struct {
 	seed     maphash.Seed
 	records  []record
+	soon     []candidate
+	bound    int64 // expiration from which on there are candidates enough; 0: not yet
 	info     *Info
 	issued   int64
 	reported int64
 	pages    int
 }
 
-func (c *counting) add(p Page) {
+func (c *counting) add(p Page, now time.Time) {
 	c.pages++
 	if p.Total >= 0 {
 		c.reported = p.Total
@@ -130,19 +153,51 @@ func (c *counting) add(p Page) {
 			r.expires = never
 		}
 		c.records = append(c.records, r)
+		if r.expires > now.UnixMilli() && r.expires < never && (c.bound == 0 || r.expires < c.bound) {
+			c.soon = append(c.soon, candidate{r, short(t.ID), t.Info.TokenType})
+		}
 		if c.info == nil || t.Issued > c.issued {
 			info := t.Info
 			c.info, c.issued = &info, t.Issued
 		}
 	}
+	if len(c.soon) >= 2*candidates {
+		c.sift(now)
+		c.soon = c.soon[:min(len(c.soon), candidates)]
+		if c.bound = 0; len(c.soon) == candidates {
+			c.bound = c.soon[candidates-1].expires
+		}
+	}
+}
+
+// short is an id as it is kept, which has no bound where it comes from.
+func short(id string) string {
+	const most = 200
+	if len(id) <= most {
+		return id
+	}
+	return strings.ToValidUTF8(strings.Clone(id[:most]), "") + "…"
+}
+
+// sift leaves the candidates that are active at now, those first that expire first, each reading once.
+func (c *counting) sift(now time.Time) {
+	slices.SortFunc(c.soon, func(a, b candidate) int { return compare(a.record, b.record) })
+	c.soon = slices.CompactFunc(c.soon, func(a, b candidate) bool { return a.hash == b.hash })
+	c.soon = slices.DeleteFunc(c.soon, func(t candidate) bool { return t.expires <= now.UnixMilli() })
+	slices.SortFunc(c.soon, func(a, b candidate) int {
+		return cmp.Or(cmp.Compare(a.expires, b.expires), cmp.Compare(a.id, b.id))
+	})
+}
+
+// compare orders readings by token, and by which of them counts.
+func compare(a, b record) int {
+	return cmp.Or(cmp.Compare(a.hash, b.hash), cmp.Compare(a.expires, b.expires), cmp.Compare(a.issued, b.issued))
 }
 
 // census ends the walk: each id counts once, by one of its readings, and what this walk cannot know is carried on
 // from prev, which may be nil.
 func (c *counting) census(prev *Census, end time.Time, took time.Duration) *Census {
-	slices.SortFunc(c.records, func(a, b record) int {
-		return cmp.Or(cmp.Compare(a.hash, b.hash), cmp.Compare(a.expires, b.expires), cmp.Compare(a.issued, b.issued))
-	})
+	slices.SortFunc(c.records, compare)
 	c.records = slices.CompactFunc(c.records, func(a, b record) bool { return a.hash == b.hash })
 
 	out := &Census{Info: c.info, Reported: c.reported, Pages: c.pages, ReadAt: end, Took: took}
@@ -168,6 +223,13 @@ func (c *counting) census(prev *Census, end time.Time, took time.Duration) *Cens
 	}
 	slices.Sort(out.Expirations)
 	out.Expirations = slices.Clone(out.Expirations) // without the room to grow: this is what stays in memory
+	c.sift(end)
+	for _, t := range c.soon {
+		// Not when another reading of it counts: it was revoked, say.
+		if _, counts := slices.BinarySearchFunc(c.records, t.record, compare); counts && len(out.Soonest) < soonest {
+			out.Soonest = append(out.Soonest, Expiry{strings.Clone(t.id), t.kind, t.issued, t.expires})
+		}
+	}
 	if last.issued > 0 {
 		out.Lifetime = max(0, last.expires-last.issued)
 	}

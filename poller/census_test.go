@@ -19,7 +19,7 @@ func newCounting() *counting { return &counting{seed: maphash.MakeSeed(), report
 
 func count(end time.Time, prev *Census, tokens ...Token) *Census {
 	c := newCounting()
-	c.add(Page{Tokens: tokens, Total: int64(len(tokens))})
+	c.add(Page{Tokens: tokens, Total: int64(len(tokens))}, end)
 	return c.census(prev, end, time.Second)
 }
 
@@ -199,7 +199,7 @@ func TestReportedIsTheLastTotalSent(t *testing.T) {
 	}{{nil, -1}, {[]int64{-1}, -1}, {[]int64{0}, 0}, {[]int64{7, 8, -1}, 8}} {
 		c := newCounting()
 		for _, total := range tt.totals {
-			c.add(Page{Total: total})
+			c.add(Page{Total: total}, epoch)
 		}
 		if got := c.census(nil, epoch, 0); got.Reported != tt.want || got.Pages != len(tt.totals) {
 			t.Errorf("totals %v: reported %d on %d pages, want %d", tt.totals, got.Reported, got.Pages, tt.want)
@@ -218,7 +218,7 @@ func BenchmarkCensus(b *testing.B) {
 				n := i*len(page.Tokens) + j
 				page.Tokens[j] = Token{ID: strconv.Itoa(n), Expires: at(time.Duration(n%100_000-50_000) * time.Second), Issued: at(-time.Hour)}
 			}
-			c.add(page)
+			c.add(page, epoch)
 		}
 		if got := c.census(nil, epoch, 0).At(epoch).Total; got != tokens {
 			b.Fatal(got)

@@ -83,7 +83,7 @@ func New(c Config) *Poller {
 	for i, t := range c.Targets {
 		readings[i] = &Reading{Target: t}
 		if r := c.Restored[t.Key()]; r != nil {
-			readings[i].Census, readings[i].Failure = r.Census, r.Failure
+			readings[i].Census, readings[i].Failure = r.Census, r.Failure.shownFor(t)
 		}
 	}
 	p.index = indexOf(readings)
@@ -172,7 +172,7 @@ func (p *Poller) SetTargets(targets []Target) {
 	for i, t := range targets {
 		readings[i] = &Reading{Target: t}
 		if j, ok := p.index[t.Key()]; ok {
-			readings[i].Census, readings[i].Failure = old[j].Census, old[j].Failure
+			readings[i].Census, readings[i].Failure = old[j].Census, old[j].Failure.shownFor(t)
 		} else {
 			added++
 		}

@@ -352,3 +352,16 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 		t.Error("the secret itself is lost")
 	}
 }
+
+func TestSecretsThatNobodyHas(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "", "hunter2": "", "hü n/t%e+r 2 🙂": "", "a\nb": "a line break", "a\rb": "a line break", "a\tb": "U+0009", "a\x00": "U+0000", "\ufeffa": "U+FEFF",
+		"a\u200bb": "U+200B", "a\u00a0b": "U+00A0", "a\x7f": "U+007F", "a\xffb": "no UTF-8", "a\ufffdb": "no UTF-8",
+	} {
+		var s Secret
+		err := s.UnmarshalText([]byte(text))
+		if s.Reveal() != text || (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+}

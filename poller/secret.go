@@ -1,8 +1,11 @@
 package poller
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"unicode"
+	"unicode/utf8"
 )
 
 const hidden = "[secret]"
@@ -28,9 +31,20 @@ func (s Secret) Reveal() string {
 // Empty reports whether there is no text.
 func (s Secret) Empty() bool { return s.Reveal() == "" }
 
-// UnmarshalText takes text as the secret.
+// UnmarshalText takes text as the secret, whatever it is. The error names a character that no secret has, such as one that an editor or a
+// web page has slipped in unseen, and nothing else of text.
 func (s *Secret) UnmarshalText(text []byte) error {
 	*s = NewSecret(string(text))
+	for _, r := range s.Reveal() {
+		switch {
+		case r == '\n' || r == '\r':
+			return errors.New("a line break in it, which no secret has")
+		case r == utf8.RuneError:
+			return errors.New("bytes in it that are no UTF-8, which no secret has")
+		case !unicode.IsPrint(r):
+			return fmt.Errorf("the invisible character %U in it, which no secret has", r)
+		}
+	}
 	return nil
 }
 

@@ -1,17 +1,17 @@
 package poller
 
 import (
+	"net/url"
 	"slices"
+	"strings"
 	"time"
 )
 
 // Reading is what is known of one target. It never changes once published.
 type Reading struct {
-	Target Target
-	// Census of the last complete walk; nil: never read.
-	Census *Census
-	// Failure of the latest walk; nil when that was complete, or when there was none.
-	Failure *Failure
+	Target  Target
+	Census  *Census  // of the last complete walk; nil: never read
+	Failure *Failure // of the latest walk; nil when that was complete, or when there was none
 }
 
 // Attempted reports whether a walk of the target has ended, either way.
@@ -20,19 +20,30 @@ func (r *Reading) Attempted() bool { return r.Census != nil || r.Failure != nil 
 // Failure is how a walk failed.
 type Failure struct {
 	Reason Reason
-	// Text is for people: one line, without secrets and raw consumer ids.
-	Text string
-	At   time.Time
+	Text   string // for people: one line, without secrets and raw consumer ids
+	At     time.Time
+	Since  time.Time // when the first of the walks failed that have done nothing else since
+}
+
+// shownFor returns f without its text if that has the consumer id of t, which may have been shown when it was written.
+func (f *Failure) shownFor(t Target) *Failure {
+	if f == nil || t.Label == t.Consumer {
+		return f
+	}
+	inText := func(id string) bool { return strings.Contains(strings.ToLower(f.Text), strings.ToLower(id)) }
+	if !inText(t.Consumer) && !inText(url.QueryEscape(t.Consumer)) && !inText(url.PathEscape(t.Consumer)) {
+		return f
+	}
+	hidden := *f
+	hidden.Text = "not shown: it has the consumer's id, which is not shown any more"
+	return &hidden
 }
 
 // Snapshot is everything known at one moment. It never changes once published; readers share it.
 type Snapshot struct {
-	// Readings has one entry per configured target of this process, in the configured order.
-	Readings []*Reading
-	// LastCycle and NextCycle are due times; zero before the first.
-	LastCycle, NextCycle time.Time
-	// InProgress counts the targets queued or being walked.
-	InProgress int
+	Readings             []*Reading // one per configured target of this process, in the configured order
+	LastCycle, NextCycle time.Time  // due times; zero before the first
+	InProgress           int        // targets queued or being walked
 }
 
 // Attempted reports whether every target was attempted.

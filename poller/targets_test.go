@@ -258,3 +258,27 @@ func TestIntervalAtAStartOffSchedule(t *testing.T) {
 		}
 	})
 }
+
+// What a failure said while ids were shown is not shown once they are not: after a restart, and after a reload.
+func TestAFailureKeepsNoIDThatIsHiddenNow(t *testing.T) {
+	const id = "Ann+1@example.com"
+	for _, text := range []string{"no such consumer Ann+1@example.com", "no ann+1@EXAMPLE.com", "GET /?consumerId=ann%2b1%40example.com", "something else"} {
+		failed := &Reading{Failure: &Failure{Reason: NotFound, Text: text}}
+		shown := Target{Consumer: id, Provider: "p", Label: id}
+		hidden := Target{Consumer: id, Provider: "p", Label: "ann"}
+		restored := func(t Target) *Poller {
+			return New(Config{Targets: []Target{t}, Restored: map[Key]*Reading{t.Key(): failed}, Log: slog.New(slog.DiscardHandler)})
+		}
+		kept, restarted, reloaded := restored(shown), restored(hidden), restored(shown)
+		reloaded.SetTargets([]Target{hidden})
+		if got := kept.Snapshot().Readings[0].Failure.Text; got != text {
+			t.Errorf("%q became %q", text, got)
+		}
+		for _, p := range []*Poller{restarted, reloaded} {
+			got := p.Snapshot().Readings[0].Failure
+			if told := text == "something else"; (got.Text == text) != told || got.Reason != NotFound || strings.Contains(strings.ToLower(got.Text), "example") {
+				t.Errorf("%q became %q", text, got.Text)
+			}
+		}
+	}
+}

@@ -72,7 +72,7 @@ func (p *Poller) walk(ctx context.Context, t Target) (*counting, time.Duration, 
 		if err != nil {
 			return nil, time.Since(start), err
 		}
-		c.add(page)
+		c.add(page, p.wall())
 	}
 	return c, time.Since(start), nil
 }
@@ -90,7 +90,11 @@ func (p *Poller) publish(j *job, counted *counting, took time.Duration, err erro
 	var failed Reason
 	if err != nil {
 		failed = ReasonOf(err)
-		after.Failure = &Failure{Reason: failed, Text: err.Error(), At: p.wall()}
+		now := p.wall()
+		after.Failure = &Failure{Reason: failed, Text: err.Error(), At: now, Since: now}
+		if before.Failure != nil {
+			after.Failure.Since = before.Failure.Since
+		}
 	} else {
 		// Outside the lock, since it can take a while: no other walk of this target can be published meanwhile.
 		after.Census = counted.census(before.Census, p.wall(), took)

@@ -63,7 +63,8 @@ type Network struct {
 
 // New returns an Exporter that knows what its state file does, and has sent nothing yet.
 func New(cfg *config.Config, network Network, log *slog.Logger) *Exporter {
-	app := &Exporter{cfg: cfg, log: log, listen: network.Listen, state: state.File{Path: cfg.StateFile, Instance: cfg.Domain + " " + cfg.Endpoint + " " + cfg.InstanceID}}
+	app := &Exporter{cfg: cfg, log: log, listen: network.Listen}
+	app.state = state.File{Path: cfg.StateFile, Instance: cfg.Domain + " " + cfg.Endpoint + " " + cfg.InstanceID}
 	app.collector = collector.New(collector.Config{
 		RateLimit: cfg.ShareOfRate(), MaxStaleness: cfg.MaxStaleness, ShardIndex: cfg.ShardIndex, ShardCount: cfg.ShardCount,
 	}, func() *poller.Snapshot { return app.poller.Snapshot() })
@@ -115,15 +116,11 @@ func (app *Exporter) Serve(ctx context.Context) int {
 	work.Go(func() { app.reloader.Run(polling) })
 	keeper.Go(func() { app.state.Keep(keeping, app.poller.Snapshot, app.collector.StateSaved, app.log) })
 	err := web.Serve(polling, web.Config{
-		Listen:        app.listen,
-		ListenAddress: app.cfg.ListenAddress,
-		ProbeAddress:  app.cfg.ProbeAddress,
-		ConfigFile:    app.cfg.WebConfigFile,
-		Gatherer:      collector.Distinct(app.registry(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))),
-		Ready:         func() bool { return app.restored || app.poller.Snapshot().Attempted() },
-		Reload:        app.reloader.Reload,
-		Version:       version.Version,
-		Log:           app.log,
+		Listen: app.listen, ListenAddress: app.cfg.ListenAddress, ProbeAddress: app.cfg.ProbeAddress, ConfigFile: app.cfg.WebConfigFile,
+		Gatherer: collector.Distinct(app.registry(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))),
+		Snapshot: app.poller.Snapshot, MaxStaleness: app.cfg.MaxStaleness, Version: version.Version, Log: app.log,
+		Ready:  func() bool { return app.restored || app.poller.Snapshot().Attempted() },
+		Reload: app.reloader.Reload,
 	})
 	stopPolling()
 	work.Wait()

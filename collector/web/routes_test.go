@@ -20,6 +20,12 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/", 200, 404, ""},
 		{"HEAD", "/", 200, 404, ""},
 		{"POST", "/", 405, 404, every},
+		{"GET", "/api/v1/targets", 200, 404, ""},
+		{"HEAD", "/api/v1/targets", 200, 404, ""},
+		{"POST", "/api/v1/targets", 405, 404, every},
+		{"GET", "/api/v1/targets?stat=ok", 400, 404, ""},
+		{"GET", "/?stat=ok", 400, 404, ""},
+		{"GET", "/api/v1/", 404, 404, ""},
 		{"GET", "/metrics", 200, 404, ""},
 		{"POST", "/metrics", 405, 404, every},
 		{"DELETE", "/metrics", 405, 404, every},
@@ -52,14 +58,14 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
-func TestLandingPage(t *testing.T) {
+func TestStatusPage(t *testing.T) {
 	all, _ := handlers(t, plain())
 	w := ask(all, "GET", "/")
 	if got := w.Header().Get("Content-Type"); !strings.HasPrefix(got, "text/html") {
 		t.Errorf("Content-Type %q, want HTML", got)
 	}
 	page := w.Body.String()
-	for _, want := range []string{"IDaaS token exporter", "1.2.3-test", `href="/metrics"`, `href="/-/ready"`} {
+	for _, want := range []string{"IDaaS token exporter", "1.2.3-test", `href="/metrics"`, `href="/-/ready"`, `href="/api/v1/targets?"`} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q", want)
 		}
@@ -191,7 +197,7 @@ func TestReloadOnlyByPost(t *testing.T) {
 // A link from another site, e.g. out of a chat, still opens.
 func TestPagesOpenFromAnotherSite(t *testing.T) {
 	all, _ := handlers(t, plain())
-	for _, path := range []string{"/", "/metrics", "/-/healthy"} {
+	for _, path := range []string{"/", "/api/v1/targets", "/metrics", "/-/healthy"} {
 		if w := ask(all, "GET", path, "Sec-Fetch-Site", "cross-site"); w.Code != 200 {
 			t.Errorf("%s: %d", path, w.Code)
 		}

@@ -4,22 +4,20 @@ import (
 	"bytes"
 	"log/slog"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
 
 const (
-	// maxUnread bounds the bytes of answers that wait for their readers.
-	maxUnread = 64 << 20
-	// maxPause is how long a reader may take before its answer makes room for others.
-	maxPause = time.Second
+	maxUnread = 64 << 20    // bytes of answers that wait for their readers
+	maxPause  = time.Second // how long a reader may take before its answer makes room for others
 )
 
-// unhurried answers requests whole from memory, so that a client which does not read keeps no other from being answered:
-// only the making of answers is bounded in number, by handler itself, and the bytes that wait to be read.
+// unhurried has requests answered whole from memory, so that a client which does not read keeps no other from being answered:
+// what is bounded is the bytes that wait to be read.
 type unhurried struct {
-	handler http.Handler
-	log     *slog.Logger
+	log *slog.Logger
 
 	mu     sync.Mutex
 	unread []*unread // the oldest first
@@ -34,15 +32,18 @@ type unread struct {
 	over  chan struct{}
 }
 
-func (u *unhurried) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	made := &inMemory{header: w.Header(), status: http.StatusOK}
-	u.handler.ServeHTTP(made, r)
-	answer := &unread{size: made.body.Len(), over: make(chan struct{})}
-	answer.cut = func() error { return http.NewResponseController(w).SetWriteDeadline(time.Now()) }
-	u.begin(answer)
-	defer u.end(answer)
-	w.WriteHeader(made.status)
-	_, _ = w.Write(made.body.Bytes()) // who went away before the end misses nothing of ours
+// whole returns a handler that answers as h does.
+func (u *unhurried) whole(h http.Handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		made := &inMemory{header: w.Header(), status: http.StatusOK}
+		h.ServeHTTP(made, r)
+		cut := func() error { return http.NewResponseController(w).SetWriteDeadline(time.Now()) }
+		answer := &unread{size: made.body.Len(), cut: cut, over: make(chan struct{})}
+		u.begin(answer)
+		defer u.end(answer)
+		w.WriteHeader(made.status)
+		_, _ = w.Write(made.body.Bytes()) // who went away before the end misses nothing of ours
+	}
 }
 
 // begin returns when there is room for a: at once or, if others wait for their readers, soon.
@@ -55,25 +56,15 @@ func (u *unhurried) begin(a *unread) {
 		select {
 		case <-oldest.over:
 		case <-time.After(maxPause - time.Since(oldest.since)):
-			u.giveUp(oldest)
 		}
 		u.mu.Lock()
+		if u.remove(oldest) {
+			u.log.Debug("an answer was given up: it was not read", "bytes", oldest.size, "since", oldest.since, "error", oldest.cut())
+		}
 	}
 	a.since = time.Now()
 	u.unread = append(u.unread, a)
 	u.bytes += a.size
-}
-
-// giveUp ends an answer that is not being read.
-func (u *unhurried) giveUp(a *unread) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	select {
-	case <-a.over:
-	default:
-		u.log.Debug("an answer was given up: it was not read", "bytes", a.size, "since", a.since, "error", a.cut())
-		u.remove(a)
-	}
 }
 
 func (u *unhurried) end(a *unread) {
@@ -82,16 +73,16 @@ func (u *unhurried) end(a *unread) {
 	u.remove(a)
 }
 
-// remove frees the room of a; u.mu must be held.
-func (u *unhurried) remove(a *unread) {
-	for i, other := range u.unread {
-		if other == a {
-			u.unread = append(u.unread[:i], u.unread[i+1:]...)
-			u.bytes -= a.size
-			close(a.over)
-			return
-		}
+// remove frees the room of a, and reports whether it was taken; u.mu must be held.
+func (u *unhurried) remove(a *unread) bool {
+	i := slices.Index(u.unread, a)
+	if i < 0 {
+		return false
 	}
+	u.unread = slices.Delete(u.unread, i, i+1)
+	u.bytes -= a.size
+	close(a.over)
+	return true
 }
 
 // inMemory is an http.ResponseWriter that keeps the answer.

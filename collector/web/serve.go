@@ -23,10 +23,7 @@ func CheckConfig(file string) error { return web.Validate(file) }
 // Serve serves until ctx ends or a listener fails; requests in flight are then answered. A nil error means that ctx has
 // ended.
 func Serve(ctx context.Context, c Config) error {
-	all, probes, err := newHandlers(c)
-	if err != nil {
-		return err
-	}
+	all, probes := newHandlers(c)
 	if c.Listen == nil {
 		c.Listen = new(net.ListenConfig).Listen
 	}
@@ -46,7 +43,6 @@ func Serve(ctx context.Context, c Config) error {
 	return serve(ctx, c.Log, sites)
 }
 
-// site is one listener with what it serves.
 type site struct {
 	listener   net.Listener
 	handler    http.Handler
@@ -60,12 +56,8 @@ func serve(ctx context.Context, log *slog.Logger, sites []site) error {
 	var serving sync.WaitGroup
 	for _, site := range sites {
 		server := &http.Server{
-			Handler:           site.handler,
-			ReadHeaderTimeout: 10 * time.Second,
-			ReadTimeout:       30 * time.Second,
-			WriteTimeout:      time.Minute,
-			IdleTimeout:       2 * time.Minute,
-			ErrorLog:          stdlog.New(serverLog{log}, "", 0),
+			Handler: site.handler, ErrorLog: stdlog.New(serverLog{log}, "", 0),
+			ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
 		}
 		serving.Go(func() {
 			err := web.Serve(site.listener, server, &web.FlagConfig{WebConfigFile: &site.configFile}, log)

@@ -11,63 +11,60 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"github.com/prometheus/exporter-toolkit/web"
+
+	"github.com/idaas-exporter/idaas-token-exporter/collector/web/page"
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
 const (
-	// readyAfter is when an exporter counts as ready although not every target was attempted: a scrape then tells more
-	// than an unready pod.
-	readyAfter = time.Minute
-	// maxScrapes bounds the answers to scrapes made at once; the others are told to come back.
-	maxScrapes = 8
+	readyAfter = time.Minute // although not every target was attempted: a scrape then tells more than an unready pod
+	maxScrapes = 8           // answered at once; the others are told to come back
 )
 
 // Config of what is served.
 type Config struct {
-	// Listen opens the listeners; nil: sockets.
-	Listen func(ctx context.Context, network, address string) (net.Listener, error)
+	Listen func(ctx context.Context, network, address string) (net.Listener, error) // nil: sockets
 
 	ListenAddress string // of every route
 	ProbeAddress  string // of the two health endpoints alone, in plain HTTP; empty: they have no listener of their own
 	ConfigFile    string // exporter-toolkit web configuration of ListenAddress; empty: plain HTTP that anybody may read
 
-	Gatherer prometheus.Gatherer
-	Ready    func() bool  // whether there is something to show of every target
-	Reload   func() error // reads the targets again; the error says why they stay as they were
-	Version  string
-	Log      *slog.Logger
+	Gatherer     prometheus.Gatherer
+	Snapshot     func() *poller.Snapshot
+	MaxStaleness time.Duration // age at which the page shows a target's numbers no more; 0: it always does
+	Ready        func() bool   // whether there is something to show of every target
+	Reload       func() error  // reads the targets again; the error says why they stay as they were
+	Version      string
+	Log          *slog.Logger
 }
 
 // newHandlers returns the handler of every route, and one with the two health endpoints only. The minute after which
 // they are ready counts from now.
-func newHandlers(c Config) (all, probes http.Handler, err error) {
-	landing, err := web.NewLandingPage(web.LandingConfig{
-		Name:        "IDaaS token exporter",
-		Description: "Authentication tokens of Alibaba Cloud IDaaS, for Prometheus",
-		Version:     c.Version,
-		Profiling:   "false",
-		Links: []web.LandingLinks{
-			{Address: "/metrics", Text: "Metrics"},
-			{Address: "/-/ready", Text: "Ready", Description: "200 once every target was attempted"},
-		},
-	})
-	if err != nil {
-		return nil, nil, err
+func newHandlers(c Config) (all, probes http.Handler) {
+	since, latched := time.Now(), new(atomic.Bool)
+	// From the moment it is ready on: what fails later is for alerts, not for a load balancer.
+	ready := func(w http.ResponseWriter, _ *http.Request) {
+		if !latched.Load() && !c.Ready() && time.Since(since) < readyAfter {
+			answer(w, http.StatusServiceUnavailable, "not ready: not every target was attempted yet")
+			return
+		}
+		latched.Store(true)
+		answer(w, http.StatusOK, "ready")
 	}
-	ready := &readiness{ready: c.Ready, since: time.Now()}
 	health := func() *http.ServeMux {
 		mux := http.NewServeMux()
 		mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "healthy") })
-		mux.Handle("GET /-/ready", ready)
+		mux.HandleFunc("GET /-/ready", ready)
 		return mux
 	}
 	mux := health()
-	mux.Handle("GET /{$}", landing)
-	mux.Handle("GET /metrics", &unhurried{log: c.Log, handler: promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{
-		EnableOpenMetrics:   true,
-		MaxRequestsInFlight: maxScrapes,
-		ErrorLog:            slog.NewLogLogger(c.Log.Handler(), slog.LevelError),
-	})})
+	status, targets := page.New(page.Config{Snapshot: c.Snapshot, MaxStaleness: c.MaxStaleness, Version: c.Version})
+	large := &unhurried{log: c.Log}
+	mux.Handle("GET /{$}", large.whole(status))
+	mux.Handle("GET /api/v1/targets", large.whole(targets))
+	mux.Handle("GET /metrics", large.whole(promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{
+		EnableOpenMetrics: true, MaxRequestsInFlight: maxScrapes, ErrorLog: slog.NewLogLogger(c.Log.Handler(), slog.LevelError),
+	})))
 	mux.HandleFunc("POST /-/reload", func(w http.ResponseWriter, _ *http.Request) {
 		if err := c.Reload(); err != nil {
 			answer(w, http.StatusBadRequest, "nothing was changed:\n"+err.Error())
@@ -76,23 +73,7 @@ func newHandlers(c Config) (all, probes http.Handler, err error) {
 		answer(w, http.StatusOK, "reloaded")
 	})
 	// No page of another site may make a browser reload.
-	return http.NewCrossOriginProtection().Handler(mux), health(), nil
-}
-
-// readiness answers 200 from the moment it is ready on: what fails later is for alerts, not for a load balancer.
-type readiness struct {
-	ready   func() bool
-	since   time.Time
-	latched atomic.Bool
-}
-
-func (r *readiness) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
-	if !r.latched.Load() && !r.ready() && time.Since(r.since) < readyAfter {
-		answer(w, http.StatusServiceUnavailable, "not ready: not every target was attempted yet")
-		return
-	}
-	r.latched.Store(true)
-	answer(w, http.StatusOK, "ready")
+	return http.NewCrossOriginProtection().Handler(mux), health()
 }
 
 func answer(w http.ResponseWriter, status int, text string) {

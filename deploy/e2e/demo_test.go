@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -45,6 +46,21 @@ scrape_configs:
 	}
 	t.Run("promtool check metrics", func(t *testing.T) {
 		runTool(t, strings.NewReader(text), tool(t, "promtool"), "check", "metrics")
+		for _, version := range []string{"1.0.0", "0.0.1"} {
+			text, err := get(t.Context(), "http://"+demo+"/metrics", "application/openmetrics-text; version="+version)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// It reads OpenMetrics as text, where counters and their families have one name.
+			cmd := exec.CommandContext(t.Context(), tool(t, "promtool"), "check", "metrics")
+			cmd.Stdin = strings.NewReader(text)
+			out, _ := cmd.CombinedOutput()
+			for line := range strings.Lines(string(out)) {
+				if !strings.HasSuffix(line, "_total no help text\n") {
+					t.Errorf("OpenMetrics %s: %s", version, line)
+				}
+			}
+		}
 	})
 	known := knownMetrics(t, text)
 	t.Run("dashboards use what exists", func(t *testing.T) { checkExpressions(t, known) })

@@ -85,6 +85,9 @@ func TestMain(m *testing.M) {
 	if built != "" {
 		os.RemoveAll(filepath.Dir(built))
 	}
+	for _, dir := range made {
+		os.RemoveAll(dir)
+	}
 	os.Exit(code)
 }
 

@@ -154,6 +154,7 @@ func deadLink(t *testing.T, file, link string) string {
 func checkRules(t *testing.T, known catalogue) {
 	known = maps.Clone(known)
 	recorded := []string{"consumer", "credential_provider", "namespace", "pod", "reason"}
+	known.add("ALERTS", append(recorded, "alertname", "alertstate", "severity")...) // Prometheus' own
 	for _, file := range ruleFiles(t) {
 		for _, r := range parseRules(t, readFile(t, file)) {
 			if r.Record != "" {

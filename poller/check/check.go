@@ -67,11 +67,11 @@ const samplePages = 3
 // preflight is one Run. Everything happens in one goroutine.
 type preflight struct {
 	Config
-	client   *idaas.Client
-	method   string // to get an access token, or given
-	findings []Finding
-	read     []idaas.Sample
-	skew     *time.Duration // the one least in doubt; nil: unknown
+	Report
+	client *idaas.Client
+	method string // to get an access token, or given
+	read   []idaas.Sample
+	skew   *time.Duration // the one least in doubt; nil: unknown
 }
 
 // Run looks at everything. It always returns: what cannot be looked at is skipped.
@@ -88,9 +88,9 @@ func Run(ctx context.Context, c Config) Report {
 	}}
 	p.client = idaas.New(c.Client)
 
-	p.add(OK, stepSettings, "", fmt.Sprintf("targets: %d", len(c.Targets)), "")
+	p.found(stepSettings, "", "", "targets: %d", len(c.Targets))
 	for _, w := range c.Warnings {
-		p.add(Warning, stepSettings, "", w, "change it, unless it is meant so")
+		p.found(stepSettings, "", "change it, unless it is meant so", "%s", w)
 	}
 	if p.locate(ctx) && p.authenticate(ctx) {
 		p.readTargets(ctx)
@@ -98,14 +98,14 @@ func Run(ctx context.Context, c Config) Report {
 		p.add(Skipped, stepTarget, "", "not tried without what failed", "")
 	}
 	p.clock()
-	if len(p.read) == 0 {
-		p.add(Skipped, stepWays, "", "no target was read", "")
-		p.add(Skipped, stepRequests, "", "no target was read", "")
-	} else {
+	if len(p.read) > 0 {
 		p.ways()
 		p.predict()
+	} else {
+		p.add(Skipped, stepWays, "", "no target was read", "")
+		p.add(Skipped, stepRequests, "", "no target was read", "")
 	}
-	return Report{p.findings}
+	return p.Report
 }
 
 // add adds a finding. Its subject and its detail, which may be what a server says of itself, are made safe for a terminal.
@@ -117,7 +117,16 @@ func (p *preflight) add(status Status, step, subject, detail, advice string) {
 		return ' '
 	}
 	subject, detail = strings.Map(printable, subject), strings.Map(printable, detail)
-	p.findings = append(p.findings, Finding{status, step, subject, detail, advice})
+	p.Findings = append(p.Findings, Finding{status, step, subject, detail, advice})
+}
+
+// found adds what is well or, if there is advice on it, not quite.
+func (p *preflight) found(step, subject, advice, format string, args ...any) {
+	status := OK
+	if advice != "" {
+		status = Warning
+	}
+	p.add(status, step, subject, fmt.Sprintf(format, args...), advice)
 }
 
 func (p *preflight) fail(ctx context.Context, step, subject string, err error) {
@@ -134,9 +143,9 @@ func (p *preflight) locate(ctx context.Context) bool {
 		p.fail(ctx, stepDiscovery, p.Client.Domain, err)
 		return false
 	}
-	p.add(OK, stepDiscovery, "instance", at.ID, "")
-	p.add(OK, stepDiscovery, "API", at.Endpoint, "")
-	p.add(OK, stepDiscovery, "token endpoint", cmp.Or(at.TokenEndpoint, "none needed"), "")
+	p.found(stepDiscovery, "instance", "", "%s", at.ID)
+	p.found(stepDiscovery, "API", "", "%s", at.Endpoint)
+	p.found(stepDiscovery, "token endpoint", "", "%s", cmp.Or(at.TokenEndpoint, "none needed"))
 	return true
 }
 
@@ -150,7 +159,7 @@ func (p *preflight) authenticate(ctx context.Context) bool {
 	if !expires.IsZero() {
 		life = "good for " + time.Until(expires).Round(time.Second).String()
 	}
-	p.add(OK, stepAccess, p.method, life+", scope "+cmp.Or(scope, "unknown"), "")
+	p.found(stepAccess, p.method, "", "%s, scope %s", life, cmp.Or(scope, "unknown"))
 	return true
 }
 
@@ -161,7 +170,16 @@ func (p *preflight) readTargets(ctx context.Context) {
 		s, err := p.client.Sample(ctx, t, samplePages)
 		if err == nil {
 			p.read = append(p.read, s)
-			p.tellSample(subject, s)
+			reported, advice := "absent", ""
+			if s.Reported >= 0 {
+				reported = strconv.FormatInt(s.Reported, 10)
+			}
+			if s.Tokens == 0 && s.Complete {
+				advice = "the API may answer an unknown consumer with an empty list, too: unless none was issued yet, check the id in " +
+					"IDAAS_TARGETS or IDAAS_TARGETS_FILE"
+			}
+			p.found(stepTarget, subject, advice, "totalCount %s, tokens read %d, pages read %d, page size %d, first page in %v",
+				reported, s.Tokens, s.Pages, s.Size, s.Took.Round(time.Millisecond))
 			continue
 		}
 		p.fail(ctx, stepTarget, subject, err)
@@ -173,21 +191,6 @@ func (p *preflight) readTargets(ctx context.Context) {
 			return
 		}
 	}
-}
-
-func (p *preflight) tellSample(subject string, s idaas.Sample) {
-	status, advice := OK, ""
-	if s.Tokens == 0 && s.Complete {
-		status = Warning
-		advice = "the API may answer an unknown consumer with an empty list, too: unless none was issued yet, check the id in IDAAS_TARGETS or " +
-			"IDAAS_TARGETS_FILE"
-	}
-	reported := "absent"
-	if s.Reported >= 0 {
-		reported = strconv.FormatInt(s.Reported, 10)
-	}
-	p.add(status, stepTarget, subject, fmt.Sprintf("totalCount %s, tokens read %d, pages read %d, page size %d, first page in %v",
-		reported, s.Tokens, s.Pages, s.Size, s.Took.Round(time.Millisecond)), advice)
 }
 
 func (p *preflight) clock() {
@@ -231,30 +234,23 @@ func (p *preflight) ways() {
 			right++
 		}
 	}
-	tell := func(status Status, subject, advice, format string, args ...any) {
-		p.add(status, stepWays, subject, fmt.Sprintf(format, args...), advice)
-	}
-
-	tell(OK, "expirationTime", "", "absent, null or 0 for %d of %d tokens, in seconds for %d", never, tokens, seconds)
-
-	status, advice := OK, ""
+	p.found(stepWays, "expirationTime", "", "absent, null or 0 for %d of %d tokens, in seconds for %d", never, tokens, seconds)
+	advice := ""
 	if silent > 0 || right < len(ends) {
-		status = Warning
 		advice = "totalCount cannot be relied on: idaas_poll_reported_tokens is then no check of the counts; " +
 			"run this again, if tokens may just have come or gone"
 	}
-	tell(status, "totalCount", advice, "absent for %d of %d targets, right for %d of %d lists read to the end",
+	p.found(stepWays, "totalCount", advice, "absent for %d of %d targets, right for %d of %d lists read to the end",
 		silent, len(p.read), right, len(ends))
-	tell(OK, "end of a list", "", "%s", cmp.Or(distinct(ends), fmt.Sprintf("not seen within %d pages", samplePages)))
-
+	p.found(stepWays, "end of a list", "", "%s", cmp.Or(distinct(ends), fmt.Sprintf("not seen within %d pages", samplePages)))
 	if size < p.Client.PageSize {
 		advice := fmt.Sprintf("set IDAAS_PAGE_SIZE=%d, or find the limit in between", size)
-		tell(Warning, "page size", advice, "%d refused, fell back to %d", p.Client.PageSize, size)
+		p.found(stepWays, "page size", advice, "%d refused, fell back to %d", p.Client.PageSize, size)
 	} else {
-		tell(OK, "page size", "", "%d accepted", size)
+		p.found(stepWays, "page size", "", "%d accepted", size)
 	}
 	headers := cmp.Or(distinct(limits), "no rate-limit headers")
-	tell(OK, "headers", "", "request id for %d of %d targets; %s", withID, len(p.read), headers)
+	p.found(stepWays, "headers", "", "request id for %d of %d targets; %s", withID, len(p.read), headers)
 }
 
 func distinct(texts []string) string {
@@ -289,16 +285,14 @@ func (p *preflight) predict() {
 	cycle := max(paced, firsts/time.Duration(len(p.read))*time.Duration(inTurn))
 	cycles, interval := agenda(p.Schedule, time.Now())
 
-	status, advice := OK, ""
+	advice := ""
 	if interval > 0 && cycle > interval {
-		status = Warning
 		advice = "a cycle cannot end before the next is due: poll less often (IDAAS_POLL_SCHEDULE), or raise IDAAS_RATE_LIMIT as far as " +
 			"the API's quota allows, IDAAS_PAGE_SIZE (100 at most) or, if answers are slow, IDAAS_POLL_CONCURRENCY"
 	}
-	p.add(status, stepRequests, "a cycle", fmt.Sprintf("%s %d in %v, due every %v",
-		about, requests, cycle.Round(time.Millisecond), interval), advice)
-	p.add(OK, stepRequests, "a day", fmt.Sprintf("%s %d, besides a few for access tokens; %.0f would fit the limit of %g/s",
-		about, cycles*requests, p.Client.RateLimit*day.Seconds(), p.Client.RateLimit), "")
+	p.found(stepRequests, "a cycle", advice, "%s %d in %v, due every %v", about, requests, cycle.Round(time.Millisecond), interval)
+	p.found(stepRequests, "a day", "", "%s %d, besides a few for access tokens; %.0f would fit the limit of %g/s",
+		about, cycles*requests, p.Client.RateLimit*day.Seconds(), p.Client.RateLimit)
 }
 
 // agenda returns how often s comes due within a day of now, and the shortest time between.

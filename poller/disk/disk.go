@@ -18,9 +18,10 @@ import (
 const readTimeout = 5 * time.Second
 
 // Read returns the text in the file at path, at most limit bytes, without the byte order mark that some editors put in
-// front. It returns within 5 s, or when ctx ends. Errors name the path, as an fs.PathError.
+// front. It returns within 5 s, or when ctx ends. While one hangs, another is tried now and then: the path may lead to a
+// good file again. Errors name the path, as an fs.PathError.
 func Read(ctx context.Context, path string, limit int64) ([]byte, error) {
-	return Do(ctx, readTimeout, "read", path, func() ([]byte, error) {
+	return do(ctx, readTimeout, maxHanging, "read", path, func() ([]byte, error) {
 		file, err := os.Open(path)
 		if err != nil {
 			return nil, err
@@ -41,35 +42,53 @@ func Read(ctx context.Context, path string, limit int64) ([]byte, error) {
 	})
 }
 
-// under holds what is under way, by operation and path: each that hangs holds a thread, so there is one at most.
+// maxHanging is how many reads of a path may hang, each of which holds a thread, and hangingAgain the least time between two.
+const (
+	maxHanging   = 8
+	hangingAgain = time.Minute
+)
+
+// under holds what is under way, by operation and path.
 var under = struct {
 	sync.Mutex
 	way map[[2]string]*turn
 }{way: map[[2]string]*turn{}}
 
+// turn is one call, and hanging the calls of the same before it that have not ended.
 type turn struct {
-	since time.Time
-	over  chan struct{}
+	since   time.Time
+	over    chan struct{}
+	hanging int
 }
 
 // Do calls f, which does op (a verb) to the file at path, and returns what f does, or an fs.PathError when that takes
 // longer than timeout or ctx ends; f then goes on. Calls of the same op and path take turns, and none waits longer for
 // the one before than that one may take.
 func Do[T any](ctx context.Context, timeout time.Duration, op, path string, f func() (T, error)) (T, error) {
+	return do(ctx, timeout, 1, op, path, f)
+}
+
+func do[T any](ctx context.Context, timeout time.Duration, most int, op, path string, f func() (T, error)) (T, error) {
 	var value, none T
 	var err error
 	key := [2]string{op, path}
 	for {
 		under.Lock()
 		t, mine := under.way[key], false
-		if t == nil {
-			t, mine = &turn{time.Now(), make(chan struct{})}, true
+		if t == nil || t.hanging+1 < most && time.Since(t.since) >= hangingAgain {
+			next := &turn{since: time.Now(), over: make(chan struct{})}
+			if t != nil {
+				next.hanging = t.hanging + 1
+			}
+			t, mine = next, true
 			under.way[key] = t
 			go func() {
 				value, err = f()
 				under.Lock()
 				defer under.Unlock()
-				delete(under.way, key)
+				if under.way[key] == t {
+					delete(under.way, key)
+				}
 				close(t.over)
 			}()
 		}

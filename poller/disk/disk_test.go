@@ -108,3 +108,41 @@ func TestDoWaitsNoLongerThanItMay(t *testing.T) {
 		}
 	})
 }
+
+// A mount that hung and was made anew leads to a good file, while who asked the old one may hang for ever.
+func TestReadTriesAgainWhatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		defer close(release)
+		var calls atomic.Int32
+		read := func() ([]byte, error) {
+			calls.Add(1)
+			<-release
+			return nil, nil
+		}
+		for range 3600 {
+			if _, err := do(t.Context(), readTimeout, maxHanging, "read", "/mnt/x", read); err == nil {
+				t.Fatal("it came back")
+			}
+			time.Sleep(time.Second)
+		}
+		if n := calls.Load(); n != maxHanging {
+			t.Errorf("%d hang, want %d", n, maxHanging)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		release, calls := make(chan struct{}), atomic.Int32{}
+		defer close(release)
+		read := func() (string, error) {
+			if calls.Add(1) == 1 {
+				<-release
+			}
+			return "good", nil
+		}
+		_, err := do(t.Context(), readTimeout, maxHanging, "read", "/mnt/y", read)
+		time.Sleep(hangingAgain)
+		if got, again := do(t.Context(), readTimeout, maxHanging, "read", "/mnt/y", read); err == nil || again != nil || got != "good" {
+			t.Errorf("%v, then %q, %v", err, got, again)
+		}
+	})
+}

@@ -1,6 +1,7 @@
 package idaas
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/rsa"
@@ -39,18 +40,20 @@ func (g *grant) secret(text string) { g.hide = g.hide.hide(text, "[secret]") }
 
 // A method adds to a grant what proves the client's identity at endpoint, by the text of its credential.
 type method struct {
-	credential func(a *Auth) Credential
+	credential func(ctx context.Context, a *Auth) (string, error)
 	add        func(a *Auth, endpoint, text string, g *grant) error
 }
 
-func clientSecret(a *Auth) Credential { return a.Secret }
+func clientSecret(ctx context.Context, a *Auth) (string, error)  { return a.Secret.line(ctx) }
+func privateKey(ctx context.Context, a *Auth) (string, error)    { return a.PrivateKey.read(ctx) }
+func identityToken(ctx context.Context, a *Auth) (string, error) { return a.IDToken.line(ctx) }
 
 var methods = map[string]method{
 	"client_secret_post":  {clientSecret, clientSecretPost},
 	"client_secret_basic": {clientSecret, clientSecretBasic},
 	"client_secret_jwt":   {clientSecret, clientSecretJWT},
-	"private_key_jwt":     {func(a *Auth) Credential { return a.PrivateKey }, privateKeyJWT},
-	"oidc":                {func(a *Auth) Credential { return a.IDToken }, oidc},
+	"private_key_jwt":     {privateKey, privateKeyJWT},
+	"oidc":                {identityToken, oidc},
 }
 
 const (
@@ -62,12 +65,12 @@ const (
 )
 
 // grant makes the form that every method shares and has the configured one complete it.
-func (a *Auth) grant(endpoint string) (*grant, error) {
+func (a *Auth) grant(ctx context.Context, endpoint string) (*grant, error) {
 	m, ok := methods[a.Method]
 	if !ok {
 		return nil, errors.New("unknown authentication method " + a.Method)
 	}
-	text, err := m.credential(a).read()
+	text, err := m.credential(ctx, a)
 	if err != nil {
 		return nil, err
 	}

@@ -63,7 +63,7 @@ func New(c Config) *Client {
 		return found, lease{}, err
 	}
 	if c.AccessToken.Given() {
-		client.tokens = &readyToken{credential: c.AccessToken, events: c.Events}
+		client.tokens = &readyToken{credential: c.AccessToken, timeout: c.Timeout, events: c.Events}
 	} else {
 		client.tokens = &fetchedToken{shared[accessToken]{fetch: client.fetchToken}}
 	}

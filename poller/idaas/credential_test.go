@@ -2,9 +2,13 @@ package idaas
 
 import (
 	"context"
+	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -42,7 +46,7 @@ func TestAReadyToken(t *testing.T) {
 		if n := a.Requests(simulator.Access); n != 1 {
 			t.Errorf("%d token requests, want none but ours", n)
 		}
-		if expires := a.told.sofar().expires; len(expires) == 0 || !expires[0].Equal(time.Date(2000, 1, 1, 0, 20, 0, 0, time.UTC)) {
+		if expires := a.told.sofar().expires; len(expires) == 0 || !expires[0].Equal(time.Date(2020, 1, 1, 0, 20, 0, 0, time.UTC)) {
 			t.Errorf("told of expirations %v", expires)
 		}
 
@@ -56,7 +60,7 @@ func TestAReadyToken(t *testing.T) {
 		time.Sleep(time.Second)
 		before = a.Requests("")
 		r := a.poll(t, c, targets[0])[0]
-		if r.Failure == nil || r.Failure.Reason != poller.AccessToken || !strings.Contains(r.Failure.Text, "expired at 2000-01-01T00:20:00Z") {
+		if r.Failure == nil || r.Failure.Reason != poller.AccessToken || !strings.Contains(r.Failure.Text, "expired at 2020-01-01T00:20:00Z") {
 			t.Errorf("after its life: %+v", r.Failure)
 		}
 		if n := a.Requests("") - before; n != 0 {
@@ -160,19 +164,39 @@ func TestASecretFileThatCannotBeUsed(t *testing.T) {
 	path := func(name string) string { return filepath.Join(dir, name) }
 	writeFile(t, path("empty"), "")
 	writeFile(t, path("blank"), " \r\n\t")
+	writeFile(t, path("mark"), "\ufeff \n")
+	writeFile(t, path("lines"), "hush\nhush\n")
+	writeFile(t, path("mark inside"), "hush\ufeffhush")
+	writeFile(t, path("zero width"), "hush\u200b")
+	writeFile(t, path("no-break"), "hush\u00a0hush")
+	writeFile(t, path("NUL"), "hush\x00")
+	writeFile(t, path("escape"), "\x1b[31mhush")
+	writeFile(t, path("Latin 1"), "hush\xe9")
+	writeFile(t, path("UTF-16"), "\xff\xfeh\x00")
 	for _, tt := range []struct{ file, says string }{
 		{path("missing"), "no such file"},
 		{dir, "is a directory"},
 		{path("empty"), "is empty"},
 		{path("blank"), "is empty"},
 		{os.DevNull, "is empty"},
+		{path("mark"), "is empty"},
+		{path("lines"), "has a line break in it"},
+		{path("mark inside"), "the invisible character U+FEFF in it"},
+		{path("zero width"), "the invisible character U+200B in it"},
+		{path("no-break"), "the invisible character U+00A0 in it"},
+		{path("NUL"), "the invisible character U+0000 in it"},
+		{path("escape"), "the invisible character U+001B in it"},
+		{path("Latin 1"), "bytes in it that are no UTF-8"},
+		{path("UTF-16"), "UTF-16 text: save it as UTF-8"},
+		{"/dev/zero", "longer than 65536 bytes"},
 	} {
 		for _, method := range []string{"client_secret_post", "client_secret_basic"} {
 			synctest.Test(t, func(t *testing.T) {
 				a := newAPI(t, simulator.Config{})
 				c := a.client(func(c *Config) { c.Auth.Method, c.Auth.Secret = method, Credential{File: tt.file} })
 				r := a.poll(t, c, a.fill(1, 3)...)[0]
-				if r.Failure == nil || r.Failure.Reason != poller.AccessToken || !strings.Contains(r.Failure.Text, tt.says) || !strings.Contains(r.Failure.Text, tt.file) {
+				if r.Failure == nil || r.Failure.Reason != poller.AccessToken || !strings.Contains(r.Failure.Text, tt.says) || !strings.Contains(r.Failure.Text, tt.file) ||
+					strings.Contains(r.Failure.Text, "hush") {
 					t.Errorf("%s: %+v, want %q", tt.file, r.Failure, tt.says)
 				}
 				if n := a.Requests(""); n != 0 {
@@ -193,12 +217,49 @@ func TestASecretFileIsReadAnew(t *testing.T) {
 		if failed := failures(a.poll(t, c, targets...)); failed[poller.AccessToken] != 2 {
 			t.Errorf("with the wrong secret: %v", failed)
 		}
-		writeFile(t, file, testSecret+"\r\n")
-		time.Sleep(2 * time.Second)
-		for _, r := range a.poll(t, c, targets...) {
-			a.checkCounts(t, r)
+		for _, text := range []string{testSecret + "\r\n", "\ufeff" + testSecret + "\n"} {
+			writeFile(t, file, text)
+			a.RevokeAccessTokens()
+			time.Sleep(2 * time.Second)
+			for _, r := range a.poll(t, c, targets...) {
+				a.checkCounts(t, r)
+			}
 		}
 	})
+}
+
+// A file that does not come back fails those who need it when their time is over, and says which it is.
+func TestCredentialsInAPipe(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	writer, err := os.OpenFile(pipe, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	file := Credential{File: pipe}
+	for _, method := range slices.Sorted(maps.Keys(methods)) {
+		auth := Auth{Method: method, ClientID: testClient, Secret: file, PrivateKey: file, IDToken: file}
+		if _, err := auth.grant(ctx, "https://x/token"); err == nil || !strings.Contains(err.Error(), pipe) {
+			t.Errorf("%s: %v", method, err)
+		}
+	}
+	// The time of a request, at most.
+	c := New(Config{
+		InstanceID: "i", Endpoint: "https://x", TokenEndpoint: "https://x/token", Auth: Auth{Method: "oidc", IDToken: file},
+		RateLimit: 1000, Timeout: 50 * time.Millisecond, Retries: 4, Log: slog.New(slog.DiscardHandler),
+	})
+	if _, err := c.tokens.get(t.Context()); err == nil || !strings.Contains(err.Error(), pipe) || poller.ReasonOf(err) != poller.AccessToken {
+		t.Error(err)
+	}
+	ready := readyToken{credential: file, timeout: 50 * time.Millisecond, events: Events{}.orNothing()}
+	if _, err := ready.get(t.Context()); err == nil || !strings.Contains(err.Error(), pipe) || poller.ReasonOf(err) != poller.AccessToken {
+		t.Error(err)
+	}
 }
 
 // A secret that was put where its file belongs is not shown.

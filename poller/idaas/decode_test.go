@@ -1,8 +1,11 @@
 package idaas
 
 import (
+	"fmt"
 	"os"
 	"reflect"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -60,8 +63,8 @@ func TestPagesThatAreAccepted(t *testing.T) {
 		{`{"entities":[{"authenticationTokenId":"a","revoked":true}]}`, []poller.Token{{ID: "a", Revoked: true}}, -1, ""},
 		{`{"entities":[{"authenticationTokenId":"a","createTime":1649830225,"updateTime":1649830226000}]}`, []poller.Token{{ID: "a", Issued: 1649830226000}}, -1, ""},
 		{`{"entities":[{"authenticationTokenId":"a","createTime":1649830225000}]}`, []poller.Token{{ID: "a", Issued: 1649830225000}}, -1, ""},
-		// Names are case-exact: a field of another case is another field.
-		{`{"entities":[{"authenticationTokenId":"a","Revoked":true}],"NextToken":"n"}`, one, -1, ""},
+		// The names of what is not known are free.
+		{`{"entities":[{"authenticationTokenId":"a","Extra":{"Revoked":true},"_x":1}],"MaxResults":1,"extra":{"NextToken":"n"}}`, one, -1, ""},
 		{`{"entities":[{"authenticationTokenId":"a","consumerType":"` + strings.Repeat("x", 500) + `"}]}`, []poller.Token{{ID: "a", Info: poller.Info{ConsumerType: strings.Repeat("x", maxText) + "…"}}}, -1, ""},
 		{`{"entities":[{"authenticationTokenId":"a","authenticationTokenType":"j\nwt"}]}`, []poller.Token{{ID: "a", Info: poller.Info{TokenType: "j wt"}}}, -1, ""},
 	} {
@@ -100,6 +103,28 @@ func TestPagesThatAreMalformed(t *testing.T) {
 	}
 }
 
+// A known name in another spelling is not passed over, which would make a token that never ends, or the last page.
+func TestKnownNamesInAnotherSpelling(t *testing.T) {
+	page := []string{"entities", "totalCount", "nextToken", "error"}
+	token := []string{"authenticationTokenId", "revoked", "expirationTime", "createTime", "updateTime", "credentialProviderId", "authenticationTokenType", "consumerType"}
+	for i, name := range slices.Concat(page, token) {
+		text := `{"entities":[{"authenticationTokenId":"a"}],%q:null}`
+		if i >= len(page) {
+			text = `{"entities":[{"authenticationTokenId":"a",%q:null}]}`
+		}
+		snake := regexp.MustCompile("[A-Z]").ReplaceAllStringFunc(name, func(s string) string { return "_" + strings.ToLower(s) })
+		for _, other := range []string{strings.ToUpper(name[:1]) + name[1:], strings.ToUpper(name), strings.ToLower(name), snake, name + "_"} {
+			if other == name {
+				continue
+			}
+			body := fmt.Sprintf(text, other)
+			if page, next, err := decodePage([]byte(body), nil); err == nil || !strings.Contains(err.Error(), other) {
+				t.Errorf("%s: %+v, next %q, %v", body, page, next, err)
+			}
+		}
+	}
+}
+
 func TestDecodedTokensAreAppended(t *testing.T) {
 	buffer := make([]poller.Token, 0, 10)
 	page, _, err := decodePage([]byte(`{"entities":[{"authenticationTokenId":"a"}]}`), buffer)
@@ -130,7 +155,20 @@ func TestTokenResponses(t *testing.T) {
 		{`{"access_token":"line\r\nX-Evil: 1"}`, "", 0, 0, 0},
 		{`{"access_token":"é"}`, "", 0, 0, 0},
 		{`{"access_token":7}`, "", 0, 0, 0},
-		{`{"access_token":"abc","expires_in":"1200"}`, "", 0, 0, 0},
+		{`{"access_token":"abc","expires_in":"1200"}`, "abc", 1200 * time.Second, 1198 * time.Second, 800 * time.Second},
+		{`{"access_token":"abc","expires_in":" 1200.0 "}`, "abc", 1200 * time.Second, 1198 * time.Second, 800 * time.Second},
+		{`{"access_token":"abc","expires_in":1200.0}`, "abc", 1200 * time.Second, 1198 * time.Second, 800 * time.Second},
+		{`{"access_token":"abc","expires_in":1.2e3}`, "abc", 1200 * time.Second, 1198 * time.Second, 800 * time.Second},
+		{`{"access_token":"abc","expires_in":"1.2E+3"}`, "abc", 1200 * time.Second, 1198 * time.Second, 800 * time.Second},
+		{`{"access_token":"abc","expires_in":0.3}`, "abc", 300 * time.Millisecond, 270 * time.Millisecond, 200 * time.Millisecond},
+		{`{"access_token":"abc","expires_in":1e400}`, "abc", (1 << 31) * time.Second, (1<<31 - 2) * time.Second, (1 << 31) * time.Second * 2 / 3},
+		{`{"access_token":"abc","expires_in":1e-12}`, "abc", 0, 0, 0},
+		{`{"access_token":"abc","expires_in":-1e400}`, "abc", 0, 0, 0},
+		{`{"access_token":"abc","expires_in":""}`, "abc", 0, 0, 0},
+		{`{"access_token":"abc","expires_in":"NaN"}`, "", 0, 0, 0},
+		{`{"access_token":"abc","expires_in":"soon"}`, "", 0, 0, 0},
+		{`{"access_token":"abc","expires_in":true}`, "", 0, 0, 0},
+		{`{"access_token":"abc","expires_in":[1]}`, "", 0, 0, 0},
 		{`{"access_token":"abc","access_token":"abd"}`, "", 0, 0, 0},
 		{`{"access_token":"abc"} x`, "", 0, 0, 0},
 		{`<html>`, "", 0, 0, 0},
@@ -149,6 +187,17 @@ func TestTokenResponses(t *testing.T) {
 		}
 		if !got.expires.Equal(after(tt.life)) || !got.until.Equal(after(tt.until)) || !l.until.Equal(got.until) || !l.renew.Equal(after(tt.renew)) {
 			t.Errorf("%s: %+v, %+v", tt.body, got, l)
+		}
+	}
+}
+
+func TestScopes(t *testing.T) {
+	for body, want := range map[string]string{
+		`"a b"`: "a b", `["a","b"]`: "a b", `[]`: "", `null`: "", `""`: "", `7`: "", `["a",7]`: "", `{"a":1}`: "",
+	} {
+		got, _, err := decodeToken([]byte(`{"access_token":"abc","scope":`+body+`}`), time.Now())
+		if err != nil || got.scope != want {
+			t.Errorf("%s: %q, %v", body, got.scope, err)
 		}
 	}
 }

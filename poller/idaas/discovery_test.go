@@ -3,6 +3,7 @@ package idaas
 import (
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -167,6 +168,93 @@ func FuzzDiscovery(f *testing.F) {
 			if again, err := poller.ParseEndpoint(e.url, e.withPath); err != nil || again != e.url {
 				t.Errorf("%q is no endpoint: %v", e.url, err)
 			}
+		}
+	})
+}
+
+// What was discovered is discovered again when it does not answer, or not as the API does; what answers at all is not doubted.
+func TestAnEndpointThatMoves(t *testing.T) {
+	for name, tt := range map[string]struct {
+		fault       simulator.Fault // of the place it has left
+		rediscovers bool
+	}{
+		"refused":         {simulator.Fault{Kind: simulator.Reset}, true},
+		"silent":          {simulator.Fault{Kind: simulator.Hang}, true},
+		"redirects":       {simulator.Fault{Kind: simulator.Redirect}, true},
+		"a login page":    {simulator.Fault{Kind: simulator.HTML}, true},
+		"another's 404":   {simulator.Fault{Kind: simulator.Status, Status: 404, Body: "404 page not found"}, true},
+		"a gateway's 502": {simulator.Fault{Kind: simulator.Status, Status: 502, Body: "<html>"}, true},
+		"its own 404":     {simulator.Fault{Kind: simulator.Status, Status: 404, Code: "provider_not_found"}, false},
+		"its own 403":     {simulator.Fault{Kind: simulator.Status, Status: 403, Code: "forbidden"}, false},
+		"throttled":       {simulator.Fault{Kind: simulator.Throttle}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a := newAPI(t, simulator.Config{InternetEndpoint: "http://127.0.0.1"})
+				old, moved := a.Server, simulator.New(simulator.Config{
+					InternetEndpoint: "http://127.0.0.2", Clients: []simulator.Client{{ID: testClient, Secret: testSecret}},
+				})
+				defer moved.Close()
+				targets := a.fill(3, 3)
+				for _, target := range targets {
+					moved.Add(target.Consumer, target.Provider, simulator.Token{ID: "there"})
+				}
+				there := false
+				a.serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if r.Host == "127.0.0.2" || there && r.Host == "localhost" {
+						moved.ServeHTTP(w, r)
+						return
+					}
+					old.ServeHTTP(w, r)
+				}))
+				c := a.client(discovered(func(c *Config) { c.Retries = 1 }))
+				for _, r := range a.poll(t, c, targets...) {
+					a.checkCounts(t, r)
+				}
+				there = true
+				tt.fault.Operation = simulator.List
+				old.Inject(tt.fault)
+				time.Sleep(time.Minute)
+				if !slices.ContainsFunc(a.poll(t, c, targets...), func(r *poller.Reading) bool { return r.Failure != nil }) {
+					t.Error("the old place answers")
+				}
+				time.Sleep(time.Minute)
+				for _, r := range a.poll(t, c, targets...) {
+					if got := r.Failure == nil; got != tt.rediscovers {
+						t.Errorf("read from the new place: %v, want %v (%+v)", got, tt.rediscovers, r.Failure)
+					}
+				}
+				if n := moved.Requests(simulator.Discovery); (n > 0) != tt.rediscovers || n > 2 {
+					t.Errorf("%d discovery requests", n)
+				}
+				if said := strings.Contains(a.log.String(), "the instance answers elsewhere now"); said != tt.rediscovers {
+					t.Errorf("log:\n%s", a.log.String())
+				}
+			})
+		})
+	}
+}
+
+// An outage of everything costs discovery little, and what was known is not forgotten.
+func TestDiscoveryInAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(t, simulator.Config{})
+		targets := a.fill(10, 3)
+		c := a.client(discovered(func(c *Config) { c.Retries = 0 }))
+		a.poll(t, c, targets...)
+		repair := a.Inject(simulator.Fault{Kind: simulator.Reset})
+		before := a.told.sofar().requests["discovery error"]
+		start := time.Now()
+		for time.Since(start) < 10*time.Minute {
+			a.poll(t, c, targets...)
+			time.Sleep(time.Second)
+		}
+		if n := a.told.sofar().requests["discovery error"] - before; n < 10 || n > 40 {
+			t.Errorf("%d discovery requests in ten minutes", n)
+		}
+		repair()
+		for _, r := range a.poll(t, c, targets...) {
+			a.checkCounts(t, r)
 		}
 	})
 }

@@ -214,7 +214,7 @@ func wrongTypes() []variant {
 	}
 	for field, values := range map[string][]string{
 		"access_token": {"{}", "1", "null", `""`, `"a b"`},
-		"expires_in":   {"{}", `"1200"`, "1.5", "true"},
+		"expires_in":   {"{}", `"soon"`, "[1200]", "true"},
 	} {
 		for _, value := range values {
 			all = append(all, variant{fault: simulator.Fault{Operation: simulator.Access, Field: field, Body: value}, token: malformed})
@@ -225,6 +225,10 @@ func wrongTypes() []variant {
 	all = append(all, each(simulator.Access, "", "token_type", "expires_at", "neverheardof")...)
 	all = append(all, each(simulator.List, "null", "totalCount", "createTime", "updateTime", "credentialProviderId", "authenticationTokenType", "consumerType")...)
 	all = append(all, each(simulator.Access, "null", "expires_in")...)
+	// In other forms, or only shown.
+	all = append(all, each(simulator.Access, `"1200"`, "expires_in", "scope")...)
+	all = append(all, each(simulator.Access, "1.2e3", "expires_in", "scope")...)
+	all = append(all, each(simulator.Access, `["a","b"]`, "scope")...)
 	return append(all,
 		variant{fault: simulator.Fault{Operation: simulator.List, Field: "revoked", Body: "null"}, anyStates: true},
 		variant{fault: simulator.Fault{Operation: simulator.List, Field: "expirationTime", Body: "null"}, anyStates: true},

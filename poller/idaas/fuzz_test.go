@@ -33,6 +33,7 @@ func FuzzDecodePage(f *testing.F) {
 		`{"entities":[{"authenticationTokenId":"\ud800"}]}`, `{"entities":[[[[[]]]]]}`, `{"entities":[{}]} x`, "\xef\xbb\xbf{}", "{\"entities\":[],\"\xff\":1}",
 		`{"code":"Throttling","message":"x"}`, `<html>`, `{"entities":[{"authenticationTokenId":"a","expirationTime":1e3}]}`,
 		`{"entities":[{"authenticationTokenId":"a","unknown":922337203685e775807,"authenticationTokenType":" jwt","consumerType":"\u2003"}]}`,
+		`{"entities":[{"authenticationTokenId":"a","ExpirationTime":1}]}`, `{"entities":[],"next_token":"n"}`, `{"entities":[{"authenticationTokenId":"a","expirationTime":253402300799}]}`,
 	} {
 		f.Add([]byte(seed))
 	}
@@ -131,6 +132,7 @@ func FuzzDecodeToken(f *testing.F) {
 		"", "null", "{}", `{"access_token":"abc","expires_in":1200,"scope":"s"}`, `{"access_token":"abc","expires_in":9223372036854775807}`, `{"access_token":"abc","expires_in":-1}`,
 		`{"access_token":"a b"}`, `{"access_token":"a\u000d\u000ab"}`, `{"access_token":"é"}`, `{"access_token":1}`, `{"access_token":"a"} x`,
 		`{"access_token":"eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjF9.x"}`, `{"access_token":"eyJhbGciOiJub25lIn0.eyJleHAiOjFlMzA4fQ."}`, `{"access_token":"..","expires_in":1}`,
+		`{"access_token":"abc","expires_in":"1.2e3","scope":["a","b"]}`, `{"access_token":"abc","expires_in":1e-9}`, `{"access_token":"abc","expires_in":"Inf"}`,
 	} {
 		f.Add([]byte(seed))
 	}

@@ -69,7 +69,7 @@ func TestAHintStopsAllRequests(t *testing.T) {
 		pause time.Duration
 	}{
 		{"429, seconds", simulator.Fault{Kind: simulator.Throttle, RetryAfter: "30"}, 30 * time.Second},
-		{"429, a date", simulator.Fault{Kind: simulator.Throttle, RetryAfter: "Sat, 01 Jan 2000 00:00:40 GMT"}, 40 * time.Second},
+		{"429, a date", simulator.Fault{Kind: simulator.Throttle, RetryAfter: "Wed, 01 Jan 2020 00:00:40 GMT"}, 40 * time.Second},
 		{"429, user", simulator.Fault{Kind: simulator.Throttle, TimeLeft: 2500 * time.Millisecond}, 2500 * time.Millisecond},
 		{"429, api", simulator.Fault{Kind: simulator.Throttle, TimeLeftAPI: 5 * time.Second}, 5 * time.Second},
 		{"429, all three", simulator.Fault{Kind: simulator.Throttle, RetryAfter: "3", TimeLeft: 9 * time.Second, TimeLeftAPI: 5 * time.Second}, 9 * time.Second},

@@ -149,6 +149,11 @@ type wirePage struct {
 	TotalCount *int64      `json:"totalCount"`
 	NextToken  string      `json:"nextToken"`
 	Error      string      `json:"error"` // of an error object, whatever else it has
+
+	Entities2   otherSpelling `json:"_entities,case:ignore"`
+	TotalCount2 otherSpelling `json:"_totalCount,case:ignore"`
+	NextToken2  otherSpelling `json:"_nextToken,case:ignore"`
+	Error2      otherSpelling `json:"_error,case:ignore"`
 }
 
 type wireToken struct {
@@ -160,6 +165,24 @@ type wireToken struct {
 	ProviderID   string `json:"credentialProviderId"`
 	Type         string `json:"authenticationTokenType"`
 	ConsumerType string `json:"consumerType"`
+
+	ID2           otherSpelling `json:"_authenticationTokenId,case:ignore"`
+	Revoked2      otherSpelling `json:"_revoked,case:ignore"`
+	Expires2      otherSpelling `json:"_expirationTime,case:ignore"`
+	Created2      otherSpelling `json:"_createTime,case:ignore"`
+	Updated2      otherSpelling `json:"_updateTime,case:ignore"`
+	ProviderID2   otherSpelling `json:"_credentialProviderId,case:ignore"`
+	Type2         otherSpelling `json:"_authenticationTokenType,case:ignore"`
+	ConsumerType2 otherSpelling `json:"_consumerType,case:ignore"`
+}
+
+// otherSpelling is where a known name in another case, or with underscores, ends up: passed over as unknown, it would let
+// a token never expire.
+type otherSpelling struct{}
+
+// UnmarshalJSON refuses whatever has that name.
+func (*otherSpelling) UnmarshalJSON([]byte) error {
+	return errors.New("a known name in another spelling")
 }
 
 // decodePage reads a page and its nextToken; the tokens are appended to tokens. An answer that is not surely a page is
@@ -200,7 +223,7 @@ func decodePage(body []byte, tokens []poller.Token) (poller.Page, string, error)
 
 // millis reads a time of the API: documented as milliseconds, but one vendor source says seconds. Zero or less is none.
 func millis(v int64) int64 {
-	const secondsBelow = 1e11 // the year 5138 in seconds, 1973 in milliseconds
+	const secondsBelow = 1e12 // the year 33658 in seconds, 2001 in milliseconds
 	switch {
 	case v <= 0:
 		return 0

@@ -128,7 +128,7 @@ func (r *randomRun) run(steps int) {
 		r.fatalf("%d censuses checked, of which %d with changes during the walk and %d exactly; %d walks failed: this proves little", r.checked, r.changed, r.exact, failed)
 	}
 	r.t.Logf("seed %d: %d steps, %v of virtual time, %d walks complete and %d failed, %d censuses checked: %d of them with changes during the walk, %d exactly; %d tokens, %d requests",
-		r.seed, steps, time.Since(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)).Round(time.Second), good, failed, r.checked, r.changed, r.exact, r.tokens, r.api.Requests(""))
+		r.seed, steps, time.Since(time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)).Round(time.Second), good, failed, r.checked, r.changed, r.exact, r.tokens, r.api.Requests(""))
 }
 
 func (r *randomRun) fatalf(format string, args ...any) {

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"html"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -32,6 +33,12 @@ func forms(s string) map[string]string {
 		"json, slash": strings.ReplaceAll(escaped, "/", `\/`),
 		"json, all":   every.String(),
 		"go":          strings.Trim(strconv.Quote(s), `"`),
+		"small":       strings.ToLower(s),
+		"large":       strings.ToUpper(s),
+		"query small": url.QueryEscape(strings.ToLower(s)),
+		"twice":       url.QueryEscape(url.QueryEscape(s)),
+		"html":        html.EscapeString(s),
+		"ascii":       strings.Trim(strconv.QuoteToASCII(s), `"`),
 		"base64":      base64.StdEncoding.EncodeToString([]byte(s)),
 		"base64 raw":  base64.RawStdEncoding.EncodeToString([]byte(s)),
 		"base64 url":  base64.URLEncoding.EncodeToString([]byte(s)),

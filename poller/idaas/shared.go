@@ -11,7 +11,7 @@ const (
 	shareFailure = time.Second
 	// maxRenewPause bounds the time between two tries to renew a value that is still good.
 	maxRenewPause = 30 * time.Second
-	// maxDoubts bounds how often a value without a lease is fetched again because what it led to did not work.
+	// maxDoubts is the least time between two attempts to get a value again because what it led to did not work.
 	maxDoubts = 15 * time.Second
 )
 
@@ -31,6 +31,7 @@ type shared[T any] struct {
 	value    T
 	lease    lease
 	have     bool
+	doubted  bool      // what it led to did not work: it is to be fetched again first
 	fetched  time.Time // the latest attempt, good or not
 	err      error     // of the latest attempt
 	failedAt time.Time
@@ -44,9 +45,9 @@ func (s *shared[T]) get(ctx context.Context) (T, error) {
 		s.mu.Lock()
 		now := time.Now()
 		good := s.have && (s.lease.until.IsZero() || now.Before(s.lease.until))
-		due := !s.lease.renew.IsZero() && !now.Before(s.lease.renew)
+		due := s.doubted || !s.lease.renew.IsZero() && !now.Before(s.lease.renew)
 		switch {
-		case good && (!due || s.flight != nil):
+		case good && (!due || s.flight != nil && !s.doubted):
 			v := s.value
 			s.mu.Unlock()
 			return v, nil
@@ -79,20 +80,17 @@ func (s *shared[T]) attempt(ctx context.Context, renewing bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	close(s.flight)
-	s.flight, s.fetched = nil, time.Now()
+	s.flight, s.doubted, s.fetched = nil, false, time.Now()
 	switch {
 	case err == nil:
 		s.value, s.lease, s.have, s.err = v, l, true, nil
 	case ctx.Err() != nil:
 		// The walk that asked has ended: that says nothing about what it asked.
-	case renewing:
+	case renewing && !s.lease.until.IsZero():
 		// Not a failure to share: it had no retries, and the value may have ended meanwhile.
 		now := time.Now()
 		s.lease.renew = now.Add(min(maxRenewPause, max(shareFailure, s.lease.until.Sub(now)/4)))
-		if s.lease.until.IsZero() {
-			s.lease.renew = time.Time{} // until it is doubted again
-		}
-	default:
+	case !renewing:
 		s.err, s.failedAt = err, time.Now()
 	}
 }
@@ -106,11 +104,9 @@ func (s *shared[T]) drop(is func(T) bool) {
 	}
 }
 
-// doubt has the value fetched again by the next to ask, while the one at hand serves until another is there.
+// doubt has the value fetched again before it is used again; the one at hand stays should that fail.
 func (s *shared[T]) doubt() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if now := time.Now(); s.have && now.Sub(s.fetched) >= maxDoubts {
-		s.lease.renew = now
-	}
+	s.doubted = s.doubted || s.have && time.Since(s.fetched) >= maxDoubts
 }

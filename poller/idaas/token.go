@@ -2,20 +2,24 @@ package idaas
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"net/http"
-	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/disk"
 )
 
 // Credential is a secret text given directly or, when File is set, as a file that is read anew at each use.
@@ -27,11 +31,14 @@ type Credential struct {
 // Given reports whether there is a text or a file.
 func (c Credential) Given() bool { return c.File != "" || !c.Text.Empty() }
 
-func (c Credential) read() (string, error) {
+// maxCredential bounds the file of one, in bytes.
+const maxCredential = 64 << 10
+
+func (c Credential) read(ctx context.Context) (string, error) {
 	if c.File == "" {
 		return c.Text.Reveal(), nil
 	}
-	text, err := os.ReadFile(c.File)
+	text, err := disk.Read(ctx, c.File, maxCredential)
 	if e, ok := errors.AsType[*fs.PathError](err); ok && !filepath.IsAbs(c.File) {
 		// It may be the secret itself, by mistake.
 		err = fmt.Errorf("%s of a file without an absolute path: %w", e.Op, e.Err)
@@ -41,6 +48,17 @@ func (c Credential) read() (string, error) {
 		err = fmt.Errorf("%s is empty", c.File)
 	}
 	return s, err
+}
+
+// line is read for all but keys, which have several lines.
+func (c Credential) line(ctx context.Context) (string, error) {
+	text, err := c.read(ctx)
+	if err == nil && c.File != "" {
+		if err = new(poller.Secret).UnmarshalText([]byte(text)); err != nil {
+			err = fmt.Errorf("%s has %w", c.File, err)
+		}
+	}
+	return text, err
 }
 
 // accessToken is the exporter's own token.
@@ -66,11 +84,14 @@ type tokenSource interface {
 // readyToken is an access token made elsewhere.
 type readyToken struct {
 	credential Credential
+	timeout    time.Duration // to read it
 	events     Events
 }
 
-func (r *readyToken) get(context.Context) (accessToken, error) {
-	text, err := r.credential.read()
+func (r *readyToken) get(ctx context.Context) (accessToken, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	text, err := r.credential.line(ctx)
 	if err == nil && !sendable(text) {
 		err = errors.New("it has characters that no access token has")
 	}
@@ -90,7 +111,7 @@ func (r *readyToken) get(context.Context) (accessToken, error) {
 }
 
 func (r *readyToken) drop(t accessToken) bool {
-	text, err := r.credential.read()
+	text, err := r.credential.read(context.Background())
 	return err == nil && text != t.text
 }
 
@@ -145,7 +166,9 @@ func (c *Client) requestToken(ctx context.Context, retries int) (accessToken, le
 		if err := c.gate.wait(ctx); err != nil {
 			return nil, err
 		}
-		g, err := c.config.Auth.grant(at.TokenEndpoint)
+		reading, cancel := context.WithTimeout(ctx, c.config.Timeout)
+		defer cancel()
+		g, err := c.config.Auth.grant(reading, at.TokenEndpoint)
 		if err != nil {
 			return nil, fail(poller.AccessToken, "access token: %w", err)
 		}
@@ -177,9 +200,9 @@ func (c *Client) requestToken(ctx context.Context, retries int) (accessToken, le
 // latency nor skew can make an expired token look alive.
 func decodeToken(body []byte, sent time.Time) (accessToken, lease, error) {
 	var w struct {
-		AccessToken string `json:"access_token"`
-		ExpiresIn   int64  `json:"expires_in"`
-		Scope       string `json:"scope"`
+		AccessToken string         `json:"access_token"`
+		ExpiresIn   jsontext.Value `json:"expires_in"`
+		Scope       jsontext.Value `json:"scope"`
 	}
 	if err := json.Unmarshal(body, &w); err != nil {
 		return accessToken{}, lease{}, err
@@ -187,8 +210,11 @@ func decodeToken(body []byte, sent time.Time) (accessToken, lease, error) {
 	if !sendable(w.AccessToken) {
 		return accessToken{}, lease{}, errors.New("no access_token that can be sent")
 	}
-	t := accessToken{text: w.AccessToken, scope: w.Scope}
-	life := time.Duration(min(w.ExpiresIn, 1<<31)) * time.Second
+	life, err := seconds(w.ExpiresIn)
+	if err != nil {
+		return accessToken{}, lease{}, err
+	}
+	t := accessToken{text: w.AccessToken, scope: scope(w.Scope)}
 	if life <= 0 {
 		return t, lease{}, nil
 	}
@@ -196,4 +222,27 @@ func decodeToken(body []byte, sent time.Time) (accessToken, lease, error) {
 	// It must still be alive when the request arrives, and the server may count in whole seconds.
 	t.until = t.expires.Add(-min(2*time.Second, life/10))
 	return t, lease{renew: sent.Add(life * 2 / 3), until: t.until}, nil
+}
+
+// seconds reads expires_in, which some send as a text; nothing is zero.
+func seconds(v jsontext.Value) (time.Duration, error) {
+	text := strings.TrimSpace(strings.Trim(string(v), `"`))
+	if text == "" || text == "null" {
+		return 0, nil
+	}
+	n, err := strconv.ParseFloat(text, 64)
+	if math.IsNaN(n) || err != nil && !errors.Is(err, strconv.ErrRange) {
+		return 0, errors.New("expires_in is no number of seconds")
+	}
+	return time.Duration(min(max(n, 0), 1<<31) * float64(time.Second)).Truncate(time.Millisecond), nil
+}
+
+// scope reads a scope, which some send as a list. It is only shown: what is neither is none.
+func scope(v jsontext.Value) string {
+	var text string
+	var list []string
+	if json.Unmarshal(v, &text) != nil && json.Unmarshal(v, &list) != nil {
+		return ""
+	}
+	return cmp.Or(text, strings.Join(list, " "))
 }

@@ -258,7 +258,7 @@ func TestARefusedTokenIsReplacedOnce(t *testing.T) {
 
 // afterASecond matches in bubbles, whose clocks start at the same moment, once a second has passed.
 func afterASecond() func(time.Time) bool {
-	start := time.Date(2000, 1, 1, 0, 0, 1, 0, time.UTC)
+	start := time.Date(2020, 1, 1, 0, 0, 1, 0, time.UTC)
 	return func(now time.Time) bool { return now.After(start) }
 }
 

@@ -10,11 +10,8 @@ import (
 )
 
 const (
-	// lookEvery is how often Keep looks for changes: a walk that ends is in the file soon after, and many that end
-	// together are written once.
-	lookEvery = 500 * time.Millisecond
-	// retryEvery is how often it tries a disk that cannot be written.
-	retryEvery = 10 * time.Second
+	lookEvery  = 500 * time.Millisecond // for changes: a walk that ends is in the file soon, and many that end together are written once
+	retryEvery = 10 * time.Second       // a disk that cannot be written
 )
 
 // Keep saves what snapshot returns soon after it has changed, until ctx ends, and then a last time. saved is told each
@@ -61,18 +58,13 @@ func (f File) Keep(ctx context.Context, snapshot func() *poller.Snapshot, saved 
 
 // changed reports whether there is something to write that was not. That a target still fails as it did is not.
 func changed(old, now []*poller.Reading) bool {
-	if len(old) != len(now) {
-		return true
-	}
-	for i, r := range now {
-		was := old[i]
-		if r == was {
-			continue
+	how := func(f *poller.Failure) poller.Failure {
+		if f == nil {
+			return poller.Failure{}
 		}
-		if r.Target.Key() != was.Target.Key() || r.Census != was.Census || (r.Failure == nil) != (was.Failure == nil) ||
-			r.Failure != nil && (r.Failure.Reason != was.Failure.Reason || r.Failure.Text != was.Failure.Text) {
-			return true
-		}
+		return poller.Failure{Reason: f.Reason, Text: f.Text}
 	}
-	return false
+	return !slices.EqualFunc(old, now, func(a, b *poller.Reading) bool {
+		return a == b || a.Target.Key() == b.Target.Key() && a.Census == b.Census && how(a.Failure) == how(b.Failure)
+	})
 }

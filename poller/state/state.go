@@ -4,7 +4,9 @@ package state
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"compress/gzip"
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -21,30 +23,28 @@ import (
 	"github.com/google/renameio/v2"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/disk"
 )
 
 // The file is one line that ends in the SHA-256 of the rest, and gzipped JSON: the instance, then one entry per target.
 // A change of what entries hold needs a new version.
 const (
-	magic      = "idaas-token-exporter state 1 "
+	magic      = "idaas-token-exporter state 2 "
 	headerSize = len(magic) + 2*sha256.Size + 1
 )
 
 // File is where the state of one IDaaS instance is kept. It holds no secrets and no token texts, but consumer ids.
 type File struct {
-	Path string // empty: nothing is kept, and there is nothing to restore
-	// Instance tells one IDaaS instance from another, as configured; a file of another one is not restored.
-	Instance string
+	Path     string // empty: nothing is kept, and there is nothing to restore
+	Instance string // as configured; a file of another IDaaS instance is not restored
 }
 
-// entry is what is kept of a target.
 type entry struct {
 	Consumer, Provider string
 	Census             *poller.Census  `json:",omitzero"`
 	Failure            *poller.Failure `json:",omitzero"`
 }
 
-// options are those of an entry, both ways.
 var options = json.JoinOptions(
 	jsonv1.FormatDurationAsNano(true),
 	json.WithMarshalers(json.MarshalToFunc(writeTimes)),
@@ -52,21 +52,35 @@ var options = json.JoinOptions(
 	json.RejectUnknownMembers(true),
 )
 
-// Save writes what s knows, atomically and readable by its owner only.
-func (f File) Save(s *poller.Snapshot) (err error) {
+const (
+	ioTimeout = 30 * time.Second // to read or to write: for a disk that is busy, but not for one that is gone
+	access    = "access"         // is both, so that they take turns: what is late must not touch what was written since
+)
+
+// Save writes what s knows, atomically and readable by its owner only, within 30 s. A file there that cannot be read is an
+// error and stays: it may be somebody's.
+func (f File) Save(s *poller.Snapshot) error {
 	if f.Path == "" {
 		return nil
 	}
-	file, err := renameio.NewPendingFile(f.Path, renameio.WithPermissions(0o600), renameio.WithTempDir(filepath.Dir(f.Path)))
+	_, err := disk.Do(context.Background(), ioTimeout, access, f.Path, func() (any, error) { return nil, f.save(s) })
+	return err
+}
+
+func (f File) save(s *poller.Snapshot) (err error) {
+	path := f.real()
+	if there, err := open(path); err == nil {
+		_ = there.Close()
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	file, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o600), renameio.WithTempDir(filepath.Dir(path)))
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Cleanup()) }()
-	if _, err := file.Write(make([]byte, headerSize)); err != nil {
-		return err
-	}
 	sum := sha256.New()
-	if err := f.write(io.MultiWriter(file, sum), s); err != nil {
+	if err := f.write(io.MultiWriter(io.NewOffsetWriter(file, int64(headerSize)), sum), s); err != nil {
 		return err
 	}
 	if _, err := file.WriteAt(header(sum), 0); err != nil {
@@ -75,15 +89,46 @@ func (f File) Save(s *poller.Snapshot) (err error) {
 	return file.CloseAtomicallyReplace()
 }
 
+// real is where symbolic links lead, be there a file or not yet.
+func (f File) real() string {
+	path := f.Path
+	for range 40 { // as many as the kernel follows
+		folder, name := filepath.Split(path)
+		folder, err := filepath.EvalSymlinks(cmp.Or(folder, "."))
+		if err != nil {
+			break
+		}
+		path = filepath.Join(folder, name)
+		target, err := os.Readlink(path)
+		if err != nil {
+			break
+		}
+		if path = target; !filepath.IsAbs(target) {
+			path = folder + "/" + target // not joined: .. is to lead up from where links lead
+		}
+	}
+	return path
+}
+
+// open opens what can be a state file; nothing else is touched, since a pipe would never come back.
+func open(path string) (*os.File, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	what := map[fs.FileMode]string{fs.ModeDir: "folder", fs.ModeNamedPipe: "pipe", fs.ModeSocket: "socket", fs.ModeDevice: "device"}
+	if kind := info.Mode().Type() &^ fs.ModeCharDevice; kind != 0 {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: fmt.Errorf("a %s, not a file", what[kind])}
+	}
+	return os.Open(path)
+}
+
 func header(sum hash.Hash) []byte { return fmt.Appendf(nil, "%s%x\n", magic, sum.Sum(nil)) }
 
 // write streams: the times, most of all there is, are never in memory twice.
 func (f File) write(w io.Writer, s *poller.Snapshot) error {
 	buffered := bufio.NewWriter(w)
-	zipped, err := gzip.NewWriterLevel(buffered, gzip.BestSpeed)
-	if err != nil {
-		return err
-	}
+	zipped, _ := gzip.NewWriterLevel(buffered, gzip.BestSpeed) // only an unknown level is an error
 	out := jsontext.NewEncoder(zipped)
 	if err := json.MarshalEncode(out, f.Instance); err != nil {
 		return err
@@ -99,36 +144,52 @@ func (f File) write(w io.Writer, s *poller.Snapshot) error {
 	return errors.Join(zipped.Close(), buffered.Flush())
 }
 
-// Load returns what was known when the file was saved, and nil when there is none. A file that is not whole, or not of
-// this instance and version, is an error and restores nothing.
+// Load returns what was known when the file was saved, and nil when there is none. A file that is not whole, that cannot be
+// read, or that is not of this instance and version, is an error and restores nothing. It takes 30 s at most.
 func (f File) Load() (map[poller.Key]*poller.Reading, error) {
-	file, err := os.Open(f.Path)
-	if f.Path == "" || errors.Is(err, fs.ErrNotExist) {
+	if f.Path == "" {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = file.Close() }()
+	return disk.Do(context.Background(), ioTimeout, access, f.Path, f.load)
+}
+
+func (f File) load() (map[poller.Key]*poller.Reading, error) {
+	path := f.real()
 	// A process killed while it was saving has left its half; a new one may be another process's, at work.
-	halves, _ := filepath.Glob(filepath.Join(filepath.Dir(f.Path), "."+filepath.Base(f.Path)+"[0-9]*"))
+	halves, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+"[0-9]*"))
 	for _, half := range halves {
 		if info, err := os.Lstat(half); err == nil && time.Since(info.ModTime()) > time.Minute {
 			_ = os.Remove(half)
 		}
 	}
-	var readings map[poller.Key]*poller.Reading
-	if err = verify(file); err == nil {
-		readings, err = f.read(file)
+	file, err := open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
 	}
-	if info, statErr := file.Stat(); err != nil && statErr == nil && info.Mode().IsRegular() {
-		// It may be of use to somebody: after a typo in the settings, or with another version. The first of several has most.
-		err = fmt.Errorf("%s (the first bad one is kept as %[1]s.bad): %w", f.Path, err)
-		if _, none := os.Lstat(f.Path + ".bad"); none != nil {
-			err = errors.Join(err, os.Rename(f.Path, f.Path+".bad"))
+	var readings map[poller.Key]*poller.Reading
+	if err == nil {
+		defer func() { _ = file.Close() }()
+		if err = verify(file); err == nil {
+			readings, err = f.read(file)
 		}
 	}
+	if info, statErr := os.Stat(path); err != nil && statErr == nil && info.Mode().IsRegular() {
+		err = fmt.Errorf("%s: %w (%s)", path, err, keepAside(path))
+	}
 	return readings, err
+}
+
+// keepAside moves the bad file at path away and says where to: it may be of use to somebody, after a typo in the settings,
+// or with another version. The first of several has most.
+func keepAside(path string) string {
+	bad := path + ".bad"
+	if _, err := os.Lstat(bad); err == nil {
+		return "not kept: " + bad + ", an earlier one, is"
+	}
+	if err := os.Rename(path, bad); err != nil {
+		return "not kept aside: " + err.Error()
+	}
+	return "kept as " + bad
 }
 
 // verify reads the whole file and leaves it after the first line.

@@ -35,6 +35,7 @@ func census(n int) *poller.Census {
 		Revoked: 3, Expired: 4, NeverExpiring: 5, Expirations: make([]int64, n),
 		Lifetime: 7_776_000_000, NewestIssue: epoch.UnixMilli(), LastActive: epoch.UnixMilli() - 5,
 		Info:     &poller.Info{ProviderID: "atp_01kr2cmj5gxxx4fvmls2e93dxxxxx", TokenType: "jwt", ConsumerType: "custom"},
+		Soonest:  []poller.Expiry{{ID: "atntkn_1", Type: "jwt", Issued: epoch.UnixMilli(), Expires: epoch.UnixMilli() + 5}},
 		Reported: int64(n + 12), Pages: n/100 + 1, ReadAt: epoch, Took: 1234567 * time.Microsecond,
 	}
 	for i := range c.Expirations {
@@ -57,7 +58,7 @@ func newFile(t testing.TB) File {
 }
 
 func some() *poller.Snapshot {
-	failure := &poller.Failure{Reason: poller.Forbidden, Text: `403: "no grant" für dich`, At: epoch.Add(time.Minute)}
+	failure := &poller.Failure{Reason: poller.Forbidden, Text: `403: "no grant" für dich`, At: epoch.Add(time.Minute), Since: epoch}
 	empty := &poller.Census{Reported: -1, ReadAt: epoch}
 	return snapshot(reading("full", census(250), nil), reading("failing", census(3), failure), reading("never read", nil, failure),
 		reading("empty", empty, nil), reading(`odd "id" Jürgen:測試`, census(1), nil))
@@ -126,7 +127,8 @@ func TestBadFiles(t *testing.T) {
 	}
 	refused("empty", nil, "not a state file")
 	refused("another program's", bytes.Repeat([]byte("x"), 1000), "not a state file")
-	refused("a later version", bytes.Replace(good, []byte("state 1"), []byte("state 2"), 1), "of this version")
+	refused("an earlier version", bytes.Replace(good, []byte("state 2"), []byte("state 1"), 1), "of this version")
+	refused("a later version", bytes.Replace(good, []byte("state 2"), []byte("state 3"), 1), "of this version")
 	refused("text appended", append(slices.Clone(good), "x"...), "damaged")
 
 	// Whole by its checksum, but not what this version writes.

@@ -1,0 +1,93 @@
+// Package page shows a snapshot: to people as a status page without any script, to programs as JSON.
+package page
+
+import (
+	"bytes"
+	"crypto/sha256"
+	_ "embed" // the template and its style
+	"encoding/base64"
+	"html/template"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
+)
+
+// Config of what is shown.
+type Config struct {
+	Snapshot     func() *poller.Snapshot
+	MaxStaleness time.Duration // age at which a target's numbers are unknown again; 0: never
+	Version      string
+}
+
+var (
+	//go:embed page.css
+	style string
+	//go:embed page.html
+	source string
+
+	markup = template.Must(template.New("page").Funcs(functions).Parse(strings.Replace(source, "{{style}}", style, 1)))
+	// policy lets the browser load nothing but the style above and the empty icon.
+	policy = "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(digest[:]) + "'; img-src data:; " +
+		"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+	digest = sha256.Sum256([]byte(style))
+)
+
+// New returns the handlers of the status page and of its JSON.
+func New(c Config) (page, api http.Handler) {
+	return c.handler(pageParameters, 50, 500, showHTML), c.handler(parameters, math.MaxInt32, math.MaxInt32, showJSON)
+}
+
+// handler answers a query, for limit targets or as many as it asks for, with a view of the snapshot, or with what is wrong
+// with the query.
+func (c Config) handler(accepted []string, limit, most int, show func(http.ResponseWriter, *view) error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", policy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cache-Control", "no-store")
+		q, err := parse(r.URL.RawQuery, accepted, limit, most)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		if err := show(w, newView(c, q, time.Now())); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		}
+	})
+}
+
+func showHTML(w http.ResponseWriter, v *view) error {
+	var out bytes.Buffer
+	if err := markup.Execute(&out, v); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	if v.Refresh > 0 {
+		w.Header().Set("Refresh", strconv.Itoa(v.Refresh))
+	}
+	_, _ = out.WriteTo(w)
+	return nil
+}
+
+func showJSON(w http.ResponseWriter, v *view) error {
+	answer := struct {
+		Time    time.Time `json:"time"`
+		Matched int       `json:"matched"`
+		Targets []target  `json:"targets"`
+	}{v.Now.UTC(), len(v.Matched), make([]target, len(v.Rows))}
+	for i, r := range v.Rows {
+		answer.Targets[i] = newTarget(r, v.Now)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	// What can fail is writing, to somebody who has gone.
+	_ = json.MarshalWrite(w, answer, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
+	return nil
+}

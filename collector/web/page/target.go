@@ -1,0 +1,130 @@
+package page
+
+import (
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
+)
+
+// row is one target, judged at one moment.
+type row struct {
+	*poller.Reading
+	poller.States
+	Verdict poller.Verdict
+	Known   bool      // the numbers are those of a walk that is not too old
+	Stale   bool      // a complete walk was due, and another, and ten minutes have passed
+	ReadAt  time.Time // end of the last complete walk; zero: there was none
+	rank    int
+	now     time.Time
+}
+
+func newRow(r *poller.Reading, now time.Time, interval, maxStaleness time.Duration) row {
+	out := row{Reading: r, Verdict: poller.Unknown, now: now}
+	if c := r.Census; c != nil {
+		out.ReadAt = c.ReadAt
+		age := now.Sub(c.ReadAt)
+		out.Stale = age > 2*interval+10*time.Minute
+		if out.Known = maxStaleness == 0 || age <= maxStaleness; out.Known {
+			out.States, out.Verdict = c.At(now), c.Judge(now, interval)
+		}
+	}
+	out.rank = slices.Index(poller.Verdicts(), out.Verdict)
+	return out
+}
+
+// Key names the target in an address, where Address opens it whatever the filters are.
+func (r *row) Key() string     { return r.Target.Label + ":" + r.Target.Provider }
+func (r *row) Address() string { return "?open=" + url.QueryEscape(r.Key()) + "#open" }
+
+// Soonest are the tokens that expire first, of those still active.
+func (r *row) Soonest() []poller.Expiry {
+	if !r.Known {
+		return nil
+	}
+	all := r.Census.Soonest
+	for len(all) > 0 && all[0].Expires <= r.now.UnixMilli() {
+		all = all[1:]
+	}
+	return all
+}
+
+// target is a row as JSON. What is unknown is absent.
+type target struct {
+	Consumer    string         `json:"consumer"`
+	Provider    string         `json:"credential_provider"`
+	State       poller.Verdict `json:"state"`
+	*counts     `json:",inline"`
+	LastActive  time.Time `json:"last_active,omitzero"`
+	Reported    *int64    `json:"reported_tokens,omitempty"`
+	LastSuccess time.Time `json:"last_success,omitzero"`
+	WalkSeconds *float64  `json:"walk_seconds,omitempty"`
+	Failure     *failure  `json:"failure,omitempty"`
+	Soonest     []token   `json:"soonest,omitzero"`
+}
+
+type counts struct {
+	Tokens            int            `json:"tokens"`
+	Active            int            `json:"active"`
+	Expired           int            `json:"expired"`
+	Revoked           int            `json:"revoked"`
+	WithoutExpiration int            `json:"without_expiration"`
+	Expiring          map[string]int `json:"expiring"`
+	Earliest          time.Time      `json:"earliest_expiration,omitzero"`
+	Latest            time.Time      `json:"latest_expiration,omitzero"`
+	LifetimeSeconds   float64        `json:"lifetime_seconds,omitzero"`
+}
+
+type failure struct {
+	Reason  poller.Reason `json:"reason"`
+	Message string        `json:"message"`
+	Since   time.Time     `json:"since,omitzero"`
+}
+
+type token struct {
+	ID      string    `json:"id"`
+	Type    string    `json:"type,omitempty"`
+	Issued  time.Time `json:"issued,omitzero"`
+	Expires time.Time `json:"expires"`
+}
+
+func newTarget(r *row, now time.Time) target {
+	out := target{Consumer: r.Target.Label, Provider: r.Target.Provider, State: r.Verdict}
+	if f := r.Failure; f != nil {
+		out.Failure = &failure{f.Reason, f.Text, f.Since.UTC()}
+	}
+	c := r.Census
+	if c == nil {
+		return out
+	}
+	walk := c.Took.Seconds()
+	out.LastActive, out.LastSuccess, out.WalkSeconds = instant(c.At(now).LastActive), c.ReadAt.UTC(), &walk
+	if c.Reported >= 0 {
+		out.Reported = &c.Reported
+	}
+	if !r.Known {
+		return out
+	}
+	out.counts = &counts{
+		Tokens: r.Total, Active: r.Active, Expired: r.Expired, Revoked: r.Revoked, WithoutExpiration: r.NeverExpiring,
+		Expiring: make(map[string]int, len(r.Target.Windows)),
+		Earliest: instant(r.Earliest), Latest: instant(r.Latest), LifetimeSeconds: float64(c.Lifetime) / 1000,
+	}
+	for _, w := range r.Target.Windows {
+		out.Expiring[w.Label] = r.Expiring(w.Duration)
+	}
+	out.Soonest = []token{}
+	for _, t := range r.Soonest() {
+		out.Soonest = append(out.Soonest, token{t.ID, t.Type, instant(t.Issued), instant(t.Expires)})
+	}
+	return out
+}
+
+// instant is a time in Unix milliseconds; zero when that is unknown.
+func instant(ms int64) time.Time {
+	if ms <= 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(min(ms, 253402300799999)).UTC() // the end of what RFC 3339 can say
+}

@@ -1,0 +1,88 @@
+package page
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
+)
+
+// Sizes of a chart, in units of its view box.
+const (
+	chartWidth = 360.0
+	chartBase  = 84.0 // where the bars stand
+	chartTop   = 28.0 // of the highest
+)
+
+// chart shows how many active tokens end in the time that lies ahead.
+type chart struct {
+	Title, Text string
+	Spoken      string // in place of the picture
+	Bars        []bar
+	Ticks       []string
+}
+
+// bar is one step of a chart in which some tokens end.
+type bar struct {
+	X, Y, Width, Height, RiskY, RiskHeight float64
+	Middle                                 float64
+	Count, Text                            string
+	Mark                                   bool // a target at risk has its last token here
+}
+
+// Charts are those of the matched targets for the next day, week and month.
+func (v *view) Charts() []chart {
+	return []chart{
+		v.chart("Next 24 hours", time.Hour, 24, "now", "6 h", "12 h", "18 h", "24 h"),
+		v.chart("Next 7 days", 6*time.Hour, 28, "now", "1 day", "2", "3", "4", "5", "6", "7 days"),
+		v.chart("Next 30 days", 24*time.Hour, 30, "now", "5 days", "10", "15", "20", "25", "30 days"),
+	}
+}
+
+func (v *view) chart(title string, step time.Duration, steps int, ticks ...string) chart {
+	all, risk, marked := make([]int, steps), make([]int, steps), make([]bool, steps)
+	for _, r := range v.Matched {
+		before := 0
+		for i := 0; i < steps && before < r.Active-r.NeverExpiring; i++ {
+			n := r.Expiring(time.Duration(i+1) * step)
+			all[i] += n - before
+			if r.Verdict == poller.AtRisk {
+				risk[i] += n - before
+				marked[i] = marked[i] || n > before && n == r.Active
+			}
+			before = n
+		}
+	}
+	out := chart{Title: title, Ticks: ticks}
+	total, atRisk, most := 0, 0, slices.Max(all)
+	width := chartWidth / float64(steps)
+	for i, n := range all {
+		if n == 0 {
+			continue
+		}
+		total, atRisk = total+n, atRisk+risk[i]
+		b := bar{X: float64(i)*width + 1, Width: width - 2, Count: fmt.Sprint(n), Mark: marked[i]}
+		if n >= 1000 {
+			b.Count = fmt.Sprint(n/1000, "k")
+		}
+		// A root scale: one token of a target that has no other must be seen beside thousands.
+		b.Height = max(3, (chartBase-chartTop)*math.Sqrt(float64(n)/float64(most)))
+		b.Middle, b.Y = b.X+b.Width/2, chartBase-b.Height
+		b.Text = fmt.Sprintf("%s to %s from now: %d", words(time.Duration(i)*step), words(time.Duration(i+1)*step), n)
+		if risk[i] > 0 {
+			b.RiskHeight = max(2, b.Height*float64(risk[i])/float64(n))
+			b.Text += fmt.Sprintf(", %d of targets at risk", risk[i])
+		}
+		b.RiskY = chartBase - b.RiskHeight
+		if b.Mark {
+			b.Text += ", among them the last one of such a target"
+		}
+		out.Spoken += "; " + b.Text
+		out.Bars = append(out.Bars, b)
+	}
+	out.Text = fmt.Sprintf("%s ending, %d of targets at risk", count(total, "active token"), atRisk)
+	out.Spoken = title + ", " + out.Text + out.Spoken
+	return out
+}

@@ -1,0 +1,147 @@
+package page
+
+import (
+	"cmp"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
+)
+
+// view is the snapshot as one query shows it.
+type view struct {
+	query
+	Now     time.Time
+	Version string
+	Poll    *poller.Snapshot
+	All     []row
+	Matched []*row
+	Counts  map[poller.Verdict]int // what each filter by state leaves, the empty one for all
+	Rows    []*row                 // of this page
+	First   int                    // how many are on the pages before
+	Missing bool                   // the target to be opened is not among those that match
+}
+
+func newView(c Config, q query, now time.Time) *view {
+	v := &view{query: q, Now: now, Version: c.Version, Poll: c.Snapshot(), Counts: map[poller.Verdict]int{}}
+	interval := v.Poll.NextCycle.Sub(v.Poll.LastCycle)
+	v.All = make([]row, len(v.Poll.Readings))
+	for i, r := range v.Poll.Readings {
+		v.All[i] = newRow(r, now, interval, c.MaxStaleness)
+		if row := &v.All[i]; q.wants(r.Target) {
+			v.Counts[row.Verdict]++
+			v.Counts[""]++
+			if q.State == "" || q.State == row.Verdict {
+				v.Matched = append(v.Matched, row)
+			}
+		}
+	}
+	slices.SortFunc(v.Matched, orders[q.Sort])
+	v.First = min(q.offset, len(v.Matched))
+	if q.Open != "" {
+		i := slices.IndexFunc(v.Matched, func(r *row) bool { return r.Key() == q.Open })
+		if v.Missing = i < 0; !v.Missing {
+			v.First = i - i%q.limit
+		}
+	}
+	v.Rows = v.Matched[v.First:min(v.First+q.limit, len(v.Matched))]
+	return v
+}
+
+// Page is the address of the page that many pages after this one; empty: there is none.
+func (v *view) Page(after int) string {
+	first := max(0, v.First+after*v.limit)
+	if first >= len(v.Matched) || first == v.First {
+		return ""
+	}
+	return v.Link("offset", fmt.Sprint(first))
+}
+
+// API is the address of the same view as JSON, as far as that knows how to ask for it.
+func (v *view) API() string { return "/api/v1/targets?" + v.without("q", "open", "refresh").Encode() }
+
+// Kept are the parameters that the search form keeps.
+func (v *view) Kept() url.Values { return v.without("q", "open", "offset") }
+
+// At is a time as a row has it, seen from now.
+func (v *view) At(t any) moment {
+	if ms, ok := t.(int64); ok {
+		return moment{instant(ms), v.Now}
+	}
+	return moment{t.(time.Time), v.Now}
+}
+
+type summary struct {
+	Level      poller.Verdict // the worst of what there is; Unknown also when data is missing
+	Text       string
+	Next       *row   // loses its last token next, of those at risk
+	Lost       []*row // the latest first
+	Trust, Why string // whether the data can be relied on
+}
+
+// Summary judges all targets, whatever the query asks for.
+func (v *view) Summary() (s summary) {
+	var risk, failing, stale, unread int
+	var down, oldest time.Duration // the longest failure, and the age of the oldest data
+	for i := range v.All {
+		r := &v.All[i]
+		switch r.Verdict {
+		case poller.Lost:
+			s.Lost = append(s.Lost, r)
+		case poller.AtRisk:
+			risk++
+			if s.Next == nil || r.Latest < s.Next.Latest {
+				s.Next = r
+			}
+		}
+		if r.Failure != nil {
+			failing++
+			down = max(down, v.Now.Sub(r.Failure.Since))
+		}
+		if r.Census == nil {
+			unread++
+			continue
+		}
+		oldest = max(oldest, v.Now.Sub(r.ReadAt))
+		if r.Stale || !r.Known {
+			stale++
+		}
+	}
+	slices.SortFunc(s.Lost, func(a, b *row) int { return cmp.Compare(b.LastActive, a.LastActive) })
+
+	var parts []string
+	part := func(there bool, level poller.Verdict, text string) {
+		if there {
+			s.Level, parts = cmp.Or(s.Level, level), append(parts, text)
+		}
+	}
+	all, good := len(v.All), len(v.All)-stale-unread
+	outage := all > 0 && failing == all
+	part(len(s.Lost) > 0, poller.Lost, count(len(s.Lost), "target")+" lost")
+	part(risk > 0, poller.AtRisk, count(risk, "target")+" at risk")
+	part(outage, poller.Unknown, "API failing since "+exact(v.Now.Add(-down)))
+	part(!outage && stale > 0, poller.Unknown, "data of "+count(stale, "target")+" stale")
+	part(!outage && unread > 0, poller.Unknown, count(unread, "target")+" not read yet")
+	part(all == 0, poller.Unknown, "no targets")
+	part(len(parts) == 0, poller.OK, "all well, no target at risk")
+	s.Text = strings.Join(parts, ", ")
+	s.Text = strings.ToUpper(s.Text[:1]) + s.Text[1:]
+
+	switch s.Trust = "Partly"; good {
+	case 0:
+		s.Trust = "No"
+	case all:
+		s.Trust = "Yes"
+	}
+	s.Why = fmt.Sprintf("%d of %s up to date", good, count(all, "target"))
+	if all > unread {
+		s.Why += ", oldest data " + words(oldest) + " old"
+	}
+	if failing > 0 {
+		s.Why += fmt.Sprintf("; %s failing, for up to %s", count(failing, "target"), words(down))
+	}
+	return s
+}

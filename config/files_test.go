@@ -1,0 +1,124 @@
+package config
+
+import (
+	"encoding/pem"
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestInlineTargetsThatMayBeSeveral(t *testing.T) {
+	for value, warned := range map[string]bool{
+		"a:p,b:p": false, " a : p , b:p\n,": false, "a:p b:p": true, "a:p;b:p": true, "a:p; b:p": true, "c:p,a b:p": true, "a:p\u3000b:p": true, "a:p，b:p": true, "a:p；b:p": true,
+	} {
+		for _, label := range []string{"id", "hash"} {
+			warnings := mustLoad(t, minimal("IDAAS_TARGETS="+value, "IDAAS_CONSUMER_LABEL="+label)).Warnings
+			if (len(warnings) == 1) != warned || len(warnings) > 1 {
+				t.Errorf("%s: %q", value, warnings)
+			}
+			if warned && (!strings.Contains(warnings[0], "IDAAS_TARGETS item ") || strings.Contains(warnings[0], "b:p") != (label == "id")) {
+				t.Errorf("%s, %s: %s", value, label, warnings)
+			}
+		}
+	}
+}
+
+// What a secret in the environment has unseen is named, and the secret is not.
+func TestSecretsWithUnseenCharacters(t *testing.T) {
+	for _, name := range []string{"IDAAS_CLIENT_SECRET", "IDAAS_ACCESS_TOKEN"} {
+		for text, want := range map[string]string{
+			"hush\nhush": "a line break", "hu\x00sh": "the invisible character U+0000", "hu\ufeffsh": "the invisible character U+FEFF",
+			"hu\u200bsh": "the invisible character U+200B", "hush\xff": "bytes in it that are no UTF-8", "hush\ufffd": "bytes in it that are no UTF-8",
+		} {
+			faults := faultsOf(t, append(without(minimal(), name), name+"="+text))
+			if len(faults) != 1 || faults[0].Name != name || !strings.HasPrefix(faults[0].Problem, want) || strings.Contains(faults.Error(), "hu\u200bsh") || strings.Contains(faults.Error(), "hush") {
+				t.Errorf("%q: %v", text, faults)
+			}
+		}
+	}
+	if got := mustLoad(t, minimal("IDAAS_CLIENT_SECRET=\ufeff hü sh\n")).ClientSecret.Reveal(); got != "hü sh" {
+		t.Errorf("%q", got)
+	}
+}
+
+// A byte order mark in front changes nothing, and a file that does not come back is named.
+func TestFilesAsPeopleHaveThem(t *testing.T) {
+	t.Chdir(t.TempDir())
+	der, err := newCA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	for file, text := range map[string]string{
+		"client-config.json": `{"scope": "file"}`, "ca.pem": string(certificate), "targets.yaml": "targets: [{consumer: a, credential_providers: [p]}]", "web.yml": "basic_auth_users: {a: b}",
+	} {
+		if err := os.WriteFile(file, []byte("\ufeff"+text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	settings := []string{"CLOUD_IDAAS_CONFIG_PATH=client-config.json", "IDAAS_CA_FILE=ca.pem", "IDAAS_TARGETS_FILE=targets.yaml", "IDAAS_WEB_CONFIG_FILE=web.yml"}
+	c := mustLoad(t, minimal(settings...))
+	if c.Scope != "file" || c.RootCAs == nil || len(c.Targets) != 2 || !strings.Contains(strings.Join(c.Warnings, ""), "probes") {
+		t.Errorf("%+v", c)
+	}
+	for i, setting := range settings[:3] {
+		name, _, _ := strings.Cut(setting, "=")
+		endless := slices.Replace(slices.Clone(settings), i, i+1, name+"=/dev/zero")
+		if faults := faultsOf(t, minimal(endless...)); len(faults) != 1 || faults[0].Name != name || !strings.Contains(faults[0].Problem, "read /dev/zero: longer than 16777216 bytes") {
+			t.Errorf("%s: %v", name, faults)
+		}
+	}
+}
+
+// A targets file that does not come back is a failed reload, told once, and holds up nobody for longer than once.
+func TestReloadOfAPipe(t *testing.T) {
+	t.Parallel()
+	r, c := newReloads(t, filepath.Join(t.TempDir(), "targets.yaml"), "a")
+	r.start(c)
+	if err := errors.Join(os.Remove(r.path), syscall.Mkfifo(r.path, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	r.ReloadIfChanged()
+	start := time.Now()
+	r.ReloadIfChanged()
+	r.ReloadIfChanged()
+	if took := time.Since(start); took > 2*time.Second {
+		t.Errorf("held up again, for %v", took)
+	}
+	if len(r.told) != 1 || !strings.Contains(r.told[0].Error(), r.path+": it does not come back") {
+		t.Errorf("told %v", r.told)
+	}
+	r.want("a pipe", 1)
+	// Whoever hangs there is let go.
+	late := r.path + ".late"
+	pipe := r.path
+	r.path = late
+	r.write("b")
+	writer, err := os.OpenFile(pipe, os.O_RDWR, 0)
+	if err = errors.Join(err, os.Rename(late, pipe), writer.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for len(r.told) == 0 {
+		r.ReloadIfChanged()
+		runtime.Gosched()
+	}
+	r.want("a file", 0, "b")
+}
+
+func TestAWebConfigurationThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		defer close(release)
+		c, err := Load(minimal("IDAAS_WEB_CONFIG_FILE=w.yml"), func(string) error { <-release; return nil })
+		if c != nil || err == nil || !strings.HasPrefix(err.Error(), `IDAAS_WEB_CONFIG_FILE="w.yml": check w.yml: it does not come back: waited 5s; accepted: `) {
+			t.Errorf("%v, %v", c, err)
+		}
+	})
+}

@@ -1,0 +1,202 @@
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
+)
+
+const (
+	service = "idaas-token-exporter.service"
+	metrics = "http://127.0.0.1:9877/metrics"
+)
+
+// TestSystemd installs the deb on a machine with systemd and lives with it: a crash, a reload, a reboot, an upgrade, its end.
+func TestSystemd(t *testing.T) {
+	older, newer := snapshot(t, "0.9.0"), snapshot(t, "0.9.1")
+	m := newMachine(t)
+	world := newWorld(t, m)
+	install(t, m, older)
+	if state, _ := m.try(t, "systemctl", "is-active", service); strings.TrimSpace(state) != "inactive" {
+		t.Errorf("the service is %s before it has settings", state)
+	}
+	// verify says of a misspelt key what it does, but succeeds.
+	if out := m.run(t, "sh", "-c", "systemd-analyze verify "+service+" 2>&1"); out != "" {
+		t.Error(out)
+	}
+	const exposure = "15" // in tenths
+	t.Log(lastLine(m.run(t, "systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold="+exposure, "/lib/systemd/system/"+service)))
+
+	edit(t, m, "env", "IDAAS_DOMAIN="+world.address+"\nIDAAS_CLIENT_ID=exporter\nIDAAS_POLL_SCHEDULE=@every 1s\nIDAAS_RATE_LIMIT=100\nIDAAS_REQUEST_RETRIES=0\n")
+	edit(t, m, "client-secret", "not a secret\n")
+	edit(t, m, "targets.yaml", "targets:\n  - {consumer: billing, credential_providers: [orders_jwt]}\n")
+	m.run(t, "systemctl", "enable", "--now", service)
+	const billing, billed = `idaas_authentication_tokens{consumer="billing",credential_provider="orders_jwt"} 1`, `idaas_state_last_write_successful 1`
+	sees(t, m, billing, billed)
+	checkConfined(t, m)
+
+	edit(t, m, "targets.yaml", "targets:\n  - {consumer: billing, credential_providers: [orders_jwt, crm_oauth]}\n")
+	m.run(t, "systemctl", "reload", service)
+	const crm = `idaas_authentication_tokens{consumer="billing",credential_provider="crm_oauth"} 1`
+	sees(t, m, billing, crm)
+	seen := time.Now()
+	eventually(t, 30*time.Second, "state", func() error {
+		text, err := m.get(t.Context(), metrics)
+		if err != nil {
+			return err
+		}
+		// A file begun after that has the new target.
+		if written := value(text, "idaas_state_last_write_success_timestamp_seconds"); !(written >= float64(seen.Unix()+2)) {
+			return fmt.Errorf("the state is older than the new target")
+		}
+		return nil
+	})
+
+	// From here on what is shown comes from the state.
+	world.close()
+	m.run(t, "systemctl", "kill", "--kill-whom=main", "--signal=KILL", service)
+	eventually(t, 30*time.Second, "restart", func() error {
+		if n := m.run(t, "systemctl", "show", "-P", "NRestarts", service); n != "1" {
+			return fmt.Errorf("%s restarts", n)
+		}
+		return nil
+	})
+	sees(t, m, billing, crm)
+	m.shutDown(t)
+	m.boot(t)
+	sees(t, m, billing, crm, `version="0.9.0"`)
+
+	install(t, m, newer)
+	sees(t, m, billing, crm, `version="0.9.1"`)
+	if !strings.Contains(m.run(t, "cat", "/etc/idaas-token-exporter/env"), world.address) {
+		t.Error("the upgrade took the settings away")
+	}
+	m.run(t, "dpkg", "--purge", "idaas-token-exporter")
+	if left := m.run(t, "find", "/etc", "/lib", "/usr", "/var/lib", "/run", "-xdev", "-name", "*idaas-token-exporter*"); left != "" {
+		t.Errorf("after the purge there are still:\n%s", left)
+	}
+	if state, _ := m.try(t, "systemctl", "is-active", service); strings.TrimSpace(state) != "inactive" {
+		t.Errorf("after the purge the service is %s", state)
+	}
+}
+
+// TestRPM installs the rpm in a folder of its own.
+func TestRPM(t *testing.T) {
+	dist := snapshot(t, "0.9.1")
+	folder := t.TempDir()
+	rpm := one(t, dist+"/*_"+runtime.GOARCH+".rpm")
+	command(t, nil, "rpm", "--root", folder, "--initdb")
+	command(t, nil, "rpm", "--root", folder, "-i", "--nodeps", "--noscripts", "--ignoreos", rpm)
+	command(t, nil, "rpm", "--root", folder, "-V", "--nodeps", "idaas-token-exporter")
+	for _, path := range []string{"usr/bin/idaas-token-exporter", "usr/lib/systemd/system/" + service, "etc/idaas-token-exporter/env"} {
+		if !exists(filepath.Join(folder, path)) {
+			t.Errorf("the rpm has no /%s", path)
+		}
+	}
+	if scripts := command(t, nil, "rpm", "-qp", "--scripts", rpm); !strings.Contains(scripts, "systemctl disable --now "+service) {
+		t.Errorf("its removal leaves the service enabled:\n%s", scripts)
+	}
+}
+
+// install installs the deb of a snapshot.
+func install(t *testing.T, m *machine, dist string) {
+	t.Helper()
+	command(t, nil, "cp", one(t, dist+"/*_"+runtime.GOARCH+".deb"), m.root+"/root/exporter.deb")
+	m.run(t, "dpkg", "-i", "/root/exporter.deb")
+}
+
+// edit changes a file of the package, as an administrator would: the rights stay.
+func edit(t *testing.T, m *machine, name, text string) {
+	t.Helper()
+	path := filepath.Join(m.root, "etc/idaas-token-exporter", name)
+	before, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if public := name == "targets.yaml"; before.Mode().Perm()&0o044 != 0 != public {
+		t.Errorf("%s has the rights %v", name, before.Mode())
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// sees waits for lines in what the service exposes.
+func sees(t *testing.T, m *machine, lines ...string) {
+	t.Helper()
+	eventually(t, 30*time.Second, "scrape", func() error {
+		text, err := m.get(t.Context(), metrics)
+		if err != nil {
+			journal, _ := m.try(t, "journalctl", "-n", "20", "-u", service)
+			return fmt.Errorf("%w\n%s", err, journal)
+		}
+		for _, line := range lines {
+			if !strings.Contains(text, line) {
+				return fmt.Errorf("no %s", line)
+			}
+		}
+		return nil
+	})
+}
+
+// checkConfined: what the unit asks for is really in force, and root alone reads the secret.
+func checkConfined(t *testing.T, m *machine) {
+	t.Helper()
+	pid := m.run(t, "systemctl", "show", "-P", "MainPID", service)
+	status := m.run(t, "cat", "/proc/"+pid+"/status")
+	for _, want := range []string{"NoNewPrivs:\t1", "Seccomp:\t2", "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000"} {
+		if !strings.Contains(status, want) {
+			t.Errorf("not %q:\n%s", want, status)
+		}
+	}
+	if strings.Contains(status, "Uid:\t0\t") {
+		t.Error("it runs as root")
+	}
+	if environ := m.run(t, "cat", "/proc/"+pid+"/environ"); strings.Contains(environ, "not a secret") {
+		t.Error("the secret is in its environment")
+	}
+}
+
+// world is a simulated IDaaS on the machine's loopback.
+type world struct {
+	address string
+	close   func()
+}
+
+func newWorld(t *testing.T, m *machine) *world {
+	t.Helper()
+	sim := simulator.New(simulator.Config{Clients: []simulator.Client{{ID: "exporter", Secret: "not a secret"}}})
+	for _, provider := range []string{"orders_jwt", "crm_oauth"} {
+		sim.Add("billing", provider, simulator.Token{ID: provider, Created: time.Now(), Expires: time.Now().Add(time.Hour)})
+	}
+	l := m.listen(t, "127.0.0.1:0")
+	server := &http.Server{Handler: sim}
+	go server.Serve(l)
+	w := &world{address: "http://" + l.Addr().String(), close: func() {
+		server.Close()
+		sim.Close()
+	}}
+	t.Cleanup(w.close)
+	return w
+}
+
+func one(t *testing.T, pattern string) string {
+	t.Helper()
+	found, err := filepath.Glob(pattern)
+	if err != nil || len(found) != 1 {
+		t.Fatalf("%s: %d files (%v)", pattern, len(found), err)
+	}
+	return found[0]
+}
+
+func lastLine(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return lines[len(lines)-1]
+}

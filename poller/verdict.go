@@ -1,0 +1,44 @@
+package poller
+
+import "time"
+
+// Verdict is what a target's tokens amount to.
+type Verdict string
+
+// Every Verdict, the worst first. Empty is read with no active token, but not Lost; Unknown is never read.
+const (
+	Lost    Verdict = "lost"
+	AtRisk  Verdict = "at_risk"
+	Empty   Verdict = "empty"
+	Unknown Verdict = "unknown"
+	OK      Verdict = "ok"
+)
+
+// Verdicts returns every Verdict, the worst first.
+func Verdicts() []Verdict { return []Verdict{Lost, AtRisk, Empty, Unknown, OK} }
+
+// Judge returns the verdict at now on a target that is polled once an interval; nil is one never read. What is judged
+// of a lack of tokens asks for a walk after the last one ended: until then it may have been replaced unseen.
+func (c *Census) Judge(now time.Time, interval time.Duration) Verdict {
+	if c == nil {
+		return Unknown
+	}
+	s := c.At(now)
+	switch {
+	case s.Active == 0 && s.Expired+s.Revoked > 0 && s.LastActive > 0 && c.ReadAt.UnixMilli() > s.LastActive:
+		return Lost
+	case s.Active == 0:
+		return Empty
+	case s.Latest == 0 || c.Lifetime > 0 && c.Lifetime < 3*interval.Milliseconds():
+		return OK
+	}
+	const day = int64(24 * time.Hour / time.Millisecond)
+	band := day // for want of a lifetime
+	if c.Lifetime > 0 {
+		band = min(7*day, c.Lifetime/5)
+	}
+	if s.Latest-now.UnixMilli() <= band {
+		return AtRisk
+	}
+	return OK
+}
