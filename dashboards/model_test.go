@@ -2,6 +2,7 @@ package dashboards
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -96,6 +97,7 @@ type (
 		maps                   []object
 		url                    string
 		width                  int
+		links                  []object
 	}
 )
 
@@ -103,11 +105,17 @@ var prometheus = source{Type: "prometheus", UID: "${datasource}"}
 
 const (
 	emptyWhenWell = " Empty when all is well."
-	tokensUID     = "idaas-tokens"
-	exporterUID   = "idaas-token-exporter"
+	notChosen     = " Provider and Consumer do not narrow it."
+	unknown       = "no data"
+	// nameWidth shows a usual name whole, also in a window of 1000 pixels.
+	nameWidth   = 200
+	tokensUID   = "idaas-tokens"
+	exporterUID = "idaas-token-exporter"
 	// process selects every process of the chosen jobs, facts the chosen targets.
 	process = `{job=~"$job"}`
 	facts   = `{job=~"$job",credential_provider=~"$provider",consumer=~"$consumer"}`
+	// firing are the alerts of the shipped rules; some have no provider, no consumer, or no job.
+	firing = `ALERTS{alertstate="firing",alertname=~"IDaaS.*",job=~"$job|",credential_provider=~"$provider|",consumer=~"$consumer|"}`
 	// byTarget names a target in tables, whatever other labels a scrape adds.
 	byTarget = `by (job, credential_provider, consumer)`
 )
@@ -139,6 +147,11 @@ func bad(from float64, color string) []step {
 // shown maps one value to a text and a color.
 func shown(value, text, color string) object {
 	return object{"type": "value", "options": object{value: object{"index": 0, "text": text, "color": color}}}
+}
+
+// nothing stands for a value that is not there: unknown is not zero, and has its own color.
+func nothing(text string) object {
+	return object{"type": "special", "options": object{"match": "null", "result": object{"index": 0, "text": text, "color": "purple"}}}
 }
 
 func newPanel(kind, title, description string, w, h int, unit string, steps []step) *panel {
@@ -200,12 +213,12 @@ func (p *panel) paint(name, color string) *panel {
 func (p *panel) dashed(name string) *panel {
 	return p.override(name, property("custom.lineStyle", object{"fill": "dash", "dash": []int{10, 10}}),
 		property("custom.fillOpacity", 0), property("custom.stacking", object{"mode": "none", "group": "A"}),
-		property("color", object{"mode": "fixed", "fixedColor": "red"}))
+		property("color", object{"mode": "fixed", "fixedColor": "#808080"}))
 }
 
 // coarse asks a long expression for fewer points.
 func (p *panel) coarse() *panel {
-	p.Interval, p.MaxDataPoints = "1m", 200
+	p.Interval, p.MaxDataPoints = "1m", 60
 	return p
 }
 
@@ -214,22 +227,12 @@ func property(id string, value any) object { return object{"id": id, "value": va
 var lastValue = object{"calcs": []string{"lastNotNull"}, "fields": "", "values": false}
 
 func stat(title, description string, w int, unit string, steps []step, queries ...query) *panel {
-	p := newPanel("stat", title, description, w, 4, unit, steps).ask("time_series", true, queries...)
+	p := newPanel("stat", title, description, w, 4, unit, steps).ask("time_series", true, queries...).with("mappings", []object{nothing(unknown)})
 	p.Options = object{
 		"colorMode": "value", "graphMode": "none", "justifyMode": "auto", "orientation": "auto",
 		"textMode": "auto", "wideLayout": true, "showPercentChange": false, "reduceOptions": lastValue,
 	}
 	return p
-}
-
-func bars(title, description string, w int, unit string, queries ...query) *panel {
-	p := newPanel("bargauge", title, description, w, 7, unit, plain("blue")).ask("time_series", true, queries...)
-	p.Options = object{
-		"displayMode": "basic", "orientation": "horizontal", "valueMode": "color", "showUnfilled": true,
-		"minVizWidth": 8, "minVizHeight": 16, "maxVizHeight": 30, "namePlacement": "left", "sizing": "auto",
-		"reduceOptions": lastValue,
-	}
-	return p.with("min", 0)
 }
 
 func series(title, description string, w int, unit string, queries ...query) *panel {
@@ -238,143 +241,76 @@ func series(title, description string, w int, unit string, queries ...query) *pa
 		"legend":  object{"showLegend": true, "displayMode": "list", "placement": "bottom", "calcs": []string{}},
 		"tooltip": object{"mode": "multi", "sort": "desc"},
 	}
-	return p.with("color", object{"mode": "palette-classic"}).with("custom", object{
-		"drawStyle": "line", "lineWidth": 1, "fillOpacity": 10, "showPoints": "auto", "pointSize": 4,
+	return p.with("color", object{"mode": "palette-classic"}).with("noValue", unknown).with("custom", object{
+		"drawStyle": "line", "lineWidth": 1, "fillOpacity": 0, "showPoints": "auto", "pointSize": 4, "axisSoftMin": 0,
 		"spanNulls": false, "stacking": object{"mode": "none", "group": "A"},
 	})
 }
 
-// sparse joins the points of what has values only when something happens.
-func (p *panel) sparse() *panel { return p.custom("spanNulls", 3600000) }
-
-// limit colors what lies above the thresholds of a time series.
-func (p *panel) limit(steps ...step) *panel {
-	return p.with("thresholds", thresholds(steps)).custom("thresholdsStyle", object{"mode": "dashed"})
+// counts are whole, on an axis of whole numbers even when all are zero.
+func counts(title, description string, w int, queries ...query) *panel {
+	return series(title, description, w, "locale", queries...).with("decimals", 0).custom("axisSoftMax", 5)
 }
 
-func timeline(title, description string, w int, maps []object, q query) *panel {
-	p := newPanel("state-timeline", title, description, w, 8, "none", []step{{color: "red"}, {1, "green"}})
-	p.ask("time_series", false, q).with("mappings", maps).with("custom", object{"lineWidth": 0, "fillOpacity": 70})
-	p.Options = object{
-		"mergeValues": true, "showValue": "never", "alignValue": "left", "rowHeight": 0.9,
-		"legend":  object{"showLegend": false, "displayMode": "list", "placement": "bottom", "calcs": []string{}},
-		"tooltip": object{"mode": "single", "sort": "none"},
-	}
-	return p
-}
-
-// table joins the columns' queries by their labels; rows are sorted by the named columns, a minus sign is descending.
-func table(title, description string, w, h int, sort []string, columns ...column) *panel {
-	p := newPanel("table", title, description, w, h, "none", plain("text"))
-	p.with("custom", object{"align": "auto", "cellOptions": object{"type": "auto"}, "inspect": false, "minWidth": 60})
-	var queries int
-	for _, c := range columns {
-		if c.expr != "" {
-			queries++
-		}
-	}
-	order, names := object{}, object{}
-	for i, c := range columns {
-		from := c.from
-		if c.expr != "" {
-			if from = "Value"; queries > 1 {
-				from = "Value #" + string(rune('A'+len(p.Targets)))
-			}
-			p.ask("table", true, query{expr: c.expr})
-		}
-		order[from], names[from] = i, c.name
-		if properties := c.properties(); len(properties) > 0 {
-			p.override(c.name, properties...)
-		}
-	}
-	if queries > 1 {
-		p.Transformations = []object{{"id": "merge", "options": object{}}}
-	}
-	p.Transformations = append(p.Transformations, object{"id": "organize", "options": object{
-		"excludeByName": object{"Time": true}, "indexByName": order, "renameByName": names,
-	}})
-	by := []object{}
-	for _, name := range sort {
-		by = append(by, object{"displayName": strings.TrimPrefix(name, "-"), "desc": strings.HasPrefix(name, "-")})
-	}
-	p.Options = object{"frameIndex": 0, "showHeader": true, "cellHeight": "sm", "sortBy": by}
-	return p
-}
-
-func (c column) properties() (list []object) {
-	if c.unit != "" {
-		list = append(list, property("unit", c.unit))
-	}
-	if c.maps != nil {
-		list = append(list, property("mappings", c.maps))
-	}
-	if c.steps != nil {
-		list = append(list, property("thresholds", thresholds(c.steps)))
-	}
-	if c.steps != nil || c.maps != nil {
-		list = append(list, property("custom.cellOptions", object{"type": "color-text"}))
-	}
-	if c.width > 0 {
-		list = append(list, property("custom.width", c.width))
-	}
-	if c.url != "" {
-		list = append(list, property("links", []object{{"title": "Show only ${__value.text}", "url": c.url}}))
-	}
-	return list
-}
-
-// drill is the address of a dashboard with one variable, if any, set to the clicked value and the others kept.
-func drill(uid, variable string) string {
-	url := "/d/" + uid + "?${__url_time_range}"
-	for _, v := range []string{"datasource", "job", "provider", "consumer"} {
-		if v == variable {
-			url += "&var-" + v + "=${__value.raw:percentencode}"
-		} else {
-			url += "&${" + v + ":queryparam}"
-		}
-	}
-	return url
-}
-
-func provider(uid string) column {
-	return column{name: "Provider", from: "credential_provider", url: drill(uid, "provider")}
-}
-
-func consumer(uid string) column {
-	return column{name: "Consumer", from: "consumer", url: drill(uid, "consumer")}
-}
-
-func job() column { return column{name: "Job", from: "job"} }
+// sparse shows the single points of what has values only when something happens; gaps stay gaps.
+func (p *panel) sparse() *panel { return p.custom("showPoints", "always") }
 
 func row(title string) *panel {
 	return &panel{Type: "row", Title: title, GridPos: gridPos{W: 24, H: 1}, Collapsed: new(bool), Panels: []*panel{}}
+}
+
+func (p *panel) asks(what string) bool {
+	return slices.ContainsFunc(p.Targets, func(t target) bool { return strings.Contains(t.Expr, what) })
+}
+
+// fired draws when alerts began, and for how long they lasted.
+var fired = object{
+	"name": "Firing alerts", "enable": true, "iconColor": "red", "datasource": prometheus,
+	"expr": "count by (alertname, severity) (" + firing + ")", "step": "60s",
+	"titleFormat": "{{alertname}}", "textFormat": "{{severity}}", "tagKeys": "severity",
 }
 
 // newDashboard places the panels from left to right and numbers them.
 func newDashboard(uid, title, description string, other link, panels ...*panel) dashboard {
 	var x, y, height int
 	for i, p := range panels {
+		if p.Type != "row" && !p.asks("$provider") {
+			if rest, well := strings.CutSuffix(p.Description, emptyWhenWell); well {
+				p.Description = rest + notChosen + emptyWhenWell
+			} else {
+				p.Description += notChosen
+			}
+		}
 		if x+p.GridPos.W > 24 {
 			x, y, height = 0, y+height, 0
 		}
 		p.ID, p.GridPos.X, p.GridPos.Y = i+1, x, y
 		x, height = x+p.GridPos.W, max(height, p.GridPos.H)
 	}
+	list := []object{
+		{
+			"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "regex": "",
+			"hide": 0, "multi": false, "includeAll": false, "refresh": 1, "options": []object{}, "current": object{"selected": false, "text": "default", "value": "default"},
+		},
+		variable("job", "Job", `label_values(idaas_token_exporter_build_info, job)`),
+		variable("provider", "Provider", `label_values(idaas_poll_success{job=~"$job"}, credential_provider)`),
+		variable("consumer", "Consumer", `label_values(idaas_poll_success{job=~"$job",credential_provider=~"$provider"}, consumer)`),
+	}
+	if uid == tokensUID {
+		typed := object{"selected": true, "text": "http://", "value": "http://"}
+		list = append(list, object{
+			"name": "exporter", "label": "Status pages at", "type": "textbox", "query": "http://", "hide": 0, "skipUrlSync": false,
+			"description": "What stands before an exporter's address, as Prometheus knows it, in links to its status page: https://, or the address of a proxy.",
+			"current":     typed, "options": []object{typed},
+		})
+	}
 	other.Type, other.Icon, other.Tags, other.IncludeVars, other.KeepTime = "link", "dashboard", []string{}, true, true
 	return dashboard{
 		UID: uid, Title: title, Description: description, Tags: []string{"idaas", "tokens"}, SchemaVersion: 39,
 		Version: 1, Editable: true, GraphTooltip: 1, Timezone: "browser", Refresh: "1m",
-		Time: object{"from": "now-1h", "to": "now"}, Annotations: object{"list": []object{}}, Links: []link{other},
-		Panels: panels,
-		Templating: object{"list": []object{
-			{
-				"name": "datasource", "label": "Data source", "type": "datasource", "query": "prometheus", "regex": "",
-				"hide": 0, "multi": false, "includeAll": false, "refresh": 1, "options": []object{}, "current": object{"selected": false, "text": "default", "value": "default"},
-			},
-			variable("job", "Job", `label_values(idaas_token_exporter_build_info, job)`),
-			variable("provider", "Provider", `label_values(idaas_poll_success{job=~"$job"}, credential_provider)`),
-			variable("consumer", "Consumer", `label_values(idaas_poll_success{job=~"$job",credential_provider=~"$provider"}, consumer)`),
-		}},
+		Time: object{"from": "now-1h", "to": "now"}, Annotations: object{"list": []object{fired}}, Links: []link{other},
+		Panels:     panels,
+		Templating: object{"list": list},
 	}
 }
 

@@ -1,162 +1,172 @@
 package dashboards
 
-// What the words mean is the exporter's own definition; the alert rules use the same.
+// What the words mean is defined once, by the recording rules that are shipped beside the alerts.
 var (
-	total      = most("idaas_authentication_tokens")
-	active     = most("idaas_authentication_tokens_active")
-	fewest     = least("idaas_authentication_tokens_active")
-	expired    = most("idaas_authentication_tokens_expired")
-	revoked    = most("idaas_authentication_tokens_revoked")
-	endless    = most("idaas_authentication_tokens_without_expiration")
-	earliest   = least("idaas_authentication_tokens_earliest_expiration_timestamp_seconds")
-	latest     = per("(%s unless %s > 0)", most("idaas_authentication_tokens_latest_expiration_timestamp_seconds"), endless)
-	lifetime   = most("idaas_authentication_tokens_lifetime_seconds")
-	issued     = most("idaas_authentication_tokens_newest_issue_timestamp_seconds")
-	lastActive = most("idaas_authentication_tokens_last_active_timestamp_seconds")
-	expiring   = most("idaas_authentication_tokens_expiring")
-	lastWalk   = most("idaas_poll_last_success_timestamp_seconds")
-	oldestWalk = least("idaas_poll_last_success_timestamp_seconds")
-	complete   = least("idaas_poll_success")
-	interval   = `max by (job) (idaas_poll_interval_seconds` + process + `)`
+	total    = most("idaas_authentication_tokens")
+	active   = "idaas:shown:tokens_active" + facts
+	expired  = most("idaas_authentication_tokens_expired")
+	revoked  = most("idaas_authentication_tokens_revoked")
+	endless  = most("idaas_authentication_tokens_without_expiration")
+	lifetime = most("idaas_authentication_tokens_lifetime_seconds")
+	complete = least("idaas_poll_success")
+	interval = `max by (job) (idaas_poll_interval_seconds` + process + `)`
 
-	// notJudged: the lifetime is under three poll intervals.
-	notJudged = per(`%s < on (job) group_left () (3 * %s)`, lifetime, interval)
-	// atRisk is the time left where the last token ends within min(7d, lifetime/5), a day when the lifetime is
-	// unknown. There is no latest expiration when none is active or one never expires.
-	atRisk = per(`(%s - time() <= (clamp_max(0.2 * %s, 604800) or 0 * %s + 86400)) unless (%s)`, latest, lifetime, active, notJudged)
-	// lost is the time since the last token ended, negative, where a complete walk after that saw none active. That it is
-	// the fewest of all replicas, see the alert rules.
-	lost = per(`(%s - time()) and (%s == 0) and (%s > 0) and (%s > %[1]s)`, lastActive, fewest, total, lastWalk)
-	// trouble is what the first table shows, the longest lost first.
-	trouble = per(`(%s) or (%s)`, lost, atRisk)
-	// noFacts: attempted, but never read, or dropped because the facts were too old.
-	noFacts = per(`%s unless %s`, complete, active)
-
-	// left sorts every target by the time left; targets to which no time applies come last.
-	left = per(`(%s - time()) or (%s - time() and %s == 0) or (0 * (%s > 0) + 1e11) or (0 * %[3]s + 2e11) or (0 * %s + 3e11)`,
-		latest, lastActive, active, endless, complete)
-	leftMaps = []object{
-		shown("100000000000", "never expires", "text"),
-		shown("200000000000", "no token seen", "text"),
-		shown("300000000000", "no facts", "purple"),
-	}
-
-	status = per(`(0 * (%s) + 5) or (0 * (%s) + 4) or (0 * (%s == 0) + 3) or (0 * (%s) + 2) or (0 * (%s) + 1) or (0 * %[3]s)`,
-		lost, atRisk, active, noFacts, notJudged)
+	state   = "idaas:shown:status" + facts
+	ends    = "idaas:shown:end_timestamp_seconds" + facts
+	lost    = state + " == 5"
+	atRisk  = state + " == 4"
+	noFacts = state + " == 2"
+	// unwatched tells a table that is empty because nothing is scraped from one where all is well.
+	unwatched  = "absent(idaas_poll_success" + facts + ")"
 	statusMaps = []object{
+		shown("6", "no data", "purple"),
 		shown("5", "lost", "red"), shown("4", "at risk", "orange"), shown("3", "none active", "yellow"),
 		shown("2", "no facts", "purple"), shown("1", "not judged", "blue"), shown("0", "in order", "green"),
 	}
+
+	// Shards that were scraped in the last day and are not now, by the names of their last processes.
+	gone   = per("(group by (job, shard_index) (last_over_time(idaas_shard_index%[1]s[1d])) unless on (job, shard_index) idaas_shard_index%[1]s)", process)
+	hidden = per("max by (job, shard_index) (last_over_time(idaas_shard_index%[1]s[1d]) * on (job, instance) group_left () last_over_time(idaas_poll_targets%[1]s[1d])) and %[2]s", process, gone)
+	// missing also counts shards that never were there.
+	missing = per("sum(max by (job) (last_over_time(idaas_shards%[1]s[1d])) - (count by (job) (count by (job, shard_index) (idaas_shard_index%[1]s)) or 0 * max by (job) (last_over_time(idaas_shards%[1]s[1d]))))", process)
 )
 
 const (
 	lostMeans   = "Lost: no token is active, some are expired or revoked, and the last complete walk is later than the end of the last active one."
-	atRiskMeans = "At risk: tokens are active, none without expiration, and the last of them ends within a fifth of its lifetime, at most 7 days (1 day when the lifetime is unknown). Not judged when the lifetime is under three poll intervals."
+	atRiskMeans = "At risk: tokens are active, none without expiration, and the last of them ends within a fifth of its lifetime, at most 7 days (1 day when the lifetime is unknown), or what is set instead in the rules. Not judged when the lifetime is under three poll intervals."
+	ruled       = " Recorded once a minute by the rules of deploy/prometheus/rules.yaml; without them there is no data."
+	runbook     = "https://github.com/idaas-exporter/idaas-token-exporter/blob/main/deploy/runbooks/${__value.raw}.md"
+	nothingHere = "nothing to show"
 )
 
 // orZero is 0, not nothing, while there are targets to count.
-func orZero(count, among string) string { return per("%s or 0 * count(%s)", count, among) }
+func orZero(count string) string { return per("count(%s) or 0 * count(%s)", count, state) }
 
 func byName(expr string) string { return "max " + byTarget + " (" + expr + ")" }
 
 // where keeps of a column only the rows that the table shows.
-func where(expr, rows string) string { return byName(per("(%s) and %s", expr, rows)) }
+func where(expr, rows string) string {
+	return byName(per("(%s) and on (job, credential_provider, consumer) %s", expr, rows))
+}
+
+// windows asks for windows by their length: Grafana keeps the order of the queries, Prometheus sorts by text.
+func windows(by string) (list []query) {
+	for _, length := range []string{
+		"[0-9]+s", "[0-9]m.*", "[0-9]{2}m.*", "[0-9]{3,}m.*", "[1-5]h.*", "[6-9]h.*", "[0-9]{2}h.*", "[0-9]{3,}h.*",
+		"[1-3]d.*", "[4-9]d.*", "[12][0-9]d.*", "[3-9][0-9]d.*", "[1-2][0-9]{2}d.*", "([3-9][0-9]{2}|[0-9]{4,})d.*",
+	} {
+		list = append(list, query{per(by, per(`idaas:shown:tokens_expiring{job=~"$job",credential_provider=~"$provider",within=~%q}`, length)), "{{within}}"})
+	}
+	return list
+}
+
+// targets is a table of targets, each with its status page.
+func targets(title, description, empty string, h int, rows string, steps []step, first string, more ...column) *panel {
+	columns := []column{
+		{name: "Status", expr: per("%s or 6 * %s", where(state, rows), unwatched), maps: statusMaps, width: 100},
+		provider(tokensUID), consumer(tokensUID),
+		{name: "Time left", expr: where(ends+" - time()", rows), unit: "dtdhmss", steps: steps, width: 150},
+		{name: "Lifetime", expr: where(lifetime, rows), unit: "dtdhmss", width: 125},
+	}
+	columns = append(columns, more...)
+	return table(title, description, empty, 24, h, []string{first}, append(columns, page(rows), job())...)
+}
+
+func number(name, expr string, width int) column {
+	return column{name: name, expr: expr, unit: "locale", width: width}
+}
 
 func tokens() dashboard {
-	worst := per("bottomk(50, %s)", trouble)
-	next := per("bottomk(50, %s)", left)
+	lostRows, riskRows := per("topk(50, %s and %s)", ends, lost), per("bottomk(50, %s and %s)", ends, atRisk)
+	nextRows := per("bottomk(50, %s and %s < 3)", ends, state)
+	data := column{name: "Data age", expr: "time() - " + least("idaas_poll_last_success_timestamp_seconds"), unit: "dtdhmss", width: 125}
+	of := func(c column, rows string) column { c.expr = where(c.expr, rows); return c }
+	walked := "idaas_poll_last_success_timestamp_seconds" + facts
+
 	return newDashboard(tokensUID, "IDaaS tokens",
-		"Authentication tokens by consumer and credential provider: what is lost or at risk, what expires when.",
+		"Authentication tokens by consumer and credential provider: what is lost or at risk, what expires when. Needs the recording rules of deploy/prometheus/rules.yaml.",
 		link{Title: "IDaaS token exporter", URL: "/d/" + exporterUID, Tooltip: "How old and how complete the data is"},
 
-		stat("Lost", "Targets (one consumer at one provider) that are lost. "+lostMeans, 4, "locale", bad(1, "red"),
-			query{orZero(per("count(%s)", lost), active), "lost"}).with("noValue", "no data"),
-		stat("At risk", "Targets that are at risk. "+atRiskMeans, 4, "locale", bad(1, "orange"),
-			query{orZero(per("count(%s)", atRisk), active), "at risk"}).with("noValue", "no data"),
-		stat("Without facts", "Targets that were attempted but have no token counts: never read completely, or dropped because their data was too old. Nothing is known of their tokens.",
-			4, "locale", bad(1, "purple"), query{orZero(per("count(%s)", noFacts), complete), "without facts"}).with("noValue", "no data").leads(exporterUID),
-		stat("Next expiration", "Time until the first active token of all chosen targets expires. Normal to be short where tokens rotate.",
-			4, "s", plain("blue"), query{per("clamp_min(min(%s) - time(), 0)", earliest), "next"}).with("noValue", "none"),
-		stat("Last expiration", "Time until the last active token of all chosen targets that has an expiration is gone.",
-			4, "s", plain("blue"), query{per("clamp_min(max(%s) - time(), 0)", latest), "last"}).with("noValue", "none"),
-		stat("Oldest data", "Age of the oldest facts shown here: since the end of the last complete walk of the target that has waited longest. The other dashboard compares it with the schedule.",
-			4, "s", plain("blue"), query{per("max(time() - %s)", oldestWalk), "oldest"}).with("noValue", "no data").leads(exporterUID),
+		stat("Not watched", "Shards of an exporter that should be there and are not scraped: nothing here tells of their targets. The table below says which, since when, and how many targets that hides. An exporter that is gone for more than a day is forgotten.",
+			4, "locale", bad(1, "red"), query{missing, "shards"}).leads(exporterUID),
+		stat("Lost", "Targets (one consumer at one provider) that are lost. "+lostMeans+ruled, 4, "locale", bad(1, "red"), query{orZero(lost), "lost"}),
+		stat("At risk", "Targets that are at risk. "+atRiskMeans+ruled, 4, "locale", bad(1, "orange"), query{orZero(atRisk), "at risk"}),
+		stat("No facts", "Targets that were attempted but have no token counts: never read completely, or dropped because their data was too old. Nothing is known of their tokens.",
+			4, "locale", bad(1, "purple"), query{orZero(noFacts), "no facts"}).leads(exporterUID),
+		stat("Next to end", "Time until the first target runs out: the soonest end of a last active token, of the targets that are judged. Short-lived tokens that rotate are not judged here.",
+			4, "dtdhmss", plain("blue"), query{per("min(%s and on (job, credential_provider, consumer) (%s == 0 or %s)) - time()", ends, state, atRisk), "next"}),
+		stat("Oldest data", "Age of the oldest facts shown here when they were scraped: since the end of the last complete walk of the target that has waited longest. The other dashboard compares it with the schedule.",
+			4, "dtdhmss", plain("blue"), query{per("max(timestamp(%[1]s) - %[1]s)", walked), "oldest"}).leads(exporterUID),
+
+		table("Shards that are not watched", "Shards that were scraped within the last day and are not now: since when, and how many targets have no data because of it."+emptyWhenWell,
+			"every known shard is scraped", 12, 6, []string{"-Targets hidden"},
+			job(), column{name: "Shard", from: "shard_index", width: 80},
+			column{name: "Gone for", expr: per("time() - max by (job, shard_index) (max_over_time(timestamp(idaas_shard_index%s)[1d:1m])) and %s", process, gone), unit: "dtdhmss", steps: plain("red"), width: 150},
+			number("Targets hidden", hidden, 160)),
+		table("Firing alerts", "Alerts of the shipped rules that fire now, the gravest first; at most 100. Click one to open its runbook."+emptyWhenWell,
+			"no alert fires", 12, 6, []string{"-Severity"},
+			column{name: "Severity", expr: per(`topk(100, 3 * count by (alertname, job, credential_provider, consumer) (%[1]s and on (severity) label_replace(vector(1), "severity", "critical", "", "")) or 2 * count by (alertname, job, credential_provider, consumer) (%[1]s and on (severity) label_replace(vector(1), "severity", "warning", "", "")) or count by (alertname, job, credential_provider, consumer) (%[1]s))`, firing),
+				width: 100, maps: []object{shown("3", "critical", "red"), shown("2", "warning", "orange"), shown("1", "info", "blue")}},
+			column{name: "Alert", from: "alertname", links: []object{{"title": "Open the runbook", "url": runbook, "targetBlank": true}}},
+			provider(tokensUID), consumer(tokensUID), job()),
+
+		targets("Lost targets", lostMeans+" The 50 lost last, the latest first; the time left is how long ago the last token ended."+ruled+emptyWhenWell,
+			"no target is lost", 6, lostRows, plain("red"), "-Time left",
+			number("Expired", where(expired, lostRows), 85), number("Revoked", where(revoked, lostRows), 90), of(data, lostRows)),
+		targets("Targets at risk", atRiskMeans+" The 50 that end first."+ruled+emptyWhenWell,
+			"no target is at risk", 6, riskRows, plain("orange"), "Time left",
+			number("Active", where(active, riskRows), 80),
+			column{name: "Last issued", expr: where("time() - "+most("idaas_authentication_tokens_newest_issue_timestamp_seconds"), riskRows), unit: "dtdhmss", width: 125}, of(data, riskRows)),
+		targets("Targets in order, by time left", "The 50 whose last token ends first, of the targets that are neither lost nor at risk. Not judged: tokens that live under three poll intervals are normally this short. Click a provider or a consumer to see only that one."+ruled,
+			nothingHere, 10, nextRows, plain("text"), "Time left",
+			number("Active", where(active, nextRows), 80), number("Expired", where(expired, nextRows), 85), of(data, nextRows)),
 
 		stat("Tokens by state", "Every token is active, expired or revoked. Those without expiration are active ones. Between two walks the exporter sees tokens expire but not be replaced.",
 			14, "locale", plain("text"),
 			query{per("count(%s)", active), "targets"}, query{per("sum(%s)", total), "tokens"},
 			query{per("sum(%s)", active), "active"}, query{per("sum(%s)", expired), "expired"},
-			query{per("sum(%s)", revoked), "revoked"}, query{per("sum(%s)", endless), "never expire"}).
-			paint("active", "green").paint("expired", "yellow").paint("revoked", "purple").paint("never expire", "blue"),
-		stat("Active tokens expiring within", "Active tokens that expire within each configured window. Windows are cumulative: the longer ones contain the shorter, so they do not add up. The fewest tokens come first.",
-			10, "locale", plain("blue"), query{per("sort(sum by (within) (%s))", expiring), "{{within}}"}),
-
-		table("Lost and at risk", lostMeans+" "+atRiskMeans+" The 50 that are most urgent; a negative time is how long ago the last token ended."+emptyWhenWell,
-			24, 7, []string{"Time left"},
-			column{name: "Status", expr: byName(per("(0 * (%s) + 5 or 0 * (%s) + 4) and %s", lost, atRisk, worst)), maps: statusMaps, width: 100},
-			provider(tokensUID), consumer(tokensUID),
-			column{name: "Time left", expr: byName(worst), unit: "s", steps: []step{{color: "red"}, {0, "orange"}}},
-			column{name: "Lifetime", expr: where(lifetime, worst), unit: "s"},
-			column{name: "Last issued", expr: where("time() - "+issued, worst), unit: "s"},
-			column{name: "Active", expr: where(active, worst), unit: "locale", width: 90},
-			column{name: "Expired", expr: where(expired, worst), unit: "locale", width: 90},
-			column{name: "Revoked", expr: where(revoked, worst), unit: "locale", width: 90},
-			column{name: "Data age", expr: where("time() - "+oldestWalk, worst), unit: "s"},
-			job()),
-
-		table("Targets by time left", "The 50 targets whose last token ends first; a negative time is how long ago it ended. Not judged: tokens that live under three poll intervals are normally this short. Click a provider or a consumer to see only that one.",
-			24, 10, []string{"Time left"},
-			column{name: "Status", expr: byName(per("(%s) and %s", status, next)), maps: statusMaps, width: 100},
-			provider(tokensUID), consumer(tokensUID),
-			column{name: "Time left", expr: byName(next), unit: "s", maps: leftMaps, steps: []step{{color: "red"}, {0, "text"}}},
-			column{name: "Lifetime", expr: where(lifetime, next), unit: "s"},
-			column{name: "Last issued", expr: where("time() - "+issued, next), unit: "s"},
-			column{name: "Active", expr: where(active, next), unit: "locale", width: 90},
-			column{name: "Expired", expr: where(expired, next), unit: "locale", width: 90},
-			column{name: "Never expire", expr: where(endless, next), unit: "locale", width: 110},
-			column{name: "Data age", expr: where("time() - "+oldestWalk, next), unit: "s"},
-			job()),
+			query{per("sum(%s)", revoked), "revoked"}, query{per("sum(%s)", endless), "endless"}).
+			paint("active", "green").paint("expired", "yellow").paint("revoked", "text").paint("endless", "blue"),
+		stat("Active tokens expiring within", "Active tokens that expire within each configured window, the shortest first. Windows are cumulative: the longer ones contain the shorter, so they do not add up. Consumer does not narrow it."+ruled,
+			10, "locale", plain("blue"), windows("sort(sum by (within) (%s))")...),
 
 		row("Over time"),
-		series("Targets lost, at risk, without facts", "How many targets are in trouble. "+lostMeans+" "+atRiskMeans, 12, "locale",
-			query{orZero(per("count(%s)", lost), active), "lost"}, query{orZero(per("count(%s)", atRisk), active), "at risk"},
-			query{orZero(per("count(%s)", noFacts), complete), "without facts"}).
-			paint("lost", "red").paint("at risk", "orange").paint("without facts", "purple").limit(step{color: "green"}, step{1, "orange"}).coarse(),
-		series("Tokens by state over time", "Active, expired and revoked tokens; together they are all tokens. Active ones sag between two walks, when tokens expire and their replacements are not seen yet.",
-			12, "locale", query{per("sum(%s)", active), "active"}, query{per("sum(%s)", expired), "expired"}, query{per("sum(%s)", revoked), "revoked"}).
-			paint("active", "green").paint("expired", "yellow").paint("revoked", "purple").
-			custom("stacking", object{"mode": "normal", "group": "A"}),
-		series("Time left of targets over time", "Time until a target's last active token ends, over all targets that have such a time: the shortest, the median and the longest. Also when the very next token expires. The scale is logarithmic.",
-			12, "s", query{per("clamp_min(min(%s) - time(), 1)", earliest), "next expiration"},
-			query{per("clamp_min(min(%s - time()), 1)", latest), "shortest"}, query{per("clamp_min(quantile(0.5, %s - time()), 1)", latest), "median"},
-			query{per("clamp_min(max(%s - time()), 1)", latest), "longest"}).
-			custom("scaleDistribution", object{"type": "log", "log": 10}).custom("fillOpacity", 0),
-		series("Active tokens expiring over time", "Active tokens that expire within each configured window. Windows are cumulative, so the lines lie above each other and do not add up.",
-			12, "locale", query{per("sum by (within) (%s)", expiring), "{{within}}"}),
+		counts("Targets lost, at risk, without facts", "How many targets are in trouble. "+lostMeans+" "+atRiskMeans, 12,
+			query{orZero(lost), "lost"}, query{orZero(atRisk), "at risk"}, query{orZero(noFacts), "without facts"}).
+			paint("lost", "red").paint("at risk", "orange").paint("without facts", "purple").coarse(),
+		counts("Tokens by state over time", "Active, expired and revoked tokens; together they are all tokens. Active ones sag between two walks, when tokens expire and their replacements are not seen yet.",
+			12, query{per("sum(%s)", active), "active"}, query{per("sum(%s)", expired), "expired"}, query{per("sum(%s)", revoked), "revoked"}).
+			paint("active", "green").paint("expired", "yellow").paint("revoked", "text").with("min", 0).custom("fillOpacity", 10).
+			custom("stacking", object{"mode": "normal", "group": "A"}).coarse(),
+		series("Next target to run out over time", "Days until the first target runs out, of those that are judged.",
+			12, "suffix: d", query{per("(min(%s and on (job, credential_provider, consumer) (%s == 0 or %s)) - time()) / 86400", ends, state, atRisk), "next to end"}).coarse(),
+		counts("Active tokens expiring over time", "Active tokens that expire within each configured window, the shortest first. Windows are cumulative, so the lines lie above each other and do not add up. Consumer does not narrow it.",
+			12, windows("sum by (within) (%s)")...).coarse(),
 
 		row("By provider and consumer"),
 		group("By provider", "Provider", "credential_provider", "provider"),
 		group("By consumer", "Consumer", "consumer", "consumer"),
-		bars("Targets by kind of token", "Targets by the type of their most recently issued token and by the type of consumer. Targets in which no token was ever seen are not counted.",
-			12, "locale", query{per("topk(10, count by (token_type, consumer_type) (%s))", most("idaas_target_info")), "{{token_type}}, {{consumer_type}}"}),
-		bars("Longest lifetime by provider", "Lifetime of the active token that expires last, the longest of each provider; the 10 longest.",
-			12, "s", query{per("topk(10, max by (credential_provider) (%s))", lifetime), "{{credential_provider}}"}),
+		table("Targets by kind of token", "Targets by the type of their most recently issued token and by the type of consumer. Targets in which no token was ever seen are not counted.",
+			nothingHere, 12, 7, []string{"-Targets"}, column{name: "Token type", from: "token_type"}, column{name: "Consumer type", from: "consumer_type", width: 140},
+			number("Targets", per("topk(10, count by (token_type, consumer_type) (%s))", most("idaas_target_info")), 110)),
+		table("Longest lifetime by provider", "Lifetime of the active token that expires last, the longest of each provider; the 10 longest.",
+			nothingHere, 12, 7, []string{"-Lifetime"}, column{name: "Provider", from: "credential_provider", url: drill(tokensUID, "provider")},
+			column{name: "Lifetime", expr: per("topk(10, max by (credential_provider) (%s))", lifetime), unit: "dtdhmss", width: 150}),
 	)
 }
 
 // group is the table of all providers or all consumers, those in trouble first.
 func group(title, name, label, variable string) *panel {
 	by := "by (" + label + ")"
-	rows := per("topk(50, sum %[1]s (0 * (%[2]s) + 1e6 or 0 * (%[3]s) + 1 or 1e-9 * %[4]s))", by, lost, atRisk, active)
+	rows := per("topk(50, sum %[1]s (1e6 * (%[2]s == bool 5) + (%[2]s == bool 4)) + 1e-9 * sum %[1]s (%[3]s) or 0 * count %[1]s (%[2]s))", by, state, active)
 	count := func(expr string) string { return per("count %s (%s) and %s", by, expr, rows) }
-	return table(title, "At most 50: those with most lost targets first, then those with most at risk, then those with most active tokens. Click one to see only it.",
-		12, 9, []string{"-Lost", "-At risk", "-Active"},
+	return table(title, "At most 50: those with most lost targets first, then those with most at risk, then those with most active tokens. Click one to see only it."+ruled,
+		nothingHere, 12, 9, []string{"-Lost", "-At risk", "-Active"},
 		column{name: name, from: label, url: drill(tokensUID, variable)},
-		column{name: "Targets", expr: count(active), unit: "locale", width: 70},
-		column{name: "Lost", expr: count(lost), unit: "locale", steps: plain("red"), width: 60},
-		column{name: "At risk", expr: count(atRisk), unit: "locale", steps: plain("orange"), width: 70},
-		column{name: "Active", expr: per("sum %s (%s) and %s", by, active, rows), unit: "locale", width: 70},
-		column{name: "Expired", expr: per("sum %s (%s) and %s", by, expired, rows), unit: "locale", width: 75},
-		column{name: "Next expiration", expr: per("clamp_min(min %s (%s) - time(), 0) and %s", by, earliest, rows), unit: "s", width: 115},
+		number("Targets", count(state), 80),
+		column{name: "Lost", expr: count(lost), unit: "locale", steps: plain("red"), width: 75},
+		column{name: "At risk", expr: count(atRisk), unit: "locale", steps: plain("orange"), width: 95},
+		number("Active", per("sum %s (%s) and %s", by, active, rows), 95),
+		column{name: "Next to end", expr: per("min %s (%s and on (job, credential_provider, consumer) %s < 5) - time() and %s", by, ends, state, rows), unit: "dtdhmss", width: 130},
 	)
 }

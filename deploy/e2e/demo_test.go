@@ -25,6 +25,7 @@ func TestDemo(t *testing.T) {
 	config := filepath.Join(dir, "prometheus.yaml")
 	writeFile(t, config, fmt.Sprintf(`
 global: {scrape_interval: 1s, scrape_timeout: 1s}
+rule_files: [rules.yaml]
 scrape_configs:
   - job_name: demo
     scrape_protocols: [PrometheusText0.0.4]
@@ -38,6 +39,7 @@ scrape_configs:
   - job_name: hundred
     static_configs: [targets: [%[2]q]]
 `, demo, hundred.address))
+	shortened(t, dir, "rules.yaml")
 	prom := startPrometheus(t, config)
 
 	text, err := get(t.Context(), "http://"+demo+"/metrics")

@@ -23,7 +23,7 @@ const (
 )
 
 // tool returns the path of a program that `make tools` installs.
-func tool(t *testing.T, name string) string {
+func tool(t testing.TB, name string) string {
 	t.Helper()
 	dir := os.Getenv("E2E_TOOLS")
 	if dir == "" {
@@ -40,7 +40,7 @@ func tool(t *testing.T, name string) string {
 }
 
 // runTool runs a program to its end and returns what it said.
-func runTool(t *testing.T, stdin io.Reader, name string, args ...string) string {
+func runTool(t testing.TB, stdin io.Reader, name string, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), name, args...)
 	cmd.Stdin = stdin
@@ -71,7 +71,7 @@ var exporterBinary = sync.OnceValues(func() (string, error) {
 
 var built string // by exporterBinary
 
-func exporter(t *testing.T) string {
+func exporter(t testing.TB) string {
 	t.Helper()
 	binary, err := exporterBinary()
 	if err != nil {
@@ -101,7 +101,7 @@ type process struct {
 }
 
 // start starts a server that is stopped, at the latest, when the test ends.
-func start(t *testing.T, env []string, name string, args ...string) *process {
+func start(t testing.TB, env []string, name string, args ...string) *process {
 	t.Helper()
 	p := &process{name: filepath.Base(name), cmd: exec.Command(name, args...), log: &logFile{}, done: make(chan struct{})}
 	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}, env...)
@@ -123,7 +123,7 @@ func start(t *testing.T, env []string, name string, args ...string) *process {
 }
 
 // stop ends the server and reports an end that was not its own decision.
-func (p *process) stop(t *testing.T) {
+func (p *process) stop(t testing.TB) {
 	t.Helper()
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
@@ -161,7 +161,7 @@ func (l *logFile) tail() []byte {
 }
 
 // freeAddress is a loopback address that nobody listens on. Whoever takes it between now and its use makes the test fail.
-func freeAddress(t *testing.T) string {
+func freeAddress(t testing.TB) string {
 	t.Helper()
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -172,7 +172,7 @@ func freeAddress(t *testing.T) string {
 }
 
 // eventually waits until check returns nil.
-func eventually(t *testing.T, within time.Duration, what string, check func() error) {
+func eventually(t testing.TB, within time.Duration, what string, check func() error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
@@ -211,7 +211,7 @@ func get(ctx context.Context, url string, accept ...string) (string, error) {
 	return string(body), err
 }
 
-func waitFor(t *testing.T, url string) {
+func waitFor(t testing.TB, url string) {
 	t.Helper()
 	eventually(t, time.Minute, url, func() error {
 		_, err := get(t.Context(), url)
@@ -219,7 +219,7 @@ func waitFor(t *testing.T, url string) {
 	})
 }
 
-func readFile(t *testing.T, path string) string {
+func readFile(t testing.TB, path string) string {
 	t.Helper()
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -228,7 +228,7 @@ func readFile(t *testing.T, path string) string {
 	return string(b)
 }
 
-func writeFile(t *testing.T, path, text string) {
+func writeFile(t testing.TB, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

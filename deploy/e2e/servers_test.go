@@ -17,7 +17,7 @@ type prometheus struct {
 	address string
 }
 
-func startPrometheus(t *testing.T, configFile string, flags ...string) *prometheus {
+func startPrometheus(t testing.TB, configFile string, flags ...string) *prometheus {
 	t.Helper()
 	p := &prometheus{address: freeAddress(t)}
 	p.process = start(t, nil, tool(t, "prometheus"), slices.Concat([]string{
@@ -30,7 +30,7 @@ func startPrometheus(t *testing.T, configFile string, flags ...string) *promethe
 }
 
 // startAlertmanager returns the address of a running Alertmanager.
-func startAlertmanager(t *testing.T, configFile string) string {
+func startAlertmanager(t testing.TB, configFile string) string {
 	t.Helper()
 	address := freeAddress(t)
 	start(t, nil, tool(t, "alertmanager"),

@@ -152,16 +152,7 @@ func deadLink(t *testing.T, file, link string) string {
 
 // checkRules: rules ask for metrics and labels that exist, or that rules record.
 func checkRules(t *testing.T, known catalogue) {
-	known = maps.Clone(known)
-	recorded := []string{"consumer", "credential_provider", "namespace", "pod", "reason"}
-	known.add("ALERTS", append(recorded, "alertname", "alertstate", "severity")...) // Prometheus' own
-	for _, file := range ruleFiles(t) {
-		for _, r := range parseRules(t, readFile(t, file)) {
-			if r.Record != "" {
-				known.add(r.Record, recorded...)
-			}
-		}
-	}
+	known = recorded(t, known)
 	for _, file := range ruleFiles(t) {
 		for _, r := range parseRules(t, readFile(t, file)) {
 			for _, fault := range known.missing(r.Expr) {
@@ -169,4 +160,19 @@ func checkRules(t *testing.T, known catalogue) {
 			}
 		}
 	}
+}
+
+// recorded adds what the rules record, and Prometheus' own series of alerts.
+func recorded(t *testing.T, known catalogue) catalogue {
+	known = maps.Clone(known)
+	names := []string{"consumer", "credential_provider", "namespace", "pod", "reason", "within"}
+	known.add("ALERTS", append(names, "alertname", "alertstate", "severity")...)
+	for _, file := range ruleFiles(t) {
+		for _, r := range parseRules(t, readFile(t, file)) {
+			if r.Record != "" {
+				known.add(r.Record, names...)
+			}
+		}
+	}
+	return known
 }
