@@ -105,8 +105,10 @@ func tokens() dashboard {
 			number("Targets hidden", hidden, 160)),
 		table("Firing alerts", "Alerts of the shipped rules that fire now, the gravest first; at most 100. Click one to open its runbook."+emptyWhenWell,
 			"no alert fires", 12, 6, []string{"-Severity"},
-			column{name: "Severity", expr: per(`topk(100, 3 * count by (alertname, job, credential_provider, consumer) (%[1]s and on (severity) label_replace(vector(1), "severity", "critical", "", "")) or 2 * count by (alertname, job, credential_provider, consumer) (%[1]s and on (severity) label_replace(vector(1), "severity", "warning", "", "")) or count by (alertname, job, credential_provider, consumer) (%[1]s))`, firing),
-				width: 100, maps: []object{shown("3", "critical", "red"), shown("2", "warning", "orange"), shown("1", "info", "blue")}},
+			column{
+				name: "Severity", expr: per(`topk(100, 3 * count by (alertname, job, credential_provider, consumer) (%[1]s and on (severity) label_replace(vector(1), "severity", "critical", "", "")) or 2 * count by (alertname, job, credential_provider, consumer) (%[1]s and on (severity) label_replace(vector(1), "severity", "warning", "", "")) or count by (alertname, job, credential_provider, consumer) (%[1]s))`, firing),
+				width: 100, maps: []object{shown("3", "critical", "red"), shown("2", "warning", "orange"), shown("1", "info", "blue")},
+			},
 			column{name: "Alert", from: "alertname", links: []object{{"title": "Open the runbook", "url": runbook, "targetBlank": true}}},
 			provider(tokensUID), consumer(tokensUID), job()),
 
