@@ -71,7 +71,8 @@ events_logger = "file"
 network_backend = "netavark"
 network_config_dir = "` + dir + `/networks"
 `,
-		"storage.conf": fmt.Sprintf("[storage]\ndriver = \"overlay\"\ngraphroot = %q\nrunroot = %q\n", dir+"/storage", dir+"/run"),
+		"storage.conf": fmt.Sprintf("[storage]\ndriver = \"overlay\"\ngraphroot = %q\nrunroot = %q\n", dir+"/storage", dir+"/run") +
+			"[storage.options.overlay]\nskip_mount_home = \"true\"\n", // or a mount stays when the tests have ended
 	})
 })
 

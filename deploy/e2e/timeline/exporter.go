@@ -92,7 +92,7 @@ type network World
 func (n *network) RoundTrip(r *http.Request) (response *http.Response, err error) {
 	w := (*World)(n)
 	if r.Body != nil {
-		defer r.Body.Close()
+		defer func() { _ = r.Body.Close() }()
 	}
 	if w.offline() {
 		return nil, errors.New("connect: connection refused")
@@ -103,9 +103,11 @@ func (n *network) RoundTrip(r *http.Request) (response *http.Response, err error
 		served.Body = http.NoBody
 	}
 	defer func() {
-		if fault := recover(); fault == http.ErrAbortHandler {
+		switch fault := recover(); fault {
+		case nil:
+		case any(http.ErrAbortHandler):
 			response, err = nil, errors.Join(io.ErrUnexpectedEOF, r.Context().Err())
-		} else if fault != nil {
+		default:
 			panic(fault)
 		}
 	}()

@@ -3,6 +3,7 @@ package timeline
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -22,6 +23,17 @@ var exporters = []Scenario{
 			}
 			w.At(12*hour, "the exporter is gone", p.Stop)
 			w.At(20*hour, "the exporter is back", func() { p.Start() })
+		},
+	},
+	{
+		Name:  "state_file",
+		Story: "A token ends, and the exporter is gone for two hours: from its state file it knows since when there is none.",
+		Lasts: 8 * hour,
+		Play: func(w *World) {
+			w.Issue("ending:crm_oauth", -10*day+hour, 10*day)
+			p := w.Exporter("exporter:9877", "IDAAS_STATE_FILE="+filepath.Join(w.data, "state"))
+			w.At(3*hour, "the exporter is gone", p.Stop)
+			w.At(5*hour, "the exporter is back", func() { p.Start() })
 		},
 	},
 	{
@@ -49,16 +61,15 @@ var exporters = []Scenario{
 	},
 	{
 		Name:  "shards",
-		Story: "Three shards: one is taken away and forgotten, one crashes in turn, one loses the API.",
+		Story: "Three shards: one is taken away and forgotten, one does not answer, one gets a wrong secret. The alerts of its targets fire too.",
 		Lasts: 20 * hour,
 		Play: func(w *World) {
 			for _, name := range many(9, "crm_oauth") {
 				w.Issue(name, -10*day, 30*day)
 			}
 			var shards []*Process
-			for i, index := range []string{"0", "1", "2"} {
+			for _, index := range []string{"0", "1", "2"} {
 				shards = append(shards, w.Exporter("shard-"+index+":9877", "IDAAS_SHARD_COUNT=3", "IDAAS_SHARD_INDEX="+index))
-				_ = i
 			}
 			w.At(2*hour+10*time.Second, "shard 2 is gone, and Prometheus does not know it any more", func() {
 				shards[2].Stop()
@@ -72,6 +83,10 @@ var exporters = []Scenario{
 			})
 			w.At(8*hour+10*time.Second, "shard 1 does not answer", func() { shards[1].Stop() })
 			w.At(11*hour+10*time.Second, "shard 1 answers again", func() { shards[1].Start() })
+			good := shards[0].environ
+			wrong := append(slices.Clone(good), "IDAAS_CLIENT_SECRET=wrong")
+			w.At(14*hour+10*time.Second, "shard 0 is started with a wrong secret", func() { shards[0].Restart(wrong...) })
+			w.At(17*hour+10*time.Second, "shard 0 is started with the right one", func() { shards[0].Restart(good...) })
 		},
 	},
 	{
