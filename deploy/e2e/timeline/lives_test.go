@@ -41,9 +41,6 @@ func TestLives(t *testing.T) {
 	}
 }
 
-// epoch is when a bubble begins.
-var epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
-
 // world is everything that will truly happen.
 type world struct {
 	lives []*life

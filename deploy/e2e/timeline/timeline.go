@@ -28,7 +28,7 @@ type Scenario struct {
 	Name  string
 	Story string // what this shows
 	Lasts time.Duration
-	Start time.Time // 1 January 2000, a Saturday, in UTC; no earlier
+	Start time.Time // 1 January 2028, a Saturday, in UTC, unless it is given
 	// Scrape and Evaluate are the intervals; 0: the shipped ones, a minute. A life of weeks is cheaper with longer ones.
 	Scrape, Evaluate time.Duration
 	Environ          []string // settings of every exporter
@@ -149,13 +149,17 @@ func (w *World) RestartPrometheus(from, gone time.Duration) {
 	})
 }
 
+var epoch = time.Date(2028, 1, 1, 0, 0, 0, 0, time.UTC)
+
 // Run plays a scenario and returns everything that was told, and the timeline.
 func Run(t *testing.T, s Scenario) (transitions []Transition, timeline string) {
 	data := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		if s.Start.After(time.Now()) {
-			time.Sleep(time.Until(s.Start))
+		if s.Start.IsZero() {
+			s.Start = epoch
 		}
+		// A bubble begins in the year 2000, whose milliseconds would be taken for seconds.
+		time.Sleep(time.Until(s.Start))
 		w := &World{
 			T: t, scenario: s, start: time.Now(), data: data, told: &told{firing: map[string]*promise{}}, listeners: map[string]*pipes{},
 			API: simulator.New(simulator.Config{InstanceID: instance, Clients: []simulator.Client{{ID: client, Secret: secret}}}),
