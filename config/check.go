@@ -14,14 +14,14 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/disk"
 )
 
 // unsupportedMethods are those of the vendor SDKs that are no IDAAS_AUTH_METHOD, with what to use instead.
 var unsupportedMethods = map[string]string{
-	"PKCS7":  "identity documents of virtual machines are not supported: give the machine client a secret or a key instead",
-	"PCA":    "certificates of a private CA are not supported: register their public key and use private_key_jwt instead",
-	"PLUGIN": "RAM identities are not supported: use oidc (RRSA in ACK) or a token in IDAAS_ACCESS_TOKEN_FILE instead",
+	"PKCS7": "identity documents of virtual machines are not supported: give the machine client a secret or a key instead",
+	"PCA":   "certificates of a private CA are not supported: register their public key and use private_key_jwt instead",
 }
 
 func (c *Config) check() Faults {
@@ -46,7 +46,7 @@ func (c *Config) check() Faults {
 	if !c.AccessToken.Empty() || c.AccessTokenFile != "" {
 		return faults
 	}
-	require(c.Domain+c.TokenEndpoint != "", "IDAAS_TOKEN_ENDPOINT", noDomain)
+	require(c.Domain+c.TokenEndpoint != "" || c.AuthMethod == "ram", "IDAAS_TOKEN_ENDPOINT", noDomain)
 	needs := c.AuthMethod + " needs it"
 	require(c.ClientID != "", "IDAAS_CLIENT_ID", needs+", unless there is IDAAS_ACCESS_TOKEN or IDAAS_ACCESS_TOKEN_FILE")
 	switch c.AuthMethod {
@@ -56,8 +56,15 @@ func (c *Config) check() Faults {
 		require(!c.PrivateKey.Empty() || c.PrivateKeyFile != "", "IDAAS_PRIVATE_KEY_FILE", needs)
 	case "oidc":
 		require(c.FederatedCredentialName != "", "IDAAS_FEDERATED_CREDENTIAL_NAME", needs)
+	case "ram":
+		require(c.manageable(), "IDAAS_MANAGEMENT_ENDPOINT", needs+", as IDAAS_ENDPOINT tells no region")
 	}
 	return faults
+}
+
+// manageable reports whether it is known, or yet to be discovered, where the management API is.
+func (c *Config) manageable() bool {
+	return c.Endpoint == "" || c.ManagementEndpoint+poller.ManagementEndpoint(c.Endpoint) != ""
 }
 
 // hostNumber returns the number at the end of host, its domain aside, or what a fault is to show.

@@ -30,6 +30,7 @@ func TestLocation(t *testing.T) {
 		{"IDAAS_ACCESS_TOKEN=a", []string{"IDAAS_INSTANCE_ID" + needed, "IDAAS_ENDPOINT" + needed}},
 		{"IDAAS_DOMAIN=d", nil},
 		{"IDAAS_DOMAIN=d IDAAS_ENDPOINT=h", nil},
+		{"IDAAS_INSTANCE_ID=i IDAAS_ENDPOINT=eiam-developerapi.cn-hangzhou.aliyuncs.com IDAAS_AUTH_METHOD=ram", nil},
 	} {
 		environ := append(strings.Fields(c.given), "IDAAS_CLIENT_ID=c", "IDAAS_CLIENT_SECRET=s", "IDAAS_TARGETS=a:b")
 		if c.want != nil {
@@ -67,6 +68,11 @@ func TestCredentials(t *testing.T) {
 		{"IDAAS_ACCESS_TOKEN_FILE=/missing", nil},
 		{"IDAAS_ACCESS_TOKEN=hush IDAAS_CLIENT_ID=a IDAAS_CLIENT_SECRET=hush", nil},
 		{"IDAAS_ACCESS_TOKEN=hush IDAAS_AUTH_METHOD=oidc", nil},
+		{"IDAAS_AUTH_METHOD=ram", []string{"IDAAS_CLIENT_ID: ram needs it" + tokenInstead}},
+		{"IDAAS_CLIENT_ID=a IDAAS_AUTH_METHOD=ram", nil},
+		{"IDAAS_CLIENT_ID=a IDAAS_AUTH_METHOD=ram IDAAS_ENDPOINT=own.example.com", []string{"IDAAS_MANAGEMENT_ENDPOINT: ram needs it, as IDAAS_ENDPOINT tells no region"}},
+		{"IDAAS_CLIENT_ID=a IDAAS_AUTH_METHOD=ram IDAAS_ENDPOINT=own.example.com IDAAS_MANAGEMENT_ENDPOINT=other.example.com", nil},
+		{"IDAAS_CLIENT_ID=a IDAAS_AUTH_METHOD=ram IDAAS_ENDPOINT=eiam-developerapi-sg.vpc-proxy.aliyuncs.com", nil},
 	} {
 		environ := append(strings.Fields(c.more), "IDAAS_DOMAIN=d", "IDAAS_TARGETS=a:b")
 		if c.want != nil {

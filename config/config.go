@@ -37,7 +37,7 @@ type Config struct {
 	TokenEndpoint string `env:"IDAAS_TOKEN_ENDPOINT" connection:"true" accepts:"'[https://]host[:port]/path'; 'http://' for loopback only" help:"OAuth 2.0 token endpoint; unused with a ready access token"`
 	Network       string `env:"IDAAS_NETWORK" connection:"true" envDefault:"internet" oneof:"internet vpc" help:"from where a discovered developer API is reached"`
 
-	AuthMethod string `env:"IDAAS_AUTH_METHOD" connection:"true" envDefault:"client_secret_post" oneof:"client_secret_basic client_secret_post client_secret_jwt private_key_jwt oidc" help:"how the machine client authenticates; unused with a ready access token"`
+	AuthMethod string `env:"IDAAS_AUTH_METHOD" connection:"true" envDefault:"client_secret_post" oneof:"client_secret_basic client_secret_post client_secret_jwt private_key_jwt oidc ram" help:"how the machine client authenticates; unused with a ready access token"`
 	ClientID   string `env:"IDAAS_CLIENT_ID" connection:"true" accepts:"a text" help:"id of the machine client"`
 	// A secret is given as such or as a file, which need not exist yet and is to be read at each use.
 	ClientSecret     poller.Secret `env:"IDAAS_CLIENT_SECRET" connection:"true" accepts:"a text" help:"secret of the machine client"`
@@ -48,6 +48,7 @@ type Config struct {
 	PrivateKeyID            string        `env:"IDAAS_PRIVATE_KEY_ID" connection:"true" accepts:"a text" help:"id of that key, if the assertion is to name it ('kid')"`
 	OIDCTokenFile           string        `env:"IDAAS_OIDC_TOKEN_FILE" connection:"true" envDefault:"/var/run/secrets/kubernetes.io/serviceaccount/token" accepts:"a path" help:"token for 'oidc', read again at each use; 'ALIBABA_CLOUD_OIDC_TOKEN_FILE' before the default"`
 	FederatedCredentialName string        `env:"IDAAS_FEDERATED_CREDENTIAL_NAME" connection:"true" accepts:"a text" help:"name of the federated credential of the machine client, for 'oidc'"`
+	ManagementEndpoint      string        `env:"IDAAS_MANAGEMENT_ENDPOINT" connection:"true" accepts:"'[https://]host[:port]' without a path; 'http://' for loopback only" help:"base URL of the management API, for 'ram'; by default the one in the region of the developer API"`
 	AccessToken             poller.Secret `env:"IDAAS_ACCESS_TOKEN" connection:"true" accepts:"a text" help:"a ready access token instead of a machine client"`
 	AccessTokenFile         string        `env:"IDAAS_ACCESS_TOKEN_FILE" connection:"true" accepts:"a path" help:"file with a ready access token, read again at each use"`
 	Scope                   string        `env:"IDAAS_SCOPE" connection:"true" envDefault:"urn:cloud:idaas:pam|authentication_token:read" accepts:"a text" help:"scope of the requested access token"`
@@ -182,7 +183,7 @@ func (c *Config) parse(given map[string]string) Faults {
 
 func (c *Config) normalize(name, text string) (string, error) {
 	switch name {
-	case "IDAAS_DOMAIN", "IDAAS_ENDPOINT", "IDAAS_TOKEN_ENDPOINT":
+	case "IDAAS_DOMAIN", "IDAAS_ENDPOINT", "IDAAS_TOKEN_ENDPOINT", "IDAAS_MANAGEMENT_ENDPOINT":
 		if strings.ContainsAny(text, "<>") {
 			return "", errors.New("what stands between < and > is to be filled in")
 		}

@@ -14,6 +14,7 @@ import (
 var vendorKeys = []struct{ key, setting string }{
 	{"idaasInstanceId", "IDAAS_INSTANCE_ID"},
 	{"developerApiEndpoint", "IDAAS_ENDPOINT"},
+	{"openApiEndpoint", "IDAAS_MANAGEMENT_ENDPOINT"},
 	{"tokenEndpoint", "IDAAS_TOKEN_ENDPOINT"},
 	{"issuer", "IDAAS_TOKEN_ENDPOINT"},
 	{"clientId", "IDAAS_CLIENT_ID"},
@@ -25,6 +26,9 @@ var vendorKeys = []struct{ key, setting string }{
 	{"authnConfiguration.oidcTokenFilePath", "IDAAS_OIDC_TOKEN_FILE"},
 	{"authnConfiguration.applicationFederatedCredentialName", "IDAAS_FEDERATED_CREDENTIAL_NAME"},
 }
+
+// ramPlugin is what the vendor calls its plugin for RAM credentials.
+const ramPlugin = "alibabacloudPluginCredentialProvider"
 
 // vendorFile is what a client-config.json adds to the variables given.
 type vendorFile struct {
@@ -70,6 +74,8 @@ func fromVendor(place string, top map[string]any, given map[string]string) vendo
 			continue
 		}
 		switch {
+		case k.setting == "IDAAS_AUTH_METHOD" && text == "PLUGIN":
+			text = "ram"
 		case k.setting == "IDAAS_AUTH_METHOD" && unsupportedMethods[text] == "":
 			text = strings.ToLower(text)
 		case k.key == "issuer":
@@ -83,6 +89,9 @@ func fromVendor(place string, top map[string]any, given map[string]string) vendo
 		known := given[k.setting] + given[k.setting+"_FILE"] + v.values[k.setting]
 		if k.setting == "IDAAS_AUTH_METHOD" {
 			known += given["IDAAS_ACCESS_TOKEN"] + given["IDAAS_ACCESS_TOKEN_FILE"]
+		}
+		if plugin, _ := member(authn, "pluginName").(string); known == "" && value == "PLUGIN" && plugin != ramPlugin {
+			v.faults = append(v.faults, Fault{place + "authnConfiguration.pluginName", plugin, "not the one plugin that is known; accepted: " + ramPlugin})
 		}
 		if known == "" && text != "" {
 			v.values[k.setting], v.places[k.setting] = text, at

@@ -23,7 +23,7 @@ func withVendorFile(t *testing.T, text string, more ...string) []string {
 const camelCase = `{
   "idaasInstanceId": "idaas_file", "clientId": "app_file", "issuer": "https://file.example.com/api/v2/iauths_system/oauth2",
   "tokenEndpoint": "https://file.example.com/api/v2/iauths_system/oauth2/token", "scope": "urn:cloud:idaas:pam|.all",
-  "developerApiEndpoint": "eiam.file.example.com", "openApiEndpoint": 1, "deviceAuthorizationEndpoint": {}, "unknown": [null],
+  "developerApiEndpoint": "eiam.file.example.com", "openApiEndpoint": "eiam.file.aliyuncs.com", "deviceAuthorizationEndpoint": {}, "unknown": [null],
   "authnConfiguration": {
     "identityType": "CLIENT", "authnMethod": "CLIENT_SECRET_BASIC", "clientSecretEnvVarName": "MY_SECRET", "privateKeyEnvVarName": "MY_KEY",
     "applicationFederatedCredentialName": "federated", "clientDeployEnvironment": "KUBERNETES", "pluginName": null,
@@ -98,7 +98,7 @@ func TestVendorFile(t *testing.T) {
 }
 
 func TestVendorFileMethods(t *testing.T) {
-	const accepted = "; accepted: client_secret_basic, client_secret_post, client_secret_jwt, private_key_jwt, oidc"
+	const accepted = "; accepted: client_secret_basic, client_secret_post, client_secret_jwt, private_key_jwt, oidc, ram"
 	for method, want := range map[string]string{
 		"CLIENT_SECRET_BASIC": "client_secret_basic",
 		"CLIENT_SECRET_POST":  "client_secret_post",
@@ -107,16 +107,28 @@ func TestVendorFileMethods(t *testing.T) {
 		"OIDC":                "oidc",
 		"PKCS7":               `="PKCS7": identity documents of virtual machines are not supported: give the machine client a secret or a key instead` + accepted,
 		"PCA":                 `="PCA": certificates of a private CA are not supported: register their public key and use private_key_jwt instead` + accepted,
-		"PLUGIN":              `="PLUGIN": RAM identities are not supported: use oidc (RRSA in ACK) or a token in IDAAS_ACCESS_TOKEN_FILE instead` + accepted,
+		"PLUGIN":              "ram",
 		"NONE":                `="none": unknown` + accepted,
 	} {
-		environ := withVendorFile(t, `{"authnConfiguration": {"authnMethod": "`+method+`"}}`, "IDAAS_DOMAIN=d", "IDAAS_CLIENT_ID=c",
+		environ := withVendorFile(t, `{"authnConfiguration": {"authnMethod": "`+method+`", "pluginName": "alibabacloudPluginCredentialProvider"}}`, "IDAAS_DOMAIN=d", "IDAAS_CLIENT_ID=c",
 			"IDAAS_CLIENT_SECRET=hush", "IDAAS_PRIVATE_KEY_FILE=/k", "IDAAS_FEDERATED_CREDENTIAL_NAME=f")
 		if strings.HasPrefix(want, "=") {
 			wantFaults(t, faultsOf(t, environ), inVendorFile+"authnConfiguration.authnMethod"+want)
 			mustLoad(t, append(environ, "IDAAS_AUTH_METHOD=oidc"))
 		} else if got := mustLoad(t, environ).AuthMethod; got != want {
 			t.Errorf("%s: %s", method, got)
+		}
+	}
+}
+
+func TestVendorFilePlugin(t *testing.T) {
+	const problem = ": not the one plugin that is known; accepted: alibabacloudPluginCredentialProvider"
+	for plugin, want := range map[string]string{`"other"`: `="other"` + problem, `""`: problem, `null`: problem} {
+		environ := withVendorFile(t, `{"openApiEndpoint": "eiam.example.com", "authnConfiguration": {"authnMethod": "PLUGIN", "pluginName": `+plugin+`}}`,
+			"IDAAS_DOMAIN=d", "IDAAS_CLIENT_ID=c")
+		wantFaults(t, faultsOf(t, environ), inVendorFile+"authnConfiguration.pluginName"+want)
+		if c := mustLoad(t, append(environ, "IDAAS_AUTH_METHOD=ram")); c.ManagementEndpoint != "https://eiam.example.com" {
+			t.Errorf("the management API is at %q", c.ManagementEndpoint)
 		}
 	}
 }

@@ -17,6 +17,13 @@ type Target struct {
 	Windows []Window
 }
 
+// Provider is a credential provider as discovery finds it.
+type Provider struct {
+	Identifier string
+	Type       string // jwt or oauth; empty: unknown
+	Consumer   string // the only one that it is known to be of; empty: it is any consumer's
+}
+
 // Key identifies a target: what makes two targets the same across reloads and restarts.
 type Key struct{ Consumer, Provider string }
 

@@ -30,7 +30,7 @@ const Name = "idaas-token-exporter"
 func APIConfig(cfg *config.Config, log *slog.Logger) idaas.Config {
 	return idaas.Config{
 		Domain: cfg.Domain, Network: cfg.Network,
-		InstanceID: cfg.InstanceID, Endpoint: cfg.Endpoint, TokenEndpoint: cfg.TokenEndpoint,
+		InstanceID: cfg.InstanceID, Endpoint: cfg.Endpoint, TokenEndpoint: cfg.TokenEndpoint, Management: cfg.ManagementEndpoint,
 		Auth: idaas.Auth{
 			Method: cfg.AuthMethod, ClientID: cfg.ClientID, Scope: cfg.Scope,
 			Secret:     idaas.Credential{Text: cfg.ClientSecret, File: cfg.ClientSecretFile},

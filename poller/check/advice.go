@@ -9,8 +9,10 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
-// given is the method of who has a ready access token.
-const given = "given"
+const (
+	given  = "given" // the method of who has a ready access token
+	viaRAM = "ram"   // that of who asks the management API for one
+)
 
 //go:embed advice.json
 var source []byte
@@ -35,6 +37,7 @@ func init() {
 var addresses = map[string]string{
 	stepDiscovery: "IDAAS_DOMAIN (of an OpenID document: the issuer it names; IDAAS_TOKEN_ENDPOINT does without)",
 	stepAccess:    "IDAAS_TOKEN_ENDPOINT (if unset, IDAAS_DOMAIN)",
+	stepProviders: "IDAAS_MANAGEMENT_ENDPOINT (if unset, the region in IDAAS_ENDPOINT)",
 	stepTarget:    "IDAAS_ENDPOINT (if unset, IDAAS_DOMAIN and IDAAS_NETWORK)",
 }
 
@@ -42,6 +45,7 @@ var credentials = map[string]string{
 	given:             "the access token (IDAAS_ACCESS_TOKEN or IDAAS_ACCESS_TOKEN_FILE)",
 	"private_key_jwt": "the private key (IDAAS_PRIVATE_KEY_FILE)",
 	"oidc":            "the ID token (IDAAS_OIDC_TOKEN_FILE, for IDAAS_FEDERATED_CREDENTIAL_NAME)",
+	viaRAM:            "RAM credentials (ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, ~/.aliyun/config.json, RRSA, or the machine's role)",
 }
 
 // advice says what to do about the failure of a step.
@@ -58,5 +62,9 @@ func (p *preflight) advice(step string, err error) string {
 		advice = strings.ReplaceAll(advice, phrase, meaning)
 	}
 	credential := cmp.Or(credentials[p.method], "the secret (IDAAS_CLIENT_SECRET or IDAAS_CLIENT_SECRET_FILE)")
-	return strings.NewReplacer("{address}", addresses[step], "{credential}", credential, "{client}", p.Client.Auth.ClientID).Replace(advice)
+	address := addresses[step]
+	if step == stepAccess && p.method == viaRAM {
+		address = addresses[stepProviders]
+	}
+	return strings.NewReplacer("{address}", address, "{credential}", credential, "{client}", p.Client.Auth.ClientID).Replace(advice)
 }

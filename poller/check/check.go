@@ -55,6 +55,7 @@ const (
 	stepSettings  = "settings"
 	stepDiscovery = "discovery"
 	stepAccess    = "access token"
+	stepProviders = "providers"
 	stepTarget    = "target"
 	stepClock     = "clock"
 	stepWays      = "instance's ways"
@@ -146,6 +147,9 @@ func (p *preflight) locate(ctx context.Context) bool {
 	p.found(stepDiscovery, "instance", "", "%s", at.ID)
 	p.found(stepDiscovery, "API", "", "%s", at.Endpoint)
 	p.found(stepDiscovery, "token endpoint", "", "%s", cmp.Or(at.TokenEndpoint, "none needed"))
+	if p.method == viaRAM {
+		p.found(stepDiscovery, "management API", "", "%s", cmp.Or(at.Management, "unknown"))
+	}
 	return true
 }
 

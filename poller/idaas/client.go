@@ -1,5 +1,5 @@
 // Package idaas is the Alibaba Cloud IDaaS developer API as the poller's source: its one list call, the access token
-// it needs, its errors and its limits.
+// it needs, the providers there are, its errors and its limits.
 package idaas
 
 import (
@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/ram"
 )
 
 // Config of a Client. Everything is taken as valid.
@@ -24,6 +26,7 @@ type Config struct {
 	Endpoint      string     // base URL of the developer API, without a path
 	TokenEndpoint string     // OAuth 2.0 token endpoint
 	Network       string     // internet or vpc: from where the developer API is to be reached, if discovered
+	Management    string     // base URL of the management API; that of the developer API's region, if empty
 	Auth          Auth       // how to get access tokens
 	AccessToken   Credential // a ready access token instead
 
@@ -46,6 +49,7 @@ type Client struct {
 	gate      *gate
 	instance  shared[Instance]
 	tokens    tokenSource
+	signer    ram.Signer // of calls of the management API
 }
 
 // New returns a Client that has sent nothing yet.
@@ -54,6 +58,7 @@ func New(c Config) *Client {
 	limiter := func() *rate.Limiter { return rate.NewLimiter(rate.Limit(c.RateLimit), 1) }
 	client := &Client{config: c, gate: &gate{limiter: limiter(), sends: limiter(), waited: c.Events.Waited}}
 	client.transport.Store(&c.Transport)
+	client.signer.Timeout = c.Timeout
 	client.pageSize = newPaging(c.PageSize, c.Events.PageSize, c.Log)
 	client.instance.fetch = func(ctx context.Context, renewing bool) (Instance, lease, error) {
 		found, err := client.discover(ctx, renewing)

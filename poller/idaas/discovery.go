@@ -2,6 +2,7 @@ package idaas
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ type Instance struct {
 	ID            string
 	Endpoint      string // base URL of the developer API, without a path
 	TokenEndpoint string // empty if none is needed
+	Management    string // base URL of the management API; empty if the developer API tells no region
 }
 
 // discover completes what is configured by what the instance's domain says of itself; once only when renewing.
@@ -26,8 +28,8 @@ func (c *Client) discover(ctx context.Context, renewing bool) (Instance, error) 
 	if renewing {
 		retries = 0
 	}
-	found := Instance{c.config.InstanceID, c.config.Endpoint, c.config.TokenEndpoint}
-	needsToken := found.TokenEndpoint == "" && !c.config.AccessToken.Given()
+	found := Instance{ID: c.config.InstanceID, Endpoint: c.config.Endpoint, TokenEndpoint: c.config.TokenEndpoint}
+	needsToken := found.TokenEndpoint == "" && !c.config.AccessToken.Given() && c.config.Auth.Method != viaRAM
 	if found.ID == "" || found.Endpoint == "" || needsToken {
 		issuer, err := c.readInstance(ctx, retries, &found)
 		if err == nil && needsToken {
@@ -37,6 +39,7 @@ func (c *Client) discover(ctx context.Context, renewing bool) (Instance, error) 
 			return Instance{}, err
 		}
 	}
+	found.Management = cmp.Or(c.config.Management, poller.ManagementEndpoint(found.Endpoint))
 	c.config.Events.Instance(found.ID, found.Endpoint)
 	return found, nil
 }

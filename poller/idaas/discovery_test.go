@@ -28,14 +28,14 @@ func TestDiscovery(t *testing.T) {
 		requests int
 		want     Instance
 	}{
-		{"everything", func(*Config) {}, 2, Instance{"idaas_simulator", "http://127.0.0.1", "http://localhost" + simulator.TokenPath}},
-		{"inside a VPC", func(c *Config) { c.Network = "vpc" }, 2, Instance{"idaas_simulator", "http://127.0.0.2", "http://localhost" + simulator.TokenPath}},
-		{"what is set wins", func(c *Config) { c.Endpoint = "http://127.0.0.3" }, 2, Instance{"idaas_simulator", "http://127.0.0.3", "http://localhost" + simulator.TokenPath}},
-		{"token endpoint set", func(c *Config) { c.TokenEndpoint = "http://localhost" + simulator.TokenPath }, 1, Instance{"idaas_simulator", "http://127.0.0.1", "http://localhost" + simulator.TokenPath}},
-		{"only the token endpoint unset", func(c *Config) { c.InstanceID, c.Endpoint = "idaas_simulator", "http://127.0.0.3" }, 2, Instance{"idaas_simulator", "http://127.0.0.3", "http://localhost" + simulator.TokenPath}},
+		{"everything", func(*Config) {}, 2, Instance{"idaas_simulator", "http://127.0.0.1", "http://localhost" + simulator.TokenPath, ""}},
+		{"inside a VPC", func(c *Config) { c.Network = "vpc" }, 2, Instance{"idaas_simulator", "http://127.0.0.2", "http://localhost" + simulator.TokenPath, ""}},
+		{"what is set wins", func(c *Config) { c.Endpoint = "http://127.0.0.3" }, 2, Instance{"idaas_simulator", "http://127.0.0.3", "http://localhost" + simulator.TokenPath, ""}},
+		{"token endpoint set", func(c *Config) { c.TokenEndpoint = "http://localhost" + simulator.TokenPath }, 1, Instance{"idaas_simulator", "http://127.0.0.1", "http://localhost" + simulator.TokenPath, ""}},
+		{"only the token endpoint unset", func(c *Config) { c.InstanceID, c.Endpoint = "idaas_simulator", "http://127.0.0.3" }, 2, Instance{"idaas_simulator", "http://127.0.0.3", "http://localhost" + simulator.TokenPath, ""}},
 		{"everything set", func(c *Config) {
 			c.InstanceID, c.Endpoint, c.TokenEndpoint = "idaas_simulator", "http://127.0.0.3", "http://localhost"+simulator.TokenPath
-		}, 0, Instance{"idaas_simulator", "http://127.0.0.3", "http://localhost" + simulator.TokenPath}},
+		}, 0, Instance{"idaas_simulator", "http://127.0.0.3", "http://localhost" + simulator.TokenPath, ""}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -120,9 +120,7 @@ func (c *Client) listRequest(ctx context.Context, t poller.Target, next string, 
 	if next != "" {
 		query.Set("nextToken", next)
 	}
-	// Plain percent-encoding, as the vendor's client does: a server need not read + as a space.
-	u := at.Endpoint + "/v2/" + url.PathEscape(at.ID) + "/authenticationTokens?" +
-		strings.ReplaceAll(query.Encode(), "+", "%20")
+	u := at.Endpoint + "/v2/" + url.PathEscape(at.ID) + "/authenticationTokens?" + plain(query)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, http.NoBody)
 	if err != nil {
 		return nil, accessToken{}, fail(poller.ClientError, "the request cannot be built: %w", err)
@@ -142,6 +140,9 @@ func (c *Client) listRequest(ctx context.Context, t poller.Target, next string, 
 		}
 	}
 }
+
+// plain is query in plain percent-encoding, as the vendor's client does: a server need not read + as a space.
+func plain(query url.Values) string { return strings.ReplaceAll(query.Encode(), "+", "%20") }
 
 // wirePage is an answer of the list call, as far as it is used. A null field counts as absent.
 type wirePage struct {

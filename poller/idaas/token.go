@@ -162,7 +162,16 @@ func (c *Client) requestToken(ctx context.Context, retries int) (accessToken, le
 	var t accessToken
 	var l lease
 	call := &call{operation: OpToken, what: "access token", retries: retries}
+	decode := decodeToken
+	if c.config.Auth.Method == viaRAM {
+		decode = decodeTokenByRAM
+	}
 	call.build = func(ctx context.Context) (*http.Request, error) {
+		if c.config.Auth.Method == viaRAM {
+			req, err := c.tokenByRAM(ctx, call, at)
+			sent = time.Now()
+			return req, err
+		}
 		if err := c.gate.wait(ctx); err != nil {
 			return nil, err
 		}
@@ -185,10 +194,10 @@ func (c *Client) requestToken(ctx context.Context, retries int) (accessToken, le
 		return req, nil
 	}
 	call.decode = func(body []byte) (err error) {
-		t, l, err = decodeToken(body, sent)
+		t, l, err = decode(body, sent)
 		return err
 	}
-	err = c.do(ctx, call, new(bytes.Buffer))
+	err = c.judge(c.do(ctx, call, new(bytes.Buffer)))
 	if f, ok := errors.AsType[*failure](err); ok && f.status/100 >= 3 && f.status/100 <= 4 && !f.throttled {
 		f.cause.Reason = poller.AccessToken
 	}
@@ -196,8 +205,6 @@ func (c *Client) requestToken(ctx context.Context, retries int) (accessToken, le
 	return t, l, err
 }
 
-// decodeToken reads a token response. Its life counts from when it was asked for, by the local clock, so that neither
-// latency nor skew can make an expired token look alive.
 func decodeToken(body []byte, sent time.Time) (accessToken, lease, error) {
 	var w struct {
 		AccessToken string         `json:"access_token"`
@@ -207,14 +214,20 @@ func decodeToken(body []byte, sent time.Time) (accessToken, lease, error) {
 	if err := json.Unmarshal(body, &w); err != nil {
 		return accessToken{}, lease{}, err
 	}
-	if !sendable(w.AccessToken) {
-		return accessToken{}, lease{}, errors.New("no access_token that can be sent")
+	return newToken(w.AccessToken, w.ExpiresIn, w.Scope, sent)
+}
+
+// newToken takes what a token response says. The token's life counts from when it was asked for, by the local clock, so that
+// neither latency nor skew can make an expired one look alive.
+func newToken(text string, expiresIn, granted jsontext.Value, sent time.Time) (accessToken, lease, error) {
+	if !sendable(text) {
+		return accessToken{}, lease{}, errors.New("no access token that can be sent")
 	}
-	life, err := seconds(w.ExpiresIn)
+	life, err := seconds(expiresIn)
 	if err != nil {
 		return accessToken{}, lease{}, err
 	}
-	t := accessToken{text: w.AccessToken, scope: scope(w.Scope)}
+	t := accessToken{text: text, scope: scope(granted)}
 	if life <= 0 {
 		return t, lease{}, nil
 	}

@@ -171,25 +171,7 @@ func (s *Server) grant(r *http.Request, formErr error) answer {
 }
 
 func (s *Server) issue(r *http.Request, client Client, scope string) answer {
-	now := s.config.Now()
-	lifetime := max(s.config.AccessTokenLifetime.Truncate(time.Second), time.Second)
-	// Rounded up, so that no client that trusts expires_in uses it too long.
-	end := now.Add(lifetime + time.Second - 1).Truncate(time.Second)
-	s.mu.Lock()
-	generation := s.generation
-	s.mu.Unlock()
-	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, accessClaims{
-		RegisteredClaims: jwt.RegisteredClaims{
-			Issuer:    s.baseURL(r) + IssuerPath,
-			Subject:   client.ID,
-			Audience:  jwt.ClaimStrings{pam},
-			ExpiresAt: jwt.NewNumericDate(end),
-			IssuedAt:  jwt.NewNumericDate(now),
-			ID:        rand.Text(),
-		},
-		Scope:      scope,
-		Generation: generation,
-	}).SignedString(s.key)
+	token, end, lifetime, err := s.mint(r, client, scope)
 	if err != nil {
 		return failure(http.StatusInternalServerError, "server_error", err.Error())
 	}
@@ -202,6 +184,30 @@ func (s *Server) issue(r *http.Request, client Client, scope string) answer {
 		e.text("scope", scope)
 		e.end()
 	}}
+}
+
+// mint makes an access token that is good for lifetime.
+func (s *Server) mint(r *http.Request, client Client, scope string) (token string, end time.Time, lifetime time.Duration, err error) {
+	now := s.config.Now()
+	lifetime = max(s.config.AccessTokenLifetime.Truncate(time.Second), time.Second)
+	// Rounded up, so that no client that trusts expires_in uses it too long.
+	end = now.Add(lifetime + time.Second - 1).Truncate(time.Second)
+	s.mu.Lock()
+	generation := s.generation
+	s.mu.Unlock()
+	token, err = jwt.NewWithClaims(jwt.SigningMethodHS256, accessClaims{
+		RegisteredClaims: jwt.RegisteredClaims{
+			Issuer:    s.baseURL(r) + IssuerPath,
+			Subject:   client.ID,
+			Audience:  jwt.ClaimStrings{pam},
+			ExpiresAt: jwt.NewNumericDate(end),
+			IssuedAt:  jwt.NewNumericDate(now),
+			ID:        rand.Text(),
+		},
+		Scope:      scope,
+		Generation: generation,
+	}).SignedString(s.key)
+	return token, end, lifetime, err
 }
 
 // authenticate finds out which client sent the form, and by which of the methods.

@@ -70,7 +70,7 @@ func AllFaults() []FaultKind {
 
 // Fault says which requests are answered wrongly, and how. Its zero fields match everything and take the kind's defaults.
 type Fault struct {
-	Operation string // List, Access, Discovery
+	Operation string // List, Access, Discovery, Providers
 	Consumer  string
 	Provider  string
 	Page      int                      // of the walk, from 1; -1: the last

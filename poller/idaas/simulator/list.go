@@ -122,7 +122,8 @@ func (s *Server) parse(values url.Values) (query, *answer) {
 func (s *Server) knows(provider string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.providers[provider]
+	_, known := s.providers[provider]
+	return known
 }
 
 func (s *Server) matches(q *query, t *Token, now time.Time) bool {

@@ -14,8 +14,9 @@ import (
 // Operations, as they appear in Fault.Operation, Request.Operation and Server.Requests.
 const (
 	List      = "list"      // ListAuthenticationTokens
-	Access    = "token"     // the OAuth 2.0 token endpoint
+	Access    = "token"     // the OAuth 2.0 token endpoint, or GenerateOauthToken
 	Discovery = "discovery" // the instance's and the issuer's configuration
+	Providers = "providers" // ListCredentialProviders
 	unknown   = "unknown"
 )
 
@@ -41,6 +42,7 @@ const (
 type Config struct {
 	InstanceID          string        // "idaas_simulator"
 	Clients             []Client      // machine clients that may get access tokens
+	RAM                 []RAMUser     // who may call the management API
 	AccessTokenLifetime time.Duration // 20 minutes; whole seconds
 	MaxPageSize         int           // 100; a larger maxResults is answered 400
 	ClampPageSize       bool          // a larger maxResults is answered with MaxPageSize tokens instead
@@ -69,7 +71,8 @@ type Server struct {
 
 	mu         sync.Mutex
 	sets       map[pair]*set
-	providers  map[string]bool
+	providers  map[string]Provider
+	nonces     map[string]time.Time // of signed calls, to when they are forgotten
 	places     map[string]place
 	sequence   int64
 	faults     []*injected
@@ -100,7 +103,8 @@ func New(config Config) *Server {
 		key:        make([]byte, 32),
 		done:       make(chan struct{}),
 		sets:       map[pair]*set{},
-		providers:  map[string]bool{},
+		providers:  map[string]Provider{},
+		nonces:     map[string]time.Time{},
 		places:     map[string]place{},
 		sequence:   firstStored,
 		assertions: map[string]time.Time{},
@@ -134,9 +138,15 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case List:
 		a = s.list(r)
 	case Access:
-		a = s.grant(r, formErr)
+		if r.URL.Path == "/" {
+			a = s.manage(r)
+		} else {
+			a = s.grant(r, formErr)
+		}
 	case Discovery:
 		a = s.discover(r)
+	case Providers:
+		a = s.manage(r)
 	default:
 		a = failure(http.StatusNotFound, "not_found", "no such path")
 	}
@@ -165,6 +175,14 @@ func (s *Server) describe(r *http.Request, now time.Time) Request {
 		request.Operation = Access
 	case IssuerDiscoveryPath, InstanceDiscoveryPath:
 		request.Operation = Discovery
+	case "/":
+		switch r.Header.Get("X-Acs-Action") {
+		case "":
+		case "GenerateOauthToken":
+			request.Operation = Access
+		default:
+			request.Operation = Providers
+		}
 	default:
 		if _, ok := instanceOf(path); !ok {
 			break

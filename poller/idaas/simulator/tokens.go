@@ -170,7 +170,9 @@ func (s *Server) Expiring(consumer, provider string, at time.Time, within time.D
 }
 
 func (s *Server) set(consumer, provider string) *set {
-	s.providers[provider] = true
+	if _, known := s.providers[provider]; !known {
+		s.providers[provider] = Provider{Identifier: provider, Type: "jwt"}
+	}
 	key := pair{consumer, provider}
 	if s.sets[key] == nil {
 		s.sets[key] = &set{}
