@@ -149,9 +149,13 @@ func (q quiet) Write(text []byte) (int, error) {
 
 // preflight looks at everything once and prints what it found.
 func preflight(ctx context.Context, cfg *config.Config, asJSON bool, stdout io.Writer, log *slog.Logger) int {
-	report := check.Run(ctx, check.Config{
+	c := check.Config{
 		Client: exporter.APIConfig(cfg, log), Targets: cfg.Targets, Schedule: cfg.Schedule, Concurrency: cfg.PollConcurrency, Warnings: cfg.Warnings,
-	})
+	}
+	if cfg.Discovers() {
+		c.TargetsAt = cfg.TargetsAt
+	}
+	report := check.Run(ctx, c)
 	write := report.Table
 	if asJSON {
 		write = report.JSON

@@ -81,6 +81,8 @@ func everything() *Collector {
 	c.Reloaded(nil)
 	c.Reloaded(errors.New("a fault"))
 	c.StateSaved(nil)
+	c.Discovered(nil)
+	c.Discovered(errors.New("a failure"))
 	c.Instance("idaas_old", "https://old")
 	c.Instance("idaas_1", "https://eiam.example.com")
 	return c
@@ -287,5 +289,18 @@ func TestDistinct(t *testing.T) {
 	}
 	if len(seen) < 60 {
 		t.Errorf("only %d families", len(seen))
+	}
+}
+
+// The metrics of discovery are there only while it has something to do.
+func TestNotDiscovering(t *testing.T) {
+	c := everything()
+	discovery := func(f *dto.MetricFamily) bool { return strings.HasPrefix(f.GetName(), "idaas_provider_discovery") }
+	if text := exposition(t, c, discovery); strings.Count(text, "\nidaas_provider_discovery_") != 2 {
+		t.Errorf("while it has: %s", text)
+	}
+	c.NotDiscovering()
+	if text := exposition(t, c, discovery); text != "" {
+		t.Errorf("no more: %s", text)
 	}
 }

@@ -68,6 +68,17 @@ func (c *Collector) Reloaded(err error) { c.outcome(c.events.reloadOK, c.events.
 // StateSaved tells that the state file was written; err says why it could not be.
 func (c *Collector) StateSaved(err error) { c.outcome(c.events.stateOK, c.events.stateTime, err) }
 
+// Discovered tells that the credential providers were listed; err says why they could not be.
+func (c *Collector) Discovered(err error) {
+	c.outcome(c.events.discoveryOK, c.events.discoveryTime, err)
+}
+
+// NotDiscovering tells that no target asks for all credential providers.
+func (c *Collector) NotDiscovering() {
+	c.events.discoveryOK.Reset()
+	c.events.discoveryTime.Reset()
+}
+
 func (c *Collector) outcome(ok, when *prometheus.GaugeVec, err error) {
 	if err != nil {
 		ok.WithLabelValues().Set(0)

@@ -79,9 +79,8 @@ func (c *Config) warnings(now time.Time) []string {
 	warn := func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }
 	due := c.Schedule.Next(now)
 	interval := c.Schedule.Next(due).Sub(due)
-	if cycle := float64(len(c.Targets)) / c.ShareOfRate(); cycle > interval.Seconds() {
-		warn("IDAAS_RATE_LIMIT: one request for each of %d targets takes %.0fs at %.4g per second, but IDAAS_POLL_SCHEDULE is due again after %v: "+
-			"raise the limit or poll less often", len(c.Targets), cycle, c.ShareOfRate(), interval)
+	if slow := c.TooSlow(len(c.Targets), now); slow != "" {
+		warn("%s", slow)
 	}
 	if c.MaxStaleness > 0 && c.MaxStaleness/3 < interval {
 		warn("IDAAS_MAX_STALENESS: %v is under three times the %v between polls, so that a slow or failed one drops series: "+
@@ -101,6 +100,17 @@ func (c *Config) warnings(now time.Time) []string {
 		warn("IDAAS_TARGETS item %d, %q, is one target whose consumer has a blank or a ; in it: if several are meant, separate them by commas", i+1, item)
 	}
 	return warnings
+}
+
+// TooSlow returns a warning if a cycle of that many targets must outlast the schedule, and nothing if it need not.
+func (c *Config) TooSlow(targets int, now time.Time) string {
+	due := c.Schedule.Next(now)
+	interval, cycle := c.Schedule.Next(due).Sub(due), float64(targets)/c.ShareOfRate()
+	if cycle <= interval.Seconds() {
+		return ""
+	}
+	return fmt.Sprintf("IDAAS_RATE_LIMIT: one request for each of %d targets takes %.0fs at %.4g per second, but IDAAS_POLL_SCHEDULE is due again after %v: "+
+		"raise the limit or poll less often", targets, cycle, c.ShareOfRate(), interval)
 }
 
 // authenticates reports whether the web configuration at path lets in nobody unknown; whether it is right is not judged.

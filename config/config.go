@@ -48,7 +48,7 @@ type Config struct {
 	PrivateKeyID            string        `env:"IDAAS_PRIVATE_KEY_ID" connection:"true" accepts:"a text" help:"id of that key, if the assertion is to name it ('kid')"`
 	OIDCTokenFile           string        `env:"IDAAS_OIDC_TOKEN_FILE" connection:"true" envDefault:"/var/run/secrets/kubernetes.io/serviceaccount/token" accepts:"a path" help:"token for 'oidc', read again at each use; 'ALIBABA_CLOUD_OIDC_TOKEN_FILE' before the default"`
 	FederatedCredentialName string        `env:"IDAAS_FEDERATED_CREDENTIAL_NAME" connection:"true" accepts:"a text" help:"name of the federated credential of the machine client, for 'oidc'"`
-	ManagementEndpoint      string        `env:"IDAAS_MANAGEMENT_ENDPOINT" connection:"true" accepts:"'[https://]host[:port]' without a path; 'http://' for loopback only" help:"base URL of the management API, for 'ram'; by default the one in the region of the developer API"`
+	ManagementEndpoint      string        `env:"IDAAS_MANAGEMENT_ENDPOINT" connection:"true" accepts:"'[https://]host[:port]' without a path; 'http://' for loopback only" help:"base URL of the management API; by default the one in the region of 'IDAAS_ENDPOINT'"`
 	AccessToken             poller.Secret `env:"IDAAS_ACCESS_TOKEN" connection:"true" accepts:"a text" help:"a ready access token instead of a machine client"`
 	AccessTokenFile         string        `env:"IDAAS_ACCESS_TOKEN_FILE" connection:"true" accepts:"a path" help:"file with a ready access token, read again at each use"`
 	Scope                   string        `env:"IDAAS_SCOPE" connection:"true" envDefault:"urn:cloud:idaas:pam|authentication_token:read" accepts:"a text" help:"scope of the requested access token"`
@@ -84,11 +84,12 @@ type Config struct {
 	LogLevel      slog.Level `env:"IDAAS_LOG_LEVEL" envDefault:"info" oneof:"debug info warn error" help:"least severe messages logged"`
 	LogFormat     string     `env:"IDAAS_LOG_FORMAT" envDefault:"text" oneof:"text json" help:"form of the log"`
 
-	// Targets are this process's share, possibly none: IDAAS_TARGETS first, then the file, in the order written.
+	// Targets are this process's share, possibly none, of those given one by one: IDAAS_TARGETS first, then the file, in the order written.
 	Targets []poller.Target `env:"-"`
 	// Warnings are sentences about settings that are legal but probably not meant.
 	Warnings []string `env:"-"`
 
+	watch    watchlist               `env:"-"`
 	read     string                  `env:"-"` // what the targets file was like when Targets were read from it
 	checkWeb func(file string) error `env:"-"`
 }
@@ -122,7 +123,8 @@ func Load(environ []string, checkWeb func(file string) error) (*Config, error) {
 	}
 	data, read, err := c.readTargetsFile()
 	c.read = read
-	c.Targets, err = c.targets(data, err)
+	c.watch, err = c.watchlist(data, err)
+	c.Targets = c.TargetsAt(nil)
 	inTargets, _ := errors.AsType[Faults](err)
 	unknown := misspelt(environ)
 	if faults = append(faults, inTargets...); len(faults) > 0 {

@@ -95,21 +95,22 @@ func FuzzTargetsFile(f *testing.F) {
 	for _, text := range []string{
 		"targets:\n- consumer: a\n  alias: b\n  credential_providers: [p, q]\n  expiring_within: [5m, 15m]\n",
 		"targets: [{consumer: a, credential_providers: &p [p]}, {consumer: b, credential_providers: *p}]",
-		"targets: &t\n- *t\n", "targets:\n- {<<: {consumer: a}, credential_providers: [p]}\n", "---\n---\n", "\xff", "a: &a [*a]", "? [a]\n: b\n", "!!binary x", "targets: {}",
+		"targets: [{consumer: a, credential_providers: all}, {consumer: a, credential_providers: {type: jwt, match: ^p}}, {consumer: b, credential_providers: [p]}]", "targets: &t\n- *t\n", "targets:\n- {<<: {consumer: a}, credential_providers: [p]}\n", "---\n---\n", "\xff", "a: &a [*a]", "? [a]\n: b\n", "!!binary x", "targets: {}",
 		"{\n\t\"targets\": [{\"consumer\": \"\\ud83d\\ude42\\\\ud83d\", \"credential_providers\": [\"p\"]}]}", `{"targets": ["\ud83d"]}`, "targets:\n# \x00",
 	} {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c := Config{TargetsFile: "targets.yaml", ConsumerLabel: "hash", Windows: []poller.Window{window("1h", time.Hour)}}
-		targets, err := c.targets(data, nil)
+		w, err := c.watchlist(data, nil)
 		if faults, ok := errors.AsType[Faults](err); ok {
 			checkFaults(t, faults)
 			return
 		}
-		if len(targets) == 0 {
+		if len(w.targets)+len(w.all) == 0 {
 			t.Error("neither a target nor a fault")
 		}
+		targets := w.with([]poller.Provider{{Identifier: "p", Type: "jwt"}, {Identifier: "p"}, {Identifier: "r", Type: "oauth"}, {Identifier: ".."}})
 		seen := make(map[[2]string]bool)
 		for _, target := range targets {
 			key := [2]string{target.Label, target.Provider}

@@ -30,8 +30,48 @@ func (c *Config) readTargetsFile() (data []byte, read string, err error) {
 	return data, fmt.Sprintf("%x %v", sha256.Sum256(data), err), err
 }
 
-// targets returns this process's share of IDAAS_TARGETS and of the targets file, whose reading gave data and err.
-func (c *Config) targets(data []byte, err error) ([]poller.Target, error) {
+// watchlist is what IDAAS_TARGETS and the targets file ask to watch.
+type watchlist struct {
+	targets []poller.Target
+	all     []pair // each a consumer at all providers that match
+}
+
+// wants reports whether p, which is of all that match, is of found.
+func (p pair) wants(found poller.Provider) bool {
+	return (p.kind == "" || found.Type == "" || found.Type == p.kind) && (found.Consumer == "" || found.Consumer == p.Consumer) &&
+		p.match.MatchString(found.Identifier) && checkIdentifier(found.Identifier) == nil
+}
+
+// with returns the targets, each once, if these are the providers there are.
+func (w watchlist) with(found []poller.Provider) []poller.Target {
+	targets, have := slices.Clip(w.targets), make(map[poller.Key]bool)
+	for _, t := range targets {
+		have[t.Key()] = true
+	}
+	for _, p := range w.all {
+		for _, f := range found {
+			t := p.Target
+			if t.Provider = f.Identifier; p.wants(f) && !have[t.Key()] {
+				have[t.Key()], targets = true, append(targets, t)
+			}
+		}
+	}
+	return targets
+}
+
+// share returns the targets of this process.
+func (c *Config) share(w watchlist, found []poller.Provider) []poller.Target {
+	return poller.Share(w.with(found), c.ShardIndex, c.ShardCount)
+}
+
+// Discovers reports whether an entry asks for all credential providers there are.
+func (c *Config) Discovers() bool { return len(c.watch.all) > 0 }
+
+// TargetsAt returns this process's share of the targets, if these are the credential providers there are.
+func (c *Config) TargetsAt(found []poller.Provider) []poller.Target { return c.share(c.watch, found) }
+
+// watchlist reads IDAAS_TARGETS and the targets file, whose reading gave data and err.
+func (c *Config) watchlist(data []byte, err error) (watchlist, error) {
 	l := targetList{path: c.TargetsFile, hash: c.ConsumerLabel == "hash", aliases: make(map[string]alias)}
 	l.addInline(c.InlineTargets)
 	if err != nil {
@@ -39,14 +79,17 @@ func (c *Config) targets(data []byte, err error) ([]poller.Target, error) {
 	} else if c.TargetsFile != "" {
 		l.addFile(data)
 	}
-	targets := l.targets(c.Windows)
-	if len(targets) == 0 && l.faults == nil {
+	w := l.watchlist(c.Windows)
+	if len(l.pairs)+len(l.all) == 0 && l.faults == nil {
 		l.fault("IDAAS_TARGETS", "", "no target: set it or IDAAS_TARGETS_FILE")
 	}
-	if l.faults != nil {
-		return nil, l.faults
+	if len(l.all) > 0 && !c.manageable() {
+		l.fault("IDAAS_MANAGEMENT_ENDPOINT", "", "credential_providers: all needs it, as IDAAS_ENDPOINT tells no region")
 	}
-	return poller.Share(targets, c.ShardIndex, c.ShardCount), nil
+	if l.faults != nil {
+		return watchlist{}, l.faults
+	}
+	return w, nil
 }
 
 // targetList gathers pairs and aliases from all sources, then judges them together.
@@ -54,16 +97,20 @@ type targetList struct {
 	path    string // of the file
 	hash    bool
 	aliases map[string]alias // by consumer, for all its pairs
+	all     []pair           // with a match
 	pairs   []pair
 	faults  Faults
 }
 
 type alias struct{ text, at string }
 
-// pair is a target yet without its label, and without windows if it has the global ones.
+// pair is a target yet without its label, and without windows if it has the global ones. One with a match has no provider: it is
+// of all that match, and of the kind, if there is one.
 type pair struct {
 	poller.Target
-	at string
+	at    string
+	kind  string
+	match *regexp.Regexp
 }
 
 func (l *targetList) fault(name, value, problem string) {
@@ -79,7 +126,7 @@ func (l *targetList) addInline(text string) {
 			continue
 		}
 		consumer := l.checked(at, "consumer", strings.TrimSpace(item[:colon]))
-		l.add(pair{poller.Target{Consumer: consumer, Provider: strings.TrimSpace(item[colon+1:])}, at})
+		l.add(pair{Target: poller.Target{Consumer: consumer, Provider: strings.TrimSpace(item[colon+1:])}, at: at})
 	}
 }
 
@@ -109,11 +156,10 @@ func (l *targetList) add(p pair) {
 	}
 }
 
-func (l *targetList) targets(windows []poller.Window) []poller.Target {
+func (l *targetList) watchlist(windows []poller.Window) (w watchlist) {
 	type shown struct{ label, provider string }
-	holders := make(map[shown]pair)
-	var targets []poller.Target
-	for _, p := range l.pairs {
+	holders := make(map[shown]pair) // without a provider: of all
+	for _, p := range slices.Concat(l.all, l.pairs) {
 		p.Label = l.aliases[p.Consumer].text
 		if p.Label == "" && l.hash {
 			p.Label = fmt.Sprintf("%x", sha256.Sum256([]byte(p.Consumer)))[:12]
@@ -124,16 +170,22 @@ func (l *targetList) targets(windows []poller.Window) []poller.Target {
 		}
 		as := shown{p.Label, p.Provider}
 		first, taken := holders[as]
+		if all, ok := holders[shown{p.Label, ""}]; ok && all.Consumer != p.Consumer {
+			first, taken = all, true
+		}
 		switch {
+		case p.match != nil && (!taken || first.Consumer == p.Consumer):
+			holders[as] = p
+			w.all = append(w.all, p)
 		case taken && first.Consumer == p.Consumer:
 			l.fault(p.at, p.Provider, "given for this consumer already at "+first.at)
 		case taken:
 			l.fault(p.at, p.Provider, fmt.Sprintf("another consumer is shown as %q too, at %s", p.Label, first.at))
 		default:
-			holders[as], targets = p, append(targets, p.Target)
+			holders[as], w.targets = p, append(w.targets, p.Target)
 		}
 	}
-	return targets
+	return w
 }
 
 // maxTargets is there because YAML aliases let a small file name very many targets, or faults.
@@ -166,7 +218,7 @@ func (l *targetList) addFile(data []byte) {
 		return
 	}
 	for _, n := range l.list(l.mapping(document.Content[0], 1, "targets")["targets"], "targets") {
-		if len(l.pairs)+len(l.faults) > maxTargets {
+		if len(l.pairs)+len(l.all)+len(l.faults) > maxTargets {
 			l.fault(l.at(n), "", fmt.Sprintf("not read from here on: over %d targets and faults", maxTargets))
 			return
 		}
@@ -214,10 +266,36 @@ func (l *targetList) addEntry(n *yaml.Node) {
 	if err != nil && labels != nil {
 		l.fault(l.at(fields["expiring_within"]), "", err.Error())
 	}
-	for _, item := range l.list(fields["credential_providers"], "credential_providers") {
-		if provider := l.text(item, "credential provider"); provider != "" {
-			l.add(pair{poller.Target{Consumer: consumer, Provider: provider, Windows: windows}, l.at(item)})
+	target, providers := poller.Target{Consumer: consumer, Windows: windows}, fields["credential_providers"]
+	if providers != nil && (providers.Kind == yaml.MappingNode || providers.Value == "all") {
+		l.addAll(providers, target)
+		return
+	}
+	for _, item := range l.list(providers, "credential_providers is not all and") {
+		if target.Provider = l.text(item, "credential provider"); target.Provider != "" {
+			l.add(pair{Target: target, at: l.at(item)})
 		}
+	}
+}
+
+// addAll adds t at all providers that n, all or a mapping, asks for.
+func (l *targetList) addAll(n *yaml.Node, t poller.Target) {
+	p := pair{Target: t, at: l.at(n), match: regexp.MustCompile("")}
+	if n.Kind == yaml.MappingNode {
+		fields := l.mapping(n, 0, "type", "match")
+		p.kind = l.text(fields["type"], "type")
+		if p.kind != "" && p.kind != "jwt" && p.kind != "oauth" {
+			l.fault(l.at(fields["type"]), p.kind, "no type of credential provider; accepted: jwt, oauth")
+		}
+		match, err := regexp.Compile(l.text(fields["match"], "match"))
+		if err != nil {
+			l.fault(l.at(fields["match"]), "", err.Error())
+			return
+		}
+		p.match = match
+	}
+	if t.Consumer != "" {
+		l.all = append(l.all, p)
 	}
 }
 

@@ -15,7 +15,8 @@ import (
 // LoadTargets reads the targets as a start or a reload does.
 func (c *Config) LoadTargets() ([]poller.Target, error) {
 	data, _, err := c.readTargetsFile()
-	return c.targets(data, err)
+	w, err := c.watchlist(data, err)
+	return c.share(w, nil), err
 }
 
 // fileTargets loads text as the targets file, beside inline ones.
@@ -137,7 +138,7 @@ func TestTargetsFileFaults(t *testing.T) {
 			`targets.yaml:4="p/q": not an identifier of 1 to 64 letters, digits and . - _`,
 			`targets.yaml:10="owner": unknown key; known: consumer, credential_providers, alias, expiring_within`,
 			`targets.yaml:8: 60m is as long as 1h, 0s is no time at all, not a valid duration string: "never"`,
-			`targets.yaml:7: credential_providers is not a list with something in it`,
+			`targets.yaml:7: credential_providers is not all and is not a list with something in it`,
 		}},
 		"pair twice": {"a:p", `targets:
   - consumer: a
@@ -176,7 +177,7 @@ func TestTargetsFileFaults(t *testing.T) {
 			`targets.yaml:2: not a mapping with consumer, credential_providers, alias, expiring_within`,
 			`targets.yaml:3: consumer is not a text of 1 to 512 bytes without control characters`,
 			`targets.yaml:5: expiring_within is not a list with something in it`,
-			`targets.yaml:4: credential_providers is not a list with something in it`,
+			`targets.yaml:4: credential_providers is not all and is not a list with something in it`,
 			`targets.yaml:8: alias is not a text of 1 to 512 bytes without control characters`,
 			`targets.yaml:7: credential provider is not a text of 1 to 512 bytes without control characters`,
 		}},

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -51,6 +52,7 @@ type Exporter struct {
 	collector *collector.Collector
 	poller    *poller.Poller
 	reloader  *config.Reloader
+	discovery *discovery
 	state     state.File
 	restored  bool
 }
@@ -69,17 +71,24 @@ func New(cfg *config.Config, network Network, log *slog.Logger) *Exporter {
 		RateLimit: cfg.ShareOfRate(), MaxStaleness: cfg.MaxStaleness, ShardIndex: cfg.ShardIndex, ShardCount: cfg.ShardCount,
 	}, func() *poller.Snapshot { return app.poller.Snapshot() })
 	app.collector.Reloaded(nil)
-	app.reloader = cfg.NewReloader(func(t []poller.Target) { app.poller.SetTargets(t) }, func(err error) {
-		app.collector.Reloaded(err)
-		if err != nil {
-			log.Error("targets not reloaded, they stay as they were", "error", err)
-		}
-	})
 	restored, err := app.state.Load()
 	if err != nil {
 		log.Warn("state not restored, starting as new", "file", cfg.StateFile, "error", err)
 	}
 	app.restored = len(restored) > 0
+	apply := func(targets []poller.Target) {
+		app.poller.SetTargets(targets)
+		if slow := cfg.TooSlow(len(targets), time.Now()); slow != "" {
+			log.Warn("odd setting", "warning", slow)
+		}
+	}
+	app.reloader = cfg.NewReloader(known(restored), apply, func(err error) {
+		app.collector.Reloaded(err)
+		if err != nil {
+			log.Error("targets not reloaded, they stay as they were", "error", err)
+		}
+		app.discovery.want()
+	})
 	api := APIConfig(cfg, log)
 	if network.Transport != nil {
 		api.Transport = network.Transport
@@ -89,9 +98,15 @@ func New(cfg *config.Config, network Network, log *slog.Logger) *Exporter {
 		AccessToken: app.collector.AccessToken, AccessTokenFailed: app.collector.AccessTokenFailed,
 		Instance: app.collector.Instance, PageSize: app.collector.PageSize, Skew: app.collector.Skew,
 	}
+	client := idaas.New(api)
+	app.discovery = &discovery{list: client.Providers, reloader: app.reloader, collector: app.collector, log: log, wanted: make(chan struct{}, 1)}
 	app.poller = poller.New(poller.Config{
-		Source: idaas.New(api), Schedule: cfg.Schedule, Targets: cfg.Targets, Restored: restored,
-		Concurrency: cfg.PollConcurrency, Timeout: cfg.PollTimeout, BeforeCycle: app.reloader.ReloadIfChanged, Log: log,
+		Source: client, Schedule: cfg.Schedule, Targets: cfg.TargetsAt(known(restored)), Restored: restored,
+		Concurrency: cfg.PollConcurrency, Timeout: cfg.PollTimeout, Log: log,
+		BeforeCycle: func() {
+			app.reloader.ReloadIfChanged()
+			app.discovery.want()
+		},
 		Events: poller.Events{Cycle: app.collector.Cycle, Walked: app.collector.Walked},
 	})
 	return app
@@ -114,12 +129,13 @@ func (app *Exporter) Serve(ctx context.Context) int {
 	var work, keeper sync.WaitGroup
 	work.Go(func() { app.poller.Run(polling) })
 	work.Go(func() { app.reloader.Run(polling) })
+	work.Go(func() { app.discovery.run(polling) })
 	keeper.Go(func() { app.state.Keep(keeping, app.poller.Snapshot, app.collector.StateSaved, app.log) })
 	err := web.Serve(polling, web.Config{
 		Listen: app.listen, ListenAddress: app.cfg.ListenAddress, ProbeAddress: app.cfg.ProbeAddress, ConfigFile: app.cfg.WebConfigFile,
 		Gatherer: collector.Distinct(app.registry(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))),
 		Snapshot: app.poller.Snapshot, MaxStaleness: app.cfg.MaxStaleness, Version: version.Version, Log: app.log,
-		Ready:  func() bool { return app.restored || app.poller.Snapshot().Attempted() },
+		Ready:  func() bool { return app.restored || app.discovery.tried.Load() && app.poller.Snapshot().Attempted() },
 		Reload: app.reloader.Reload,
 	})
 	stopPolling()
@@ -137,6 +153,7 @@ func (app *Exporter) Serve(ctx context.Context) int {
 
 // Once polls every target once, writes what is then known, also when some targets failed, and returns the exit code.
 func (app *Exporter) Once(ctx context.Context, file string, stdout io.Writer) int {
+	app.discovery.discover(ctx)
 	app.poller.Once(ctx)
 	if ctx.Err() != nil {
 		app.log.Error("interrupted: nothing was written")
@@ -147,7 +164,7 @@ func (app *Exporter) Once(ctx context.Context, file string, stdout io.Writer) in
 	if err != nil {
 		app.log.Error("not everything could be written", "error", err)
 	}
-	if err != nil || s.Failing() > 0 {
+	if err != nil || s.Failing() > 0 || app.discovery.failing != "" {
 		return 1
 	}
 	return 0

@@ -61,10 +61,12 @@ func (p *preflight) advice(step string, err error) string {
 	for phrase, meaning := range known.Phrases {
 		advice = strings.ReplaceAll(advice, phrase, meaning)
 	}
-	credential := cmp.Or(credentials[p.method], "the secret (IDAAS_CLIENT_SECRET or IDAAS_CLIENT_SECRET_FILE)")
-	address := addresses[step]
-	if step == stepAccess && p.method == viaRAM {
-		address = addresses[stepProviders]
+	method := p.method
+	if step == stepAccess && method == viaRAM {
+		step = stepProviders
+	} else if step == stepProviders {
+		method = viaRAM
 	}
-	return strings.NewReplacer("{address}", address, "{credential}", credential, "{client}", p.Client.Auth.ClientID).Replace(advice)
+	credential := cmp.Or(credentials[method], "the secret (IDAAS_CLIENT_SECRET or IDAAS_CLIENT_SECRET_FILE)")
+	return strings.NewReplacer("{address}", addresses[step], "{credential}", credential, "{client}", p.Client.Auth.ClientID).Replace(advice)
 }

@@ -20,8 +20,10 @@ import (
 
 // Config of a Run.
 type Config struct {
-	Client      idaas.Config    // its Events are not used, and of its Retries one at most
-	Targets     []poller.Target // of this process
+	Client  idaas.Config    // its Events are not used, and of its Retries one at most
+	Targets []poller.Target // of this process
+	// TargetsAt returns them if these are the credential providers there are; nil where none asks for all of those.
+	TargetsAt   func([]poller.Provider) []poller.Target
 	Schedule    poller.Schedule
 	Concurrency int      // targets walked at once when polling; a Run reads one after the other
 	Warnings    []string // about settings that are legal but odd
@@ -93,7 +95,11 @@ func Run(ctx context.Context, c Config) Report {
 	for _, w := range c.Warnings {
 		p.found(stepSettings, "", "change it, unless it is meant so", "%s", w)
 	}
-	if p.locate(ctx) && p.authenticate(ctx) {
+	located := p.locate(ctx)
+	if located && p.TargetsAt != nil {
+		p.providers(ctx)
+	}
+	if located && p.authenticate(ctx) {
 		p.readTargets(ctx)
 	} else {
 		p.add(Skipped, stepTarget, "", "not tried without what failed", "")
@@ -147,7 +153,7 @@ func (p *preflight) locate(ctx context.Context) bool {
 	p.found(stepDiscovery, "instance", "", "%s", at.ID)
 	p.found(stepDiscovery, "API", "", "%s", at.Endpoint)
 	p.found(stepDiscovery, "token endpoint", "", "%s", cmp.Or(at.TokenEndpoint, "none needed"))
-	if p.method == viaRAM {
+	if p.method == viaRAM || p.TargetsAt != nil {
 		p.found(stepDiscovery, "management API", "", "%s", cmp.Or(at.Management, "unknown"))
 	}
 	return true
@@ -165,6 +171,17 @@ func (p *preflight) authenticate(ctx context.Context) bool {
 	}
 	p.found(stepAccess, p.method, "", "%s, scope %s", life, cmp.Or(scope, "unknown"))
 	return true
+}
+
+// providers lists them, and has the targets at those looked at too.
+func (p *preflight) providers(ctx context.Context) {
+	found, err := p.client.Providers(ctx)
+	if err != nil {
+		p.fail(ctx, stepProviders, "all", err)
+		return
+	}
+	p.Targets = p.TargetsAt(found)
+	p.found(stepProviders, "all", "", "enabled: %d; targets with them: %d", len(found), len(p.Targets))
 }
 
 // readTargets samples one target after the other, unless the first failure shows that the others would fail too.

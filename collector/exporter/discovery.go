@@ -1,0 +1,93 @@
+package exporter
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/idaas-exporter/idaas-token-exporter/collector"
+	"github.com/idaas-exporter/idaas-token-exporter/config"
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
+)
+
+const (
+	discoverEvery      = 10 * time.Minute
+	discoverAgainAfter = time.Minute // a failure
+)
+
+// discovery finds the credential providers that targets mean by all: beside the walks, which it thus cannot hold up.
+type discovery struct {
+	list      func(context.Context) ([]poller.Provider, error)
+	reloader  *config.Reloader
+	collector *collector.Collector
+	log       *slog.Logger
+
+	wanted  chan struct{} // holds one
+	next    time.Time     // not before
+	failing poller.Reason // of the latest attempt; empty: none, or it did not fail
+	tried   atomic.Bool
+}
+
+// want has run discover, if that is due.
+func (d *discovery) want() {
+	select {
+	case d.wanted <- struct{}{}:
+	default:
+	}
+}
+
+func (d *discovery) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		select {
+		case <-d.wanted:
+			d.discover(ctx)
+		case <-ctx.Done():
+		}
+	}
+}
+
+func (d *discovery) discover(ctx context.Context) {
+	defer d.tried.Store(true)
+	now := time.Now().Truncate(time.Second) // as schedules count
+	if !d.reloader.Discovers() {
+		d.collector.NotDiscovering()
+		d.next, d.failing = time.Time{}, ""
+		return
+	}
+	if now.Before(d.next) {
+		return
+	}
+	found, err := d.list(ctx)
+	if ctx.Err() != nil {
+		return
+	}
+	d.collector.Discovered(err)
+	was := d.failing
+	if err != nil {
+		d.next, d.failing = now.Add(discoverAgainAfter), poller.ReasonOf(err)
+		if d.failing != was {
+			d.log.Warn("credential providers not listed, targets stay as they were", "reason", d.failing, "error", err)
+		}
+		return
+	}
+	d.next, d.failing = now.Add(discoverEvery), ""
+	if was != "" {
+		d.log.Info("credential providers listed again", "after", was)
+	}
+	d.reloader.Found(found)
+}
+
+// known returns what a state file shows of the providers there are.
+func known(restored map[poller.Key]*poller.Reading) []poller.Provider {
+	var found []poller.Provider
+	for key := range restored {
+		found = append(found, poller.Provider{Identifier: key.Provider, Consumer: key.Consumer})
+	}
+	slices.SortFunc(found, func(a, b poller.Provider) int {
+		return cmp.Or(cmp.Compare(a.Identifier, b.Identifier), cmp.Compare(a.Consumer, b.Consumer))
+	})
+	return found
+}

@@ -1,0 +1,190 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
+)
+
+// shownTargets are targets as "label@provider".
+func shownTargets(targets []poller.Target) string {
+	var texts []string
+	for _, t := range targets {
+		texts = append(texts, t.Label+"@"+t.Provider)
+	}
+	return strings.Join(texts, " ")
+}
+
+var testProviders = []poller.Provider{
+	{Identifier: "dev-jwt", Type: "jwt"}, {Identifier: "prod-jwt", Type: "jwt"}, {Identifier: "prod-oauth", Type: "oauth"}, {Identifier: "no identifier", Type: "jwt"}, {Identifier: ".."},
+}
+
+// all is a configuration with text as its targets file.
+func all(t *testing.T, text string, more ...string) *Config {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "targets.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return mustLoad(t, append(more, "IDAAS_DOMAIN=d", "IDAAS_ACCESS_TOKEN=a", "IDAAS_TARGETS_FILE="+path))
+}
+
+func TestAllProviders(t *testing.T) {
+	for name, tt := range map[string]struct {
+		file string
+		more []string
+		want string
+	}{
+		"all":                      {"targets: [{consumer: a, credential_providers: all}]", nil, "a@dev-jwt a@prod-jwt a@prod-oauth"},
+		"of a type":                {"targets: [{consumer: a, credential_providers: {type: oauth}}]", nil, "a@prod-oauth"},
+		"that match":               {"targets: [{consumer: a, credential_providers: {match: '^prod-'}}]", nil, "a@prod-jwt a@prod-oauth"},
+		"of a type and that match": {"targets: [{consumer: a, credential_providers: {type: jwt, match: '^prod-'}}]", nil, "a@prod-jwt"},
+		"none that matches":        {"targets: [{consumer: a, credential_providers: {match: '^test-'}}]", nil, ""},
+		"an alias":                 {"targets: [{consumer: a, alias: b, credential_providers: all}]", nil, "b@dev-jwt b@prod-jwt b@prod-oauth"},
+		"hashed":                   {"targets: [{consumer: a, credential_providers: {type: oauth}}]", []string{"IDAAS_CONSUMER_LABEL=hash"}, "ca978112ca1b@prod-oauth"},
+		"beside one that is given": {"targets: [{consumer: a, credential_providers: all}, {consumer: a, credential_providers: [prod-jwt, other]}]", nil, "a@prod-jwt a@other a@dev-jwt a@prod-oauth"},
+		"beside one in a variable": {"targets: [{consumer: a, credential_providers: all}]", []string{"IDAAS_TARGETS=a:prod-jwt,b:prod-jwt"}, "a@prod-jwt b@prod-jwt a@dev-jwt a@prod-oauth"},
+		"in two ways":              {"targets: [{consumer: a, credential_providers: {type: jwt}}, {consumer: a, credential_providers: {match: prod}}]", nil, "a@dev-jwt a@prod-jwt a@prod-oauth"},
+		"of two consumers":         {"targets: [{consumer: a, credential_providers: {type: oauth}}, {consumer: b, credential_providers: all}]", nil, "a@prod-oauth b@dev-jwt b@prod-jwt b@prod-oauth"},
+		"one that is called all":   {"targets: [{consumer: a, credential_providers: [all]}]", nil, "a@all"},
+		"by an anchor":             {"targets: [{consumer: a, credential_providers: &p {type: oauth}}, {consumer: b, credential_providers: *p}]", nil, "a@prod-oauth b@prod-oauth"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := all(t, tt.file, tt.more...)
+			if got := shownTargets(c.TargetsAt(testProviders)); got != tt.want {
+				t.Errorf("%s\nwant %s", got, tt.want)
+			}
+			if want := !strings.Contains(tt.file, "[all]"); c.Discovers() != want {
+				t.Errorf("discovers: %v", c.Discovers())
+			}
+		})
+	}
+}
+
+func TestAllProvidersWindows(t *testing.T) {
+	c := all(t, "targets: [{consumer: a, credential_providers: all, expiring_within: [5m]}, {consumer: a, credential_providers: [prod-jwt]}]")
+	for _, target := range c.TargetsAt(testProviders) {
+		want := []poller.Window{window("5m", 5*time.Minute)}
+		if target.Provider == "prod-jwt" {
+			want = c.Windows
+		}
+		if !slices.Equal(target.Windows, want) {
+			t.Errorf("%s: %v", target.Provider, target.Windows)
+		}
+	}
+}
+
+// Every shard finds the same, and takes its share.
+func TestAllProvidersShards(t *testing.T) {
+	var found []poller.Provider
+	for i := range 100 {
+		found = append(found, poller.Provider{Identifier: fmt.Sprint("p", i)})
+	}
+	total := 0
+	for index := range 3 {
+		c := all(t, "targets: [{consumer: a, credential_providers: all}]", "IDAAS_SHARD_COUNT=3", fmt.Sprint("IDAAS_SHARD_INDEX=", index))
+		n := len(c.TargetsAt(found))
+		if total += n; n < 15 || n > 55 {
+			t.Errorf("shard %d has %d", index, n)
+		}
+	}
+	if total != len(found) {
+		t.Errorf("%d targets in all", total)
+	}
+}
+
+// What a state file remembers is of one consumer, and of a type that is not known.
+func TestAllProvidersRestored(t *testing.T) {
+	c := all(t, "targets: [{consumer: a, credential_providers: {type: jwt, match: '^p'}}, {consumer: b, credential_providers: all}]")
+	got := shownTargets(c.TargetsAt([]poller.Provider{{Identifier: "p1", Consumer: "a"}, {Identifier: "q", Consumer: "a"}, {Identifier: "r", Consumer: "b"}, {Identifier: "p2", Consumer: "c"}}))
+	if want := "a@p1 b@r"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+func TestAllProvidersFaults(t *testing.T) {
+	for file, want := range map[string][]string{
+		"{consumer: a, credential_providers: every}":                                                     {`targets.yaml:2: credential_providers is not all and is not a list with something in it`},
+		"{consumer: a, credential_providers: {type: saml}}":                                              {`targets.yaml:2="saml": no type of credential provider; accepted: jwt, oauth`},
+		"{consumer: a, credential_providers: {type: }}":                                                  {`targets.yaml:2: type is not a text of 1 to 512 bytes without control characters`},
+		"{consumer: a, credential_providers: {match: '('}}":                                              {"targets.yaml:2: error parsing regexp: missing closing ): `(`"},
+		"{consumer: a, credential_providers: {name: x}}":                                                 {`targets.yaml:2="name": unknown key; known: type, match`},
+		"{credential_providers: all}":                                                                    {`targets.yaml:2: no consumer`},
+		"{consumer: a, alias: x, credential_providers: all}\n- {consumer: x, credential_providers: [p]}": {`targets.yaml:3="p": another consumer is shown as "x" too, at targets.yaml:2`},
+		"{consumer: x, credential_providers: [p]}\n- {consumer: a, alias: x, credential_providers: all}": {`targets.yaml:2="p": another consumer is shown as "x" too, at targets.yaml:3`},
+		"{consumer: a, alias: x, credential_providers: all}\n- {consumer: x, credential_providers: all}": {`targets.yaml:3: another consumer is shown as "x" too, at targets.yaml:2`},
+	} {
+		_, err := fileTargets(t, false, "", "targets:\n- "+file+"\n")
+		faults, _ := err.(Faults)
+		if faults == nil {
+			t.Errorf("%s: no fault", file)
+			continue
+		}
+		wantFaults(t, faults, want...)
+	}
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("targets.yaml", []byte("targets: [{consumer: a, credential_providers: all}]"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wantFaults(t, faultsOf(t, []string{"IDAAS_DOMAIN=d", "IDAAS_ENDPOINT=own.example.com", "IDAAS_ACCESS_TOKEN=a", "IDAAS_TARGETS_FILE=targets.yaml"}),
+		"IDAAS_MANAGEMENT_ENDPOINT: credential_providers: all needs it, as IDAAS_ENDPOINT tells no region")
+}
+
+// A reload keeps to the providers found; others than before are applied at once.
+func TestReloadOfAll(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "targets.yaml")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte("targets: "+text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("[{consumer: a, credential_providers: all}]")
+	c := mustLoad(t, []string{"IDAAS_DOMAIN=d", "IDAAS_ACCESS_TOKEN=a", "IDAAS_TARGETS_FILE=" + path})
+	var applied []string
+	r := c.NewReloader([]poller.Provider{{Identifier: "known", Consumer: "a"}}, func(targets []poller.Target) { applied = append(applied, shownTargets(targets)) }, func(error) {})
+	want := func(what string, targets ...string) {
+		t.Helper()
+		if !slices.Equal(applied, targets) {
+			t.Errorf("%s: %q, want %q", what, applied, targets)
+		}
+		applied = nil
+	}
+	if err := r.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	want("restored", "a@known")
+	r.Found(testProviders[:2])
+	want("found", "a@dev-jwt a@prod-jwt")
+	r.Found(slices.Clone(testProviders[:2]))
+	want("found the same")
+	r.Found(testProviders[1:3])
+	want("one more and one less", "a@prod-jwt a@prod-oauth")
+	write("[{consumer: b, credential_providers: {type: jwt}}]")
+	r.ReloadIfChanged()
+	want("another file", "b@prod-jwt")
+	r.Found(nil)
+	want("none", "")
+	write("[{consumer: b, credential_providers: [p]}]")
+	if r.ReloadIfChanged(); r.Discovers() {
+		t.Error("it is discovering still")
+	}
+	want("given one by one", "b@p")
+}
+
+func TestTooSlow(t *testing.T) {
+	c := mustLoad(t, minimal("IDAAS_RATE_LIMIT=2"))
+	if got := c.TooSlow(600, time.Now()); got != "" {
+		t.Error(got)
+	}
+	want := "IDAAS_RATE_LIMIT: one request for each of 601 targets takes 300s at 2 per second, but IDAAS_POLL_SCHEDULE is due again after 5m0s: raise the limit or poll less often"
+	if got := c.TooSlow(601, time.Now()); got != want {
+		t.Error(got)
+	}
+}
