@@ -19,8 +19,6 @@ import (
 
 // unsupportedMethods are those of the vendor SDKs that are no IDAAS_AUTH_METHOD, with what to use instead.
 var unsupportedMethods = map[string]string{
-	"PKCS7":  "identity documents of virtual machines are not supported: give the machine client a secret or a key instead",
-	"PCA":    "certificates of a private CA are not supported: register their public key and use private_key_jwt instead",
 	"PLUGIN": "RAM identities are not supported: use oidc (RRSA in ACK) or a token in IDAAS_ACCESS_TOKEN_FILE instead",
 }
 
@@ -54,7 +52,12 @@ func (c *Config) check() Faults {
 		require(!c.ClientSecret.Empty() || c.ClientSecretFile != "", "IDAAS_CLIENT_SECRET", needs+", or IDAAS_CLIENT_SECRET_FILE")
 	case "private_key_jwt":
 		require(!c.PrivateKey.Empty() || c.PrivateKeyFile != "", "IDAAS_PRIVATE_KEY_FILE", needs)
-	case "oidc":
+	case "pca":
+		require(!c.PrivateKey.Empty() || c.PrivateKeyFile != "", "IDAAS_PRIVATE_KEY_FILE", needs)
+		require(!c.Certificate.Empty() || c.CertificateFile != "", "IDAAS_CERTIFICATE_FILE", needs)
+		require(!c.CertificateChain.Empty() || c.CertificateChainFile != "", "IDAAS_CERTIFICATE_CHAIN_FILE", needs)
+		fallthrough
+	case "oidc", "pkcs7":
 		require(c.FederatedCredentialName != "", "IDAAS_FEDERATED_CREDENTIAL_NAME", needs)
 	}
 	return faults
