@@ -1,10 +1,5 @@
 package poller
 
-import (
-	"context"
-	"log/slog"
-)
-
 // change is what a walk can change about a target: it fails for a reason from now on, or no more.
 type change struct {
 	recovered bool
@@ -42,15 +37,15 @@ func (p *Poller) gathered() map[change]int {
 func (p *Poller) logTransition(before, after *Reading, first bool) {
 	log := p.config.Log.With("consumer", after.Target.Label, "credential_provider", after.Target.Provider)
 	c, ok := changed(before, after)
-	failing, recovered := slog.LevelDebug, slog.LevelDebug
+	failing, recovered := log.Debug, log.Debug
 	if first {
-		failing, recovered = slog.LevelWarn, slog.LevelInfo
+		failing, recovered = log.Warn, log.Info
 	}
 	switch f := after.Failure; {
 	case ok && c.recovered:
-		log.Log(context.Background(), recovered, "target recovered", "after", c.reason)
+		recovered("target recovered", "after", c.reason)
 	case ok:
-		log.Log(context.Background(), failing, "target failing", "reason", f.Reason, "error", f.Text)
+		failing("target failing", "reason", f.Reason, "error", f.Text)
 	case f != nil:
 		log.Debug("target still failing", "reason", f.Reason, "error", f.Text)
 	default:
