@@ -74,8 +74,8 @@ func Help(w io.Writer) {
 	var b strings.Builder
 	b.WriteString(usage)
 	for _, s := range settings() {
-		if len(s.accepts) > 110 {
-			end := strings.LastIndex(s.accepts[:110], ", ") + 1
+		if len(s.accepts) > 100 {
+			end := strings.LastIndex(s.accepts[:100], ", ") + 1
 			s.accepts = s.accepts[:end] + "\n   " + s.accepts[end:]
 		}
 		fmt.Fprintf(&b, "%s  (default %s)\n    %s\n    accepts %s\n", s.name, s.fallback, s.help, s.accepts)
