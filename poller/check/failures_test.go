@@ -105,17 +105,6 @@ func closed(t *testing.T) string {
 	return s.URL
 }
 
-// idToken is one that the simulator does not expect.
-func idToken(t *testing.T, w *world) string {
-	key, _ := newKey(t)
-	text, err := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{"iss": "kubernetes"}).SignedString(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.secrets = append(w.secrets, text)
-	return text
-}
-
 // expected is a finding in a world that was changed.
 type expected struct {
 	api    simulator.Config
@@ -173,20 +162,6 @@ func TestFailures(t *testing.T) {
 		"secret file empty": {
 			change: func(t *testing.T, w *world) { w.Config.Client.Auth.Secret = idaas.Credential{File: file(t, "\n")} },
 			step:   stepAccess, detail: "is empty", advice: []string{"IDAAS_CLIENT_SECRET_FILE"},
-		},
-		"wrong ID token": {
-			change: func(t *testing.T, w *world) {
-				a := &w.Config.Client.Auth
-				a.Method, a.FederatedCredential, a.IDToken.File = "oidc", "k8s", file(t, idToken(t, w))
-			},
-			step: stepAccess, detail: "invalid_client", advice: []string{"IDAAS_OIDC_TOKEN_FILE", "IDAAS_FEDERATED_CREDENTIAL_NAME"},
-		},
-		"wrong federated credential": {
-			change: func(t *testing.T, w *world) {
-				a := &w.Config.Client.Auth
-				a.Method, a.FederatedCredential, a.IDToken.File = "oidc", "other", file(t, idToken(t, w))
-			},
-			step: stepAccess, detail: "invalid_client_credential", advice: []string{"M2M application app_exporter", "IDAAS_FEDERATED_CREDENTIAL_NAME"},
 		},
 		"wrong audience": {
 			api:    simulator.Config{TokenEndpoint: "https://other.test/token"},

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
+
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator/identities"
 )
@@ -39,10 +41,35 @@ func pca(change func(*testing.T, *world)) func(*testing.T, *world) {
 	}
 }
 
+// idToken is one that the simulator does not expect.
+func idToken(t *testing.T, w *world) string {
+	key, _ := newKey(t)
+	text, err := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{"iss": "kubernetes"}).SignedString(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.secrets = append(w.secrets, text)
+	return text
+}
+
 func TestFederatedFailures(t *testing.T) {
 	hourBehind := func() time.Time { return time.Now().Add(-time.Hour) }
 	sixMinutesAhead := func() time.Time { return time.Now().Add(6 * time.Minute) }
 	checkFindings(t, map[string]expected{
+		"wrong ID token": {
+			change: func(t *testing.T, w *world) {
+				a := &w.Config.Client.Auth
+				a.Method, a.FederatedCredential, a.IDToken.File = "oidc", "k8s", file(t, idToken(t, w))
+			},
+			step: stepAccess, detail: "invalid_client", advice: []string{"IDAAS_OIDC_TOKEN_FILE", "IDAAS_FEDERATED_CREDENTIAL_NAME"},
+		},
+		"wrong federated credential": {
+			change: func(t *testing.T, w *world) {
+				a := &w.Config.Client.Auth
+				a.Method, a.FederatedCredential, a.IDToken.File = "oidc", "other", file(t, idToken(t, w))
+			},
+			step: stepAccess, detail: "invalid_client_credential", advice: []string{"M2M application app_exporter", "IDAAS_FEDERATED_CREDENTIAL_NAME"},
+		},
 		"PKCS#7, all well":            {change: pkcs7(nil), step: stepAccess, status: OK, detail: "good for"},
 		"PKCS#7: no metadata service": {change: pkcs7(func(*http.Request) (*http.Response, error) { return nil, errors.New("no route to host") }), step: stepAccess, detail: "cannot be asked: no route to host", advice: []string{"only ECS", "IDAAS_PKCS7_FILE"}},
 		"PKCS#7: metadata service: 404": {change: pkcs7(func(*http.Request) (*http.Response, error) {
