@@ -2,33 +2,40 @@ package e2e
 
 import (
 	"bytes"
-	"encoding/base64"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
+
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator/identities"
 )
 
 // The vendor's own clients are witnesses: what they send, the service accepts, and what they can read, the service sends.
 
-// witnessed is what both clients are given: a simulator that keeps what it is asked.
+// witnessed is what both clients are given: servers that keep what they are asked.
 type witnessed struct {
-	sim    *simulator.Server
-	server *httptest.Server
-	ca     string // file of the certificate
+	network
+	ecs     *identities.ECS
+	ca      *identities.CA
+	server  *httptest.Server
+	trusted string // file of its certificate
 
 	mu       sync.Mutex
 	requests []*sentRequest
@@ -49,12 +56,26 @@ const (
 	witnessSecret   = "not a secret, but long enough for HS256"
 )
 
-func newWitnessed(t *testing.T, client simulator.Client) *witnessed {
+// newWitnessed gives both clients a network of their own, in which the ECS metadata service has its real address.
+func newWitnessed(t *testing.T) *witnessed {
+	t.Helper()
+	w := &witnessed{network: newNetwork(t), ecs: identities.NewECS(t, time.Now()), ca: identities.NewCA(t, time.Now())}
+	runTool(t, nil, "nsenter", append(w.enter()[1:], "ip", "address", "add", "100.100.100.200/32", "dev", "lo")...)
+	metadata := httptest.NewUnstartedServer(w.record(w.ecs))
+	metadata.Listener.Close()
+	metadata.Listener = w.listen(t, "100.100.100.200:80")
+	metadata.Start()
+	t.Cleanup(metadata.Close)
+	return w
+}
+
+// serve has client be known to a simulator with a target of several pages.
+func (w *witnessed) serve(t *testing.T, client simulator.Client) {
 	t.Helper()
 	client.ID = witnessClient
-	w := &witnessed{sim: simulator.New(simulator.Config{InstanceID: "idaas_witness", Clients: []simulator.Client{client}})}
+	sim := simulator.New(simulator.Config{InstanceID: "idaas_witness", Clients: []simulator.Client{client}})
 	now := time.Now()
-	w.sim.Generate(witnessConsumer, witnessProvider, 130, func(i int) simulator.Token {
+	sim.Generate(witnessConsumer, witnessProvider, 130, func(i int) simulator.Token {
 		token := simulator.Token{ID: fmt.Sprintf("atntkn_%03d", i), Type: "jwt", Created: now.Add(-time.Hour), Expires: now.Add(24 * time.Hour)}
 		if i%3 == 0 {
 			token.Expires = now.Add(-time.Minute)
@@ -65,24 +86,29 @@ func newWitnessed(t *testing.T, client simulator.Client) *witnessed {
 		token.Revoked = i%5 == 0
 		return token
 	})
-	w.server = httptest.NewTLSServer(w)
+	w.server = httptest.NewUnstartedServer(w.record(sim))
+	w.server.Listener.Close()
+	w.server.Listener = w.listen(t, "127.0.0.1:0")
+	w.server.StartTLS()
 	t.Cleanup(func() {
-		w.sim.Close()
+		sim.Close()
 		w.server.Close()
 	})
-	w.ca = filepath.Join(t.TempDir(), "ca.pem")
-	writeFile(t, w.ca, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: w.server.Certificate().Raw})))
-	return w
+	w.trusted = filepath.Join(t.TempDir(), "ca.pem")
+	writeFile(t, w.trusted, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: w.server.Certificate().Raw})))
 }
 
-func (w *witnessed) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
-	body, _ := io.ReadAll(r.Body)
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	form, _ := url.ParseQuery(string(body))
-	w.mu.Lock()
-	w.requests = append(w.requests, &sentRequest{r.Method, r.URL.Path, r.Header.Clone(), r.URL.Query(), form})
-	w.mu.Unlock()
-	w.sim.ServeHTTP(rw, r)
+// record keeps what h is asked.
+func (w *witnessed) record(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		form, _ := url.ParseQuery(string(body))
+		w.mu.Lock()
+		w.requests = append(w.requests, &sentRequest{r.Method, r.URL.Path, r.Header.Clone(), r.URL.Query(), form})
+		w.mu.Unlock()
+		h.ServeHTTP(rw, r)
+	})
 }
 
 // sent returns what came in since it was last asked.
@@ -101,8 +127,9 @@ func (w *witnessed) python(t *testing.T, env []string, job map[string]any, answe
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), tool(t, "../witness/bin/python"), "-B", "witness/witness.py")
-	cmd.Env = append([]string{"HOME=" + t.TempDir(), "SSL_CERT_FILE=" + w.ca}, env...)
+	args := append(w.enter(), tool(t, "../witness/bin/python"), "-B", "witness/witness.py")
+	cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
+	cmd.Env = append([]string{"HOME=" + t.TempDir(), "SSL_CERT_FILE=" + w.trusted}, env...)
 	cmd.Stdin = bytes.NewReader(question)
 	var out, log strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &log
@@ -141,17 +168,71 @@ func (w *witnessed) vendorFile(t *testing.T, authn map[string]string) string {
 	return file
 }
 
-// witnessMethods are the ways to authenticate that the vendor's client has. Both clients are told by one client-config.json
-// and one environment.
+// witnessMethods are the ways to authenticate that the vendor's client has: what the service is to know of the client, what
+// stands in authnConfiguration and what in the environment, for both clients alike.
 var witnessMethods = []struct {
-	name   string
-	client simulator.Client
-	authn  map[string]string
-	env    []string
+	name    string
+	prepare func(t *testing.T, w *witnessed, c *simulator.Client) (authn map[string]string, env []string)
 }{
-	{"client_secret_post", simulator.Client{Secret: witnessSecret}, map[string]string{"authnMethod": "CLIENT_SECRET_POST", "clientSecretEnvVarName": "S"}, []string{"S=" + witnessSecret}},
-	{"client_secret_basic", simulator.Client{Secret: witnessSecret}, map[string]string{"authnMethod": "CLIENT_SECRET_BASIC", "clientSecretEnvVarName": "S"}, []string{"S=" + witnessSecret}},
-	{"client_secret_jwt", simulator.Client{Secret: witnessSecret}, map[string]string{"authnMethod": "CLIENT_SECRET_JWT", "clientSecretEnvVarName": "S"}, []string{"S=" + witnessSecret}},
+	{"client_secret_post", secretWitness("CLIENT_SECRET_POST")},
+	{"client_secret_basic", secretWitness("CLIENT_SECRET_BASIC")},
+	{"client_secret_jwt", secretWitness("CLIENT_SECRET_JWT")},
+	{"private_key_jwt, RSA", keyWitness(func() (crypto.Signer, error) { return rsa.GenerateKey(rand.Reader, 3072) })},
+	{"private_key_jwt, EC", keyWitness(func() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) })},
+	{"oidc", func(t *testing.T, _ *witnessed, c *simulator.Client) (map[string]string, []string) {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{"iss": "https://kubernetes.test", "sub": "exporter", "exp": time.Now().Add(time.Hour).Unix()}).SignedString(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(t.TempDir(), "token")
+		writeFile(t, file, text)
+		c.FederatedCredential, c.OIDC = "pods", simulator.OIDC{Issuer: "https://kubernetes.test", PublicKeys: map[string]crypto.PublicKey{"": key.Public()}}
+		return map[string]string{"authnMethod": "OIDC", "clientDeployEnvironment": "KUBERNETES", "applicationFederatedCredentialName": "pods", "oidcTokenFilePath": file}, nil
+	}},
+	{"pkcs7", func(_ *testing.T, w *witnessed, c *simulator.Client) (map[string]string, []string) {
+		c.FederatedCredential, c.PKCS7 = "machines", w.ecs.Verify
+		return map[string]string{"authnMethod": "PKCS7", "clientDeployEnvironment": "ALIBABA_CLOUD_ECS", "applicationFederatedCredentialName": "machines"}, nil
+	}},
+	{"pca, RSA", certificateWitness(func() (crypto.Signer, error) { return rsa.GenerateKey(rand.Reader, 2048) })},
+	{"pca, EC", certificateWitness(func() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P384(), rand.Reader) })},
+}
+
+type preparation = func(*testing.T, *witnessed, *simulator.Client) (map[string]string, []string)
+
+func secretWitness(method string) preparation {
+	return func(_ *testing.T, _ *witnessed, c *simulator.Client) (map[string]string, []string) {
+		c.Secret = witnessSecret
+		return map[string]string{"authnMethod": method, "clientSecretEnvVarName": "WITNESS"}, []string{"WITNESS=" + witnessSecret}
+	}
+}
+
+func keyWitness(generate func() (crypto.Signer, error)) preparation {
+	return func(t *testing.T, _ *witnessed, c *simulator.Client) (map[string]string, []string) {
+		key, err := generate()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.PublicKeys = map[string]crypto.PublicKey{"": key.Public()}
+		return map[string]string{"authnMethod": "PRIVATE_KEY_JWT", "privateKeyEnvVarName": "WITNESS"}, []string{"WITNESS=" + identities.PrivateKey(t, key)}
+	}
+}
+
+func certificateWitness(generate func() (crypto.Signer, error)) preparation {
+	return func(t *testing.T, w *witnessed, c *simulator.Client) (map[string]string, []string) {
+		key, err := generate()
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.FederatedCredential, c.PCA = "laptops", simulator.PCA{Roots: w.ca.Roots, CommonName: "exporter"}
+		return map[string]string{
+			"authnMethod": "PCA", "applicationFederatedCredentialName": "laptops", "privateKeyEnvVarName": "WITNESS",
+			"clientX509Certificate": w.ca.Issue(t, "exporter", key.Public(), time.Now().Add(-time.Hour), time.Now().Add(time.Hour)), "x509CertChains": w.ca.Chain,
+		}, []string{"WITNESS=" + identities.PrivateKey(t, key)}
+	}
 }
 
 // TestWitnesses has both clients get an access token and list a target of several pages: the sums must be the same, and so
@@ -160,14 +241,17 @@ func TestWitnesses(t *testing.T) {
 	met := map[string]bool{}
 	for _, m := range witnessMethods {
 		t.Run(m.name, func(t *testing.T) {
-			w := newWitnessed(t, m.client)
-			env := append([]string{"CLOUD_IDAAS_CONFIG_PATH=" + w.vendorFile(t, m.authn)}, m.env...)
+			w := newWitnessed(t)
+			var client simulator.Client
+			authn, env := m.prepare(t, w, &client)
+			w.serve(t, client)
+			env = append(env, "CLOUD_IDAAS_CONFIG_PATH="+w.vendorFile(t, authn))
 			var listings []listing
 			w.python(t, env, map[string]any{"do": "walk", "consumer": witnessConsumer, "provider": witnessProvider, "size": witnessSize}, &listings)
 			theirs := w.sent()
-			env = append(env, "IDAAS_CA_FILE="+w.ca, "IDAAS_TARGETS="+witnessConsumer+":"+witnessProvider, "IDAAS_RATE_LIMIT=1000", fmt.Sprint("IDAAS_PAGE_SIZE=", witnessSize))
+			env = append(env, "IDAAS_CA_FILE="+w.trusted, "IDAAS_TARGETS="+witnessConsumer+":"+witnessProvider, "IDAAS_RATE_LIMIT=1000", fmt.Sprint("IDAAS_PAGE_SIZE=", witnessSize))
 			checkSums(t, w.once(t, env), listings)
-			compareRequests(t, theirs, w.sent(), met)
+			w.compare(t, theirs, w.sent(), met)
 		})
 	}
 	for field := range witnessDifferences {
@@ -180,7 +264,8 @@ func TestWitnesses(t *testing.T) {
 // once runs the exporter for one poll and returns its metrics.
 func (w *witnessed) once(t *testing.T, env []string) string {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), exporter(t), "once")
+	args := append(w.enter(), exporter(t), "once")
+	cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
 	cmd.Env = env
 	var log strings.Builder
 	cmd.Stderr = &log
@@ -236,108 +321,4 @@ func filter(value *bool) string {
 		return ""
 	}
 	return fmt.Sprint(*value)
-}
-
-// witnessDifferences are the fields in which the exporter's requests differ from those of the vendor's client, each with the
-// reason.
-var witnessDifferences = map[string]string{
-	"token header Accept":                 "the vendor's sends none: ours asks for JSON, as in every other request",
-	"token header Accept-Encoding":        "Go's transport undoes gzip by itself",
-	"token header User-Agent":             "each names itself",
-	"token assertion life":                "5 minutes, as the vendor's CLI has it: less time for a stolen one",
-	"token assertion jti":                 "random; any text will do",
-	"list header Accept-Encoding":         "Go's transport undoes gzip by itself",
-	"list header User-Agent":              "each names itself",
-	"list header Date":                    "the vendor's generic client signs with it; this call is not signed",
-	"list header X-Acs-Action":            "of the generic client, for calls without a path of their own",
-	"list header X-Acs-Version":           "as X-Acs-Action: the version is in the path",
-	"list header X-Acs-Signature-Method":  "there is no signature",
-	"list header X-Acs-Signature-Nonce":   "there is no signature",
-	"list header X-Acs-Signature-Version": "there is no signature",
-}
-
-// compareRequests holds each of our requests against the one of the vendor's that asks the same.
-func compareRequests(t *testing.T, theirs, ours []*sentRequest, met map[string]bool) {
-	t.Helper()
-	for _, r := range ours {
-		i := slices.IndexFunc(theirs, func(other *sentRequest) bool { return other.asks() == r.asks() })
-		if i < 0 {
-			t.Errorf("the vendor's client never asks %s", r.asks())
-			continue
-		}
-		mine, other := r.fields(t), theirs[i].fields(t)
-		all := maps.Clone(mine)
-		maps.Copy(all, other)
-		for _, field := range slices.Sorted(maps.Keys(all)) {
-			name := r.kind() + " " + field
-			if mine[field] == other[field] {
-				continue
-			}
-			if met[name] = true; witnessDifferences[name] == "" {
-				t.Errorf("%s: ours %q, the vendor's %q", name, mine[field], other[field])
-			}
-		}
-	}
-}
-
-func (r *sentRequest) kind() string {
-	switch {
-	case strings.HasSuffix(r.path, "/token"):
-		return "token"
-	case strings.HasSuffix(r.path, "/authenticationTokens"):
-		return "list"
-	}
-	return r.path
-}
-
-// asks names what the request wants, so that it can be found again among another client's.
-func (r *sentRequest) asks() string {
-	return fmt.Sprintf("%s revoked=%s expired=%s first=%t", r.kind(), r.query.Get("revoked"), r.query.Get("expired"), !r.query.Has("nextToken"))
-}
-
-// fields are all that matters of a request, by name; what is random is there or not.
-func (r *sentRequest) fields(t *testing.T) map[string]string {
-	fields := map[string]string{"method": r.method, "path": r.path}
-	for name := range r.header {
-		fields["header "+name] = strings.Join(r.header[name], " | ")
-	}
-	delete(fields, "header Content-Length")
-	if scheme, _, _ := strings.Cut(r.header.Get("Authorization"), " "); scheme == "Bearer" {
-		fields["header Authorization"] = scheme
-	}
-	for name, values := range r.query {
-		fields["query "+name] = strings.Join(values, " | ")
-	}
-	if r.query.Has("nextToken") {
-		fields["query nextToken"] = "the one of the page before"
-	}
-	for name, values := range r.form {
-		fields["form "+name] = strings.Join(values, " | ")
-	}
-	if assertion := r.form.Get("client_assertion"); strings.HasSuffix(r.form.Get("client_assertion_type"), "jwt-bearer") {
-		delete(fields, "form client_assertion")
-		parts := strings.Split(assertion, ".")
-		claims := map[string]any{}
-		for _, part := range parts[:len(parts)-1] {
-			text, err := base64.RawURLEncoding.DecodeString(part)
-			if err == nil {
-				err = json.Unmarshal(text, &claims)
-			}
-			if err != nil {
-				t.Errorf("%v: %s", err, assertion)
-			}
-		}
-		number := func(name string) float64 { n, _ := claims[name].(float64); return n }
-		claims["life"] = number("exp") - number("iat")
-		for name, value := range claims {
-			fields["assertion "+name] = fmt.Sprint(value)
-		}
-		for _, name := range []string{"iat", "exp"} {
-			if at := number(name); at < 1e9 || at > 1e11 {
-				t.Errorf("%s is %v", name, at)
-			}
-			delete(fields, "assertion "+name)
-		}
-	}
-	return fields
 }
