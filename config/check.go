@@ -18,12 +18,6 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller/disk"
 )
 
-// unsupportedMethods are those of the vendor SDKs that are no IDAAS_AUTH_METHOD, with what to use instead.
-var unsupportedMethods = map[string]string{
-	"PKCS7": "identity documents of virtual machines are not supported: give the machine client a secret or a key instead",
-	"PCA":   "certificates of a private CA are not supported: register their public key and use private_key_jwt instead",
-}
-
 func (c *Config) check() Faults {
 	var faults Faults
 	require := func(satisfied bool, name, problem string) {
@@ -54,7 +48,12 @@ func (c *Config) check() Faults {
 		require(!c.ClientSecret.Empty() || c.ClientSecretFile != "", "IDAAS_CLIENT_SECRET", needs+", or IDAAS_CLIENT_SECRET_FILE")
 	case "private_key_jwt":
 		require(!c.PrivateKey.Empty() || c.PrivateKeyFile != "", "IDAAS_PRIVATE_KEY_FILE", needs)
-	case "oidc":
+	case "pca":
+		require(!c.PrivateKey.Empty() || c.PrivateKeyFile != "", "IDAAS_PRIVATE_KEY_FILE", needs)
+		require(!c.Certificate.Empty() || c.CertificateFile != "", "IDAAS_CERTIFICATE_FILE", needs)
+		require(!c.CertificateChain.Empty() || c.CertificateChainFile != "", "IDAAS_CERTIFICATE_CHAIN_FILE", needs)
+		fallthrough
+	case "oidc", "pkcs7":
 		require(c.FederatedCredentialName != "", "IDAAS_FEDERATED_CREDENTIAL_NAME", needs)
 	case "ram":
 		require(c.manageable(), "IDAAS_MANAGEMENT_ENDPOINT", needs+", as IDAAS_ENDPOINT tells no region")

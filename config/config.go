@@ -37,17 +37,22 @@ type Config struct {
 	TokenEndpoint string `env:"IDAAS_TOKEN_ENDPOINT" connection:"true" accepts:"'[https://]host[:port]/path'; 'http://' for loopback only" help:"OAuth 2.0 token endpoint; unused with a ready access token"`
 	Network       string `env:"IDAAS_NETWORK" connection:"true" envDefault:"internet" oneof:"internet vpc" help:"from where a discovered developer API is reached"`
 
-	AuthMethod string `env:"IDAAS_AUTH_METHOD" connection:"true" envDefault:"client_secret_post" oneof:"client_secret_basic client_secret_post client_secret_jwt private_key_jwt oidc ram" help:"how the machine client authenticates; unused with a ready access token"`
+	AuthMethod string `env:"IDAAS_AUTH_METHOD" connection:"true" envDefault:"client_secret_post" oneof:"client_secret_basic client_secret_post client_secret_jwt private_key_jwt oidc pkcs7 pca ram" help:"how the machine client authenticates; unused with a ready access token"`
 	ClientID   string `env:"IDAAS_CLIENT_ID" connection:"true" accepts:"a text" help:"id of the machine client"`
 	// A secret is given as such or as a file, which need not exist yet and is to be read at each use.
 	ClientSecret     poller.Secret `env:"IDAAS_CLIENT_SECRET" connection:"true" accepts:"a text" help:"secret of the machine client"`
 	ClientSecretFile string        `env:"IDAAS_CLIENT_SECRET_FILE" connection:"true" accepts:"a path" help:"file with the secret of the machine client, read again at each use"`
-	// PrivateKey comes from the variable that the vendor file names.
+	// PrivateKey comes from the variable that the vendor file names, Certificate and CertificateChain from the file itself.
 	PrivateKey              poller.Secret `env:"-"`
-	PrivateKeyFile          string        `env:"IDAAS_PRIVATE_KEY_FILE" connection:"true" accepts:"the path of a PEM file" help:"private key of the machine client for 'private_key_jwt', read again at each use"`
-	PrivateKeyID            string        `env:"IDAAS_PRIVATE_KEY_ID" connection:"true" accepts:"a text" help:"id of that key, if the assertion is to name it ('kid')"`
+	Certificate             poller.Secret `env:"-"`
+	CertificateChain        poller.Secret `env:"-"`
+	PrivateKeyFile          string        `env:"IDAAS_PRIVATE_KEY_FILE" connection:"true" accepts:"the path of a PEM file" help:"private key of the machine client for 'private_key_jwt' and 'pca', read again at each use"`
+	PrivateKeyID            string        `env:"IDAAS_PRIVATE_KEY_ID" connection:"true" accepts:"a text" help:"id of that key, if the assertion of 'private_key_jwt' is to name it ('kid')"`
 	OIDCTokenFile           string        `env:"IDAAS_OIDC_TOKEN_FILE" connection:"true" envDefault:"/var/run/secrets/kubernetes.io/serviceaccount/token" accepts:"a path" help:"token for 'oidc', read again at each use; 'ALIBABA_CLOUD_OIDC_TOKEN_FILE' before the default"`
-	FederatedCredentialName string        `env:"IDAAS_FEDERATED_CREDENTIAL_NAME" connection:"true" accepts:"a text" help:"name of the federated credential of the machine client, for 'oidc'"`
+	FederatedCredentialName string        `env:"IDAAS_FEDERATED_CREDENTIAL_NAME" connection:"true" accepts:"a text" help:"name of the federated credential of the machine client, for 'oidc', 'pkcs7' and 'pca'"`
+	PKCS7File               string        `env:"IDAAS_PKCS7_FILE" connection:"true" accepts:"a path" help:"signed identity document for 'pkcs7', read again at each use; if unset, ECS metadata signs one"`
+	CertificateFile         string        `env:"IDAAS_CERTIFICATE_FILE" connection:"true" accepts:"the path of a PEM file" help:"certificate of the private key for 'pca', read again at each use"`
+	CertificateChainFile    string        `env:"IDAAS_CERTIFICATE_CHAIN_FILE" connection:"true" accepts:"the path of a PEM file" help:"certificates between that one and the root, read again at each use"`
 	ManagementEndpoint      string        `env:"IDAAS_MANAGEMENT_ENDPOINT" connection:"true" accepts:"'[https://]host[:port]' without a path; 'http://' for loopback only" help:"base URL of the management API; by default the one in the region of 'IDAAS_ENDPOINT'"`
 	AccessToken             poller.Secret `env:"IDAAS_ACCESS_TOKEN" connection:"true" accepts:"a text" help:"a ready access token instead of a machine client"`
 	AccessTokenFile         string        `env:"IDAAS_ACCESS_TOKEN_FILE" connection:"true" accepts:"a path" help:"file with a ready access token, read again at each use"`
@@ -108,9 +113,13 @@ func Load(environ []string, checkWeb func(file string) error) (*Config, error) {
 	}
 	c := &Config{checkWeb: checkWeb}
 	vendor := readVendorFile(given)
-	// What the file gives for this one is the key itself, not a path.
-	c.PrivateKey = poller.NewSecret(vendor.values["IDAAS_PRIVATE_KEY_FILE"])
-	delete(vendor.values, "IDAAS_PRIVATE_KEY_FILE")
+	for name, text := range map[string]*poller.Secret{
+		"IDAAS_PRIVATE_KEY_FILE": &c.PrivateKey, "IDAAS_CERTIFICATE_FILE": &c.Certificate, "IDAAS_CERTIFICATE_CHAIN_FILE": &c.CertificateChain,
+	} {
+		// What the vendor file gives for these is the PEM itself, not a path.
+		*text = poller.NewSecret(vendor.values[name])
+		delete(vendor.values, name)
+	}
 	maps.Copy(given, vendor.values)
 	given["IDAAS_OIDC_TOKEN_FILE"] = cmp.Or(given["IDAAS_OIDC_TOKEN_FILE"], given["ALIBABA_CLOUD_OIDC_TOKEN_FILE"])
 	if given["IDAAS_SHARD_INDEX"] == "auto" {
@@ -163,7 +172,7 @@ func (c *Config) parse(given map[string]string) Faults {
 		}
 		switch {
 		case value != "" && len(s.oneOf) > 0 && !slices.Contains(s.oneOf, value):
-			err = errors.New(cmp.Or(unsupportedMethods[value], "unknown"))
+			err = errors.New("unknown")
 		case err == nil && !s.inRange(field):
 			err = errors.New("out of range")
 			field.SetZero() // or the targets would be shared out among a billion shards

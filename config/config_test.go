@@ -103,6 +103,7 @@ func TestEverySettingIsRead(t *testing.T) {
 	c := mustLoad(t, []string{
 		"IDAAS_DOMAIN=HTTPS://abc.example.com:8443/", "IDAAS_NETWORK=vpc", "IDAAS_PRIVATE_KEY_FILE=/key", "IDAAS_PRIVATE_KEY_ID=k1",
 		"IDAAS_OIDC_TOKEN_FILE=/oidc", "IDAAS_FEDERATED_CREDENTIAL_NAME=f",
+		"IDAAS_PKCS7_FILE=/document", "IDAAS_CERTIFICATE_FILE=/certificate", "IDAAS_CERTIFICATE_CHAIN_FILE=/chain",
 		"IDAAS_INSTANCE_ID=idaas_abc", "IDAAS_ENDPOINT=http://localhost:1", "IDAAS_TOKEN_ENDPOINT=http://[::1]:2/token",
 		"IDAAS_AUTH_METHOD=client_secret_basic", "IDAAS_CLIENT_ID=me", "IDAAS_CLIENT_SECRET_FILE=/secret",
 		"IDAAS_ACCESS_TOKEN_FILE=/token", "IDAAS_SCOPE=a b", "IDAAS_TARGETS=a:b", "IDAAS_CONSUMER_LABEL=hash",
@@ -111,11 +112,11 @@ func TestEverySettingIsRead(t *testing.T) {
 		"IDAAS_MAX_STALENESS=3d", "IDAAS_STATE_FILE=/state", "IDAAS_SHARD_INDEX=1", "IDAAS_SHARD_COUNT=1000", "IDAAS_PROBE_ADDRESS=:0",
 		"IDAAS_LISTEN_ADDRESS=[::1]:0", "IDAAS_WEB_CONFIG_FILE=/web.yml", "IDAAS_LOG_LEVEL=debug", "IDAAS_LOG_FORMAT=json",
 	})
-	got := fmt.Sprint(c.Domain, c.Network, c.PrivateKeyFile, c.PrivateKeyID, c.OIDCTokenFile, c.FederatedCredentialName, c.Endpoint, c.TokenEndpoint, c.AuthMethod, c.ClientID, c.ClientSecretFile, c.AccessTokenFile, c.Scope,
+	got := fmt.Sprint(c.Domain, c.Network, c.PrivateKeyFile, c.PrivateKeyID, c.OIDCTokenFile, c.FederatedCredentialName, c.PKCS7File, c.CertificateFile, c.CertificateChainFile, c.Endpoint, c.TokenEndpoint, c.AuthMethod, c.ClientID, c.ClientSecretFile, c.AccessTokenFile, c.Scope,
 		c.Schedule, c.PollTimeout, c.PollConcurrency, c.PageSize, c.RateLimit, c.RequestTimeout, c.RequestRetries, c.Windows,
 		c.ListenAddress, c.WebConfigFile, c.LogLevel, c.LogFormat,
 		c.ConsumerLabel, c.MaxStaleness, c.StateFile, c.ShardIndex, c.ShardCount, c.ProbeAddress)
-	want := fmt.Sprint("https://abc.example.com:8443", "vpc", "/key", "k1", "/oidc", "f", "http://localhost:1", "http://[::1]:2/token", "client_secret_basic", "me", "/secret", "/token", "a b",
+	want := fmt.Sprint("https://abc.example.com:8443", "vpc", "/key", "k1", "/oidc", "f", "/document", "/certificate", "/chain", "http://localhost:1", "http://[::1]:2/token", "client_secret_basic", "me", "/secret", "/token", "a b",
 		cron.Every(24*time.Hour), 90*time.Minute, 1000, 1, 0.5, 90*time.Second, 0,
 		[]poller.Window{window("90m", 90*time.Minute), window("7d", 7*24*time.Hour)},
 		"[::1]:0", "/web.yml", slog.LevelDebug, "json",

@@ -43,7 +43,7 @@ func TestMarkdownTable(t *testing.T) {
 		"| variable | default | meaning |\n|---|---|---|\n",
 		"| `IDAAS_SCOPE` | `urn:cloud:idaas:pam\\|authentication_token:read` | scope of the requested access token; accepts a text |\n",
 		"| `IDAAS_POLL_CONCURRENCY` | `4` | targets walked at once; accepts a whole number from `1` to `1000` |\n",
-		"| `IDAAS_PRIVATE_KEY_ID` | – | id of that key, if the assertion is to name it (`kid`); accepts a text |\n",
+		"| `IDAAS_PRIVATE_KEY_ID` | – | id of that key, if the assertion of `private_key_jwt` is to name it (`kid`); accepts a text |\n",
 		"| `IDAAS_LOG_FORMAT` | `text` | form of the log; accepts `text`, `json` |\n",
 	} {
 		if !strings.Contains(table, row) {
@@ -105,7 +105,7 @@ func TestDocumentsNameSettings(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range regexp.MustCompile(`\bIDAAS_[A-Z_]+[A-Z]`).FindAllString(string(text), -1) {
+		for _, name := range regexp.MustCompile(`\bIDAAS_[A-Z0-9_]+[A-Z]`).FindAllString(string(text), -1) {
 			if !known[name] {
 				t.Errorf("%s speaks of %s, which is no setting", file, name)
 			}

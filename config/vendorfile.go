@@ -25,6 +25,9 @@ var vendorKeys = []struct{ key, setting string }{
 	{"authnConfiguration.oidcTokenFilePathEnvVarName", "IDAAS_OIDC_TOKEN_FILE"},
 	{"authnConfiguration.oidcTokenFilePath", "IDAAS_OIDC_TOKEN_FILE"},
 	{"authnConfiguration.applicationFederatedCredentialName", "IDAAS_FEDERATED_CREDENTIAL_NAME"},
+	{"authnConfiguration.clientDeployEnvironment", "IDAAS_PKCS7_FILE"},
+	{"authnConfiguration.clientX509Certificate", "IDAAS_CERTIFICATE_FILE"},
+	{"authnConfiguration.x509CertChains", "IDAAS_CERTIFICATE_CHAIN_FILE"},
 }
 
 // ramPlugin is what the vendor calls its plugin for RAM credentials.
@@ -74,10 +77,14 @@ func fromVendor(place string, top map[string]any, given map[string]string) vendo
 			continue
 		}
 		switch {
-		case k.setting == "IDAAS_AUTH_METHOD" && text == "PLUGIN":
-			text = "ram"
-		case k.setting == "IDAAS_AUTH_METHOD" && unsupportedMethods[text] == "":
-			text = strings.ToLower(text)
+		case k.setting == "IDAAS_AUTH_METHOD":
+			text = strings.Replace(strings.ToLower(text), "plugin", "ram", 1)
+		case k.setting == "IDAAS_PKCS7_FILE":
+			// Only what is not known here needs a file.
+			if v.values["IDAAS_AUTH_METHOD"] == "pkcs7" && given[k.setting] == "" && !strings.HasPrefix(text, "ALIBABA_CLOUD_") {
+				v.faults = append(v.faults, Fault{at, text, "no metadata service is known there: give the document in IDAAS_PKCS7_FILE; accepted: ALIBABA_CLOUD_ECS"})
+			}
+			continue
 		case k.key == "issuer":
 			text = strings.TrimRight(text, "/") + "/token"
 		case strings.HasSuffix(k.key, "EnvVarName"):

@@ -98,20 +98,20 @@ func TestVendorFile(t *testing.T) {
 }
 
 func TestVendorFileMethods(t *testing.T) {
-	const accepted = "; accepted: client_secret_basic, client_secret_post, client_secret_jwt, private_key_jwt, oidc, ram"
+	const accepted = "; accepted: client_secret_basic, client_secret_post, client_secret_jwt, private_key_jwt, oidc, pkcs7, pca, ram"
 	for method, want := range map[string]string{
 		"CLIENT_SECRET_BASIC": "client_secret_basic",
 		"CLIENT_SECRET_POST":  "client_secret_post",
 		"CLIENT_SECRET_JWT":   "client_secret_jwt",
 		"PRIVATE_KEY_JWT":     "private_key_jwt",
 		"OIDC":                "oidc",
-		"PKCS7":               `="PKCS7": identity documents of virtual machines are not supported: give the machine client a secret or a key instead` + accepted,
-		"PCA":                 `="PCA": certificates of a private CA are not supported: register their public key and use private_key_jwt instead` + accepted,
+		"PKCS7":               "pkcs7",
+		"PCA":                 "pca",
 		"PLUGIN":              "ram",
 		"NONE":                `="none": unknown` + accepted,
 	} {
 		environ := withVendorFile(t, `{"authnConfiguration": {"authnMethod": "`+method+`", "pluginName": "alibabacloudPluginCredentialProvider"}}`, "IDAAS_DOMAIN=d", "IDAAS_CLIENT_ID=c",
-			"IDAAS_CLIENT_SECRET=hush", "IDAAS_PRIVATE_KEY_FILE=/k", "IDAAS_FEDERATED_CREDENTIAL_NAME=f")
+			"IDAAS_CLIENT_SECRET=hush", "IDAAS_PRIVATE_KEY_FILE=/k", "IDAAS_FEDERATED_CREDENTIAL_NAME=f", "IDAAS_CERTIFICATE_FILE=/c", "IDAAS_CERTIFICATE_CHAIN_FILE=/ch")
 		if strings.HasPrefix(want, "=") {
 			wantFaults(t, faultsOf(t, environ), inVendorFile+"authnConfiguration.authnMethod"+want)
 			mustLoad(t, append(environ, "IDAAS_AUTH_METHOD=oidc"))
@@ -130,6 +130,36 @@ func TestVendorFilePlugin(t *testing.T) {
 		if c := mustLoad(t, append(environ, "IDAAS_AUTH_METHOD=ram")); c.ManagementEndpoint != "https://eiam.example.com" {
 			t.Errorf("the management API is at %q", c.ManagementEndpoint)
 		}
+	}
+}
+
+// The file has the certificates themselves, for which settings have paths.
+func TestVendorFileCertificates(t *testing.T) {
+	text := `{"authnConfiguration": {"authnMethod": "PCA", "applicationFederatedCredentialName": "f", "privateKeyEnvVarName": "MY_KEY",
+		"clientX509Certificate": "-----BEGIN\nleaf", "x509_cert_chains": "-----BEGIN\nchain"}}`
+	c := mustLoad(t, withVendorFile(t, text, "IDAAS_DOMAIN=d", "IDAAS_CLIENT_ID=c", "MY_KEY=key"))
+	if got := c.PrivateKey.Reveal() + c.Certificate.Reveal() + c.CertificateChain.Reveal(); got != "key-----BEGIN\nleaf-----BEGIN\nchain" {
+		t.Errorf("%q", got)
+	}
+	c = mustLoad(t, withVendorFile(t, text, "IDAAS_DOMAIN=d", "IDAAS_CLIENT_ID=c", "IDAAS_PRIVATE_KEY_FILE=/k", "IDAAS_CERTIFICATE_FILE=/c", "IDAAS_CERTIFICATE_CHAIN_FILE=/ch"))
+	if got := c.PrivateKeyFile + c.CertificateFile + c.CertificateChainFile + c.Certificate.Reveal() + c.CertificateChain.Reveal(); got != "/k/c/ch" {
+		t.Errorf("%q", got)
+	}
+}
+
+// Only Alibaba Cloud's metadata service is known.
+func TestVendorFileDeployment(t *testing.T) {
+	text := `{"authnConfiguration": {"authnMethod": "PKCS7", "applicationFederatedCredentialName": "f", "clientDeployEnvironment": "AWS_EC2"}}`
+	settings := []string{"IDAAS_DOMAIN=d", "IDAAS_CLIENT_ID=c"}
+	wantFaults(t, faultsOf(t, withVendorFile(t, text, settings...)),
+		inVendorFile+`authnConfiguration.clientDeployEnvironment="AWS_EC2": no metadata service is known there: give the document in IDAAS_PKCS7_FILE; accepted: ALIBABA_CLOUD_ECS`)
+	for _, fine := range []struct{ text, setting string }{
+		{text, "IDAAS_PKCS7_FILE=/d"},
+		{text, "IDAAS_ACCESS_TOKEN=hush"},
+		{strings.Replace(text, "AWS_EC2", "ALIBABA_CLOUD_ECS", 1), ""},
+		{strings.Replace(text, "PKCS7", "OIDC", 1), ""},
+	} {
+		mustLoad(t, withVendorFile(t, fine.text, append(settings, fine.setting)...))
 	}
 }
 

@@ -37,6 +37,8 @@ func APIConfig(cfg *config.Config, log *slog.Logger) idaas.Config {
 			Secret:     idaas.Credential{Text: cfg.ClientSecret, File: cfg.ClientSecretFile},
 			PrivateKey: idaas.Credential{Text: cfg.PrivateKey, File: cfg.PrivateKeyFile}, KeyID: cfg.PrivateKeyID,
 			IDToken: idaas.Credential{File: cfg.OIDCTokenFile}, FederatedCredential: cfg.FederatedCredentialName,
+			Document:    idaas.Credential{File: cfg.PKCS7File},
+			Certificate: idaas.Credential{Text: cfg.Certificate, File: cfg.CertificateFile}, Chain: idaas.Credential{Text: cfg.CertificateChain, File: cfg.CertificateChainFile},
 		},
 		AccessToken: idaas.Credential{Text: cfg.AccessToken, File: cfg.AccessTokenFile},
 		PageSize:    cfg.PageSize, RateLimit: cfg.ShareOfRate(), Timeout: cfg.RequestTimeout, Retries: cfg.RequestRetries,

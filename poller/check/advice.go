@@ -46,6 +46,8 @@ var credentials = map[string]string{
 	"private_key_jwt": "the private key (IDAAS_PRIVATE_KEY_FILE)",
 	"oidc":            "the ID token (IDAAS_OIDC_TOKEN_FILE, for IDAAS_FEDERATED_CREDENTIAL_NAME)",
 	viaRAM:            "RAM credentials (ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, ~/.aliyun/config.json, RRSA, or the machine's role)",
+	"pkcs7":           "the PKCS#7 document (IDAAS_PKCS7_FILE or, if unset, of the ECS metadata service)",
+	"pca":             "the certificate (IDAAS_CERTIFICATE_FILE, with IDAAS_CERTIFICATE_CHAIN_FILE and IDAAS_PRIVATE_KEY_FILE)",
 }
 
 // advice says what to do about the failure of a step.

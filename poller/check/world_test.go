@@ -19,6 +19,7 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator/identities"
 )
 
 var update = flag.Bool("update", false, "write testdata")
@@ -39,16 +40,19 @@ const (
 type world struct {
 	*simulator.Server
 	http    *httptest.Server
+	ecs     *identities.ECS // that the federated credential of the client is for, as is
+	ca      *identities.CA  // this one
 	Config  Config
 	secrets []string
 }
 
 func newWorld(t *testing.T, c simulator.Config, wrap ...func(http.Handler) http.Handler) *world {
 	t.Helper()
+	ecs, ca := identities.NewECS(t, time.Now()), identities.NewCA(t, time.Now())
 	if c.Clients == nil {
-		c.Clients = []simulator.Client{{ID: testClient, Secret: testSecret, FederatedCredential: "k8s"}}
+		c.Clients = []simulator.Client{{ID: testClient, Secret: testSecret, FederatedCredential: "k8s", PKCS7: ecs.Verify, PCA: simulator.PCA{Roots: ca.Roots}}}
 	}
-	w := &world{Server: simulator.New(c), secrets: []string{testSecret, testPerson}}
+	w := &world{Server: simulator.New(c), ecs: ecs, ca: ca, secrets: []string{testSecret, testPerson}}
 	var handler http.Handler = w.Server
 	for _, f := range wrap {
 		handler = f(handler)

@@ -2,6 +2,7 @@ package idaas
 
 import (
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/rsa"
@@ -10,6 +11,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -22,11 +24,15 @@ type Auth struct {
 	Method              string
 	ClientID            string
 	Secret              Credential // for client_secret_*
-	PrivateKey          Credential // PEM, for private_key_jwt
-	KeyID               string     // its kid, if any
+	PrivateKey          Credential // PEM, for private_key_jwt and pca
+	KeyID               string     // its kid, if any, for private_key_jwt
 	IDToken             Credential // for oidc
-	FederatedCredential string     // its name, for oidc
+	Document            Credential // for pkcs7; none: the ECS metadata service is asked
+	Certificate         Credential // PEM, for pca: the one of the private key
+	Chain               Credential // PEM, for pca: those between it and the root
+	FederatedCredential string     // its name, for oidc, pkcs7 and pca
 	Scope               string
+	Metadata            http.RoundTripper // to the ECS metadata service; nil: the network, without a proxy
 }
 
 // grant is one request for an access token, ready to be sent.
@@ -40,74 +46,77 @@ func (g *grant) secret(text string) { g.hide = g.hide.hide(text, "[secret]") }
 
 // A method adds to a grant what proves the client's identity at endpoint, by the text of its credential.
 type method struct {
-	credential func(ctx context.Context, a *Auth) (string, error)
-	add        func(a *Auth, endpoint, text string, g *grant) error
+	credential func(ctx context.Context, a *Auth, instance string) (string, error)
+	add        func(ctx context.Context, a *Auth, endpoint, text string, g *grant) error
 }
 
-func clientSecret(ctx context.Context, a *Auth) (string, error)  { return a.Secret.line(ctx) }
-func privateKey(ctx context.Context, a *Auth) (string, error)    { return a.PrivateKey.read(ctx) }
-func identityToken(ctx context.Context, a *Auth) (string, error) { return a.IDToken.line(ctx) }
+func clientSecret(ctx context.Context, a *Auth, _ string) (string, error) { return a.Secret.line(ctx) }
+
+func privateKey(ctx context.Context, a *Auth, _ string) (string, error) {
+	return a.PrivateKey.read(ctx)
+}
+
+func identityToken(ctx context.Context, a *Auth, _ string) (string, error) {
+	return a.IDToken.line(ctx)
+}
 
 var methods = map[string]method{
 	"client_secret_post":  {clientSecret, clientSecretPost},
 	"client_secret_basic": {clientSecret, clientSecretBasic},
 	"client_secret_jwt":   {clientSecret, clientSecretJWT},
 	"private_key_jwt":     {privateKey, privateKeyJWT},
-	"oidc":                {identityToken, oidc},
+	"oidc":                {identityToken, federated(idTokenAssertion)},
+	"pkcs7":               {identityDocument, federated(pkcs7Assertion)},
+	"pca":                 {privateKey, privateCA},
 }
 
 const (
 	jwtAssertion     = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 	idTokenAssertion = "urn:cloud:idaas:params:oauth:client-assertion-type:id-token-bearer"
+	pkcs7Assertion   = "urn:cloud:idaas:params:oauth:client-assertion-type:pkcs7-bearer"
+	x509Assertion    = "urn:cloud:idaas:params:oauth:client-assertion-type:x509-jwt-bearer"
 
 	// assertionLife is what the vendor's CLI gives an assertion.
 	assertionLife = 5 * time.Minute
 )
 
 // grant makes the form that every method shares and has the configured one complete it.
-func (a *Auth) grant(ctx context.Context, endpoint string) (*grant, error) {
+func (a *Auth) grant(ctx context.Context, at Instance) (*grant, error) {
 	m, ok := methods[a.Method]
 	if !ok {
 		return nil, errors.New("unknown authentication method " + a.Method)
 	}
-	text, err := m.credential(ctx, a)
+	text, err := m.credential(ctx, a, at.ID)
 	if err != nil {
 		return nil, err
 	}
 	g := &grant{form: url.Values{"client_id": {a.ClientID}, "grant_type": {"client_credentials"}, "scope": {a.Scope}}}
 	g.secret(text)
-	return g, m.add(a, endpoint, text, g)
+	return g, m.add(ctx, a, at.TokenEndpoint, text, g)
 }
 
-func clientSecretPost(_ *Auth, _, secret string, g *grant) error {
+func clientSecretPost(_ context.Context, _ *Auth, _, secret string, g *grant) error {
 	g.form.Set("client_secret", secret)
 	return nil
 }
 
 // clientSecretBasic does not URL-escape the two parts, as RFC 6749 has it: the vendor's SDKs do not.
-func clientSecretBasic(a *Auth, _, secret string, g *grant) error {
+func clientSecretBasic(_ context.Context, a *Auth, _, secret string, g *grant) error {
 	g.basic = base64.StdEncoding.EncodeToString([]byte(a.ClientID + ":" + secret))
 	g.secret(g.basic)
 	return nil
 }
 
-func clientSecretJWT(a *Auth, endpoint, secret string, g *grant) error {
+func clientSecretJWT(_ context.Context, a *Auth, endpoint, secret string, g *grant) error {
 	return g.assert(a, endpoint, jwt.SigningMethodHS256, []byte(secret), "")
 }
 
-func privateKeyJWT(a *Auth, endpoint, text string, g *grant) error {
+func privateKeyJWT(_ context.Context, a *Auth, endpoint, text string, g *grant) error {
 	method, key, err := signingKey([]byte(text))
 	if err != nil {
-		return fmt.Errorf("the private key: %w", err)
+		return err
 	}
 	return g.assert(a, endpoint, method, key, a.KeyID)
-}
-
-func oidc(a *Auth, _, token string, g *grant) error {
-	g.form.Set("application_federated_credential_name", a.FederatedCredential)
-	g.form.Set("client_assertion_type", idTokenAssertion)
-	g.form.Set("client_assertion", token)
-	return nil
 }
 
 // assert adds a client assertion with the claims that the vendor's SDKs send.
@@ -136,17 +145,17 @@ func (g *grant) assert(a *Auth, endpoint string, method jwt.SigningMethod, key a
 
 // signingKey reads a PEM private key, and picks the hash by the key's size and curve as the vendor's SDK does. Its errors
 // hold nothing of the key.
-func signingKey(text []byte) (jwt.SigningMethod, any, error) {
+func signingKey(text []byte) (jwt.SigningMethod, crypto.Signer, error) {
 	block, rest := pem.Decode(text)
 	for block != nil && !strings.HasSuffix(block.Type, "PRIVATE KEY") {
 		block, rest = pem.Decode(rest) // openssl writes EC parameters first
 	}
 	if block == nil {
-		return nil, nil, errors.New("no PEM block of a private key")
+		return nil, nil, errors.New("the private key: no PEM block of one")
 	}
 	key, err := parseKey(block)
 	if err != nil {
-		return nil, nil, fmt.Errorf("not an unencrypted RSA or EC key in the PEM block %q", block.Type)
+		return nil, nil, fmt.Errorf("the private key: not an unencrypted RSA or EC key in the PEM block %q", block.Type)
 	}
 	switch key := key.(type) {
 	case *rsa.PrivateKey:
@@ -164,7 +173,7 @@ func signingKey(text []byte) (jwt.SigningMethod, any, error) {
 			}
 		}
 	}
-	return nil, nil, fmt.Errorf("a %T is neither RSA nor EC on P-256, P-384 or P-521", key)
+	return nil, nil, fmt.Errorf("the private key: a %T is neither RSA nor EC on P-256, P-384 or P-521", key)
 }
 
 func parseKey(block *pem.Block) (any, error) {

@@ -55,6 +55,9 @@ type Client struct {
 // New returns a Client that has sent nothing yet.
 func New(c Config) *Client {
 	c.Events = c.Events.orNothing()
+	if c.Auth.Metadata == nil {
+		c.Auth.Metadata = &http.Transport{DisableKeepAlives: true}
+	}
 	limiter := func() *rate.Limiter { return rate.NewLimiter(rate.Limit(c.RateLimit), 1) }
 	client := &Client{config: c, gate: &gate{limiter: limiter(), sends: limiter(), waited: c.Events.Waited}}
 	client.transport.Store(&c.Transport)

@@ -243,8 +243,8 @@ func TestCredentialsInAPipe(t *testing.T) {
 	cancel()
 	file := Credential{File: pipe}
 	for _, method := range slices.Sorted(maps.Keys(methods)) {
-		auth := Auth{Method: method, ClientID: testClient, Secret: file, PrivateKey: file, IDToken: file}
-		if _, err := auth.grant(ctx, "https://x/token"); err == nil || !strings.Contains(err.Error(), pipe) {
+		auth := Auth{Method: method, ClientID: testClient, Secret: file, PrivateKey: file, IDToken: file, Document: file}
+		if _, err := auth.grant(ctx, Instance{TokenEndpoint: "https://x/token"}); err == nil || !strings.Contains(err.Error(), pipe) {
 			t.Errorf("%s: %v", method, err)
 		}
 	}

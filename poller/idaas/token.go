@@ -177,7 +177,7 @@ func (c *Client) requestToken(ctx context.Context, retries int) (accessToken, le
 		}
 		reading, cancel := context.WithTimeout(ctx, c.config.Timeout)
 		defer cancel()
-		g, err := c.config.Auth.grant(reading, at.TokenEndpoint)
+		g, err := c.config.Auth.grant(reading, at)
 		if err != nil {
 			return nil, fail(poller.AccessToken, "access token: %w", err)
 		}

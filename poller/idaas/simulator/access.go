@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"crypto/rand"
 	"crypto/subtle"
+	"crypto/x509"
 	"errors"
 	"mime"
 	"net/http"
@@ -24,11 +25,13 @@ type Client struct {
 	ID                  string
 	Secret              string                      // for client_secret_basic, _post and _jwt
 	PublicKeys          map[string]crypto.PublicKey // for private_key_jwt, by kid; an assertion without kid may be signed by any
-	FederatedCredential string                      // name of the federated credential, for OIDC
+	FederatedCredential string                      // name of the federated credential, of whatever type
 	OIDC                OIDC
-	Scopes              []string // granted, as "resource|permission"
-	Forbidden           bool     // granted no PAM resource: the token endpoint answers access_denied
-	Providers           []string // whose tokens it may list; nil: all. Others are answered 403
+	PCA                 PCA
+	PKCS7               func(document []byte, at time.Time) (content []byte, err error) // returns what an identity document says, if it is signed as it must be; nil: none is
+	Scopes              []string                                                        // granted, as "resource|permission"
+	Forbidden           bool                                                            // granted no PAM resource: the token endpoint answers access_denied
+	Providers           []string                                                        // whose tokens it may list; nil: all. Others are answered 403
 }
 
 // OIDC is how the id tokens of a federated credential are verified.
@@ -37,6 +40,12 @@ type OIDC struct {
 	Subject    string                      // "": any
 	Audience   string                      // "": any
 	PublicKeys map[string]crypto.PublicKey // by kid, as in Client
+}
+
+// PCA is how the client certificates of a federated credential are verified.
+type PCA struct {
+	Roots      *x509.CertPool // nil: none is good
+	CommonName string         // "": any
 }
 
 type accessClaims struct {

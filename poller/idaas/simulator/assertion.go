@@ -15,6 +15,8 @@ import (
 const (
 	jwtBearer     = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 	idTokenBearer = "urn:cloud:idaas:params:oauth:client-assertion-type:id-token-bearer"
+	pkcs7Bearer   = "urn:cloud:idaas:params:oauth:client-assertion-type:pkcs7-bearer"
+	x509Bearer    = "urn:cloud:idaas:params:oauth:client-assertion-type:x509-jwt-bearer"
 
 	maxAssertionLifetime = 10 * time.Minute
 )
@@ -26,13 +28,24 @@ type refusal struct{ code, message string }
 // verify checks the assertion in a form, of either type.
 func (s *Server) verify(r *http.Request, client Client) *refusal {
 	form := r.PostForm
-	switch form.Get("client_assertion_type") {
+	kind := form.Get("client_assertion_type")
+	switch kind {
 	case jwtBearer:
-		return s.verifyAssertion(s.tokenEndpoint(r), client, form)
-	case idTokenBearer:
-		return s.verifyIDToken(client, form)
+		return s.verifyAssertion(s.tokenEndpoint(r), client, form, client.assertionKey)
+	case idTokenBearer, pkcs7Bearer, x509Bearer:
+	default:
+		return &refusal{"invalid_client", "client_assertion_type is not supported"}
 	}
-	return &refusal{"invalid_client", "client_assertion_type is not supported"}
+	if client.FederatedCredential == "" || form.Get("application_federated_credential_name") != client.FederatedCredential {
+		return &refusal{"invalid_client_credential", "the client has no such federated credential"}
+	}
+	switch kind {
+	case pkcs7Bearer:
+		return s.verifyDocument(client, form.Get("client_assertion"))
+	case x509Bearer:
+		return s.verifyCertified(s.tokenEndpoint(r), client, form)
+	}
+	return s.verifyIDToken(client, form)
 }
 
 func (s *Server) tokenEndpoint(r *http.Request) string {
@@ -42,19 +55,20 @@ func (s *Server) tokenEndpoint(r *http.Request) string {
 	return s.baseURL(r) + TokenPath
 }
 
-// verifyAssertion checks client_secret_jwt and private_key_jwt, which differ in the algorithm only.
-func (s *Server) verifyAssertion(audience string, client Client, form url.Values) *refusal {
+// assertionKey is that of client_secret_jwt or private_key_jwt, which differ in the algorithm only.
+func (c Client) assertionKey(t *jwt.Token) (any, error) {
+	if t.Method != jwt.SigningMethodHS256 {
+		return choose(c.PublicKeys, t)
+	}
+	if c.Secret == "" {
+		return nil, errors.New("the client has no secret")
+	}
+	return []byte(c.Secret), nil
+}
+
+func (s *Server) verifyAssertion(audience string, client Client, form url.Values, key jwt.Keyfunc) *refusal {
 	var claims jwt.RegisteredClaims
-	_, err := jwt.ParseWithClaims(form.Get("client_assertion"), &claims,
-		func(t *jwt.Token) (any, error) {
-			if t.Method != jwt.SigningMethodHS256 {
-				return choose(client.PublicKeys, t)
-			}
-			if client.Secret == "" {
-				return nil, errors.New("the client has no secret")
-			}
-			return []byte(client.Secret), nil
-		},
+	_, err := jwt.ParseWithClaims(form.Get("client_assertion"), &claims, key,
 		jwt.WithValidMethods(append([]string{"HS256"}, keyMethods...)),
 		jwt.WithTimeFunc(s.config.Now),
 		jwt.WithIssuer(client.ID),
@@ -83,9 +97,6 @@ func (s *Server) verifyAssertion(audience string, client Client, form url.Values
 }
 
 func (s *Server) verifyIDToken(client Client, form url.Values) *refusal {
-	if client.FederatedCredential == "" || form.Get("application_federated_credential_name") != client.FederatedCredential {
-		return &refusal{"invalid_client_credential", "the client has no such federated credential"}
-	}
 	options := []jwt.ParserOption{
 		jwt.WithValidMethods(keyMethods),
 		jwt.WithTimeFunc(s.config.Now),

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -94,7 +95,7 @@ func (s *Server) parse(values url.Values) (query, *answer) {
 		return refuse("invalid_parameter", "credentialProviderIdentifier is required")
 	}
 	for name, filter := range map[string]**bool{"revoked": &q.revoked, "expired": &q.expired} {
-		switch text := values.Get(name); {
+		switch text := strings.ToLower(values.Get(name)); { // the vendor's Python client sends True and False
 		case text == "true" || text == "false":
 			value := text == "true"
 			*filter = &value

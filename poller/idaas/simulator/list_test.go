@@ -79,6 +79,7 @@ func TestListRefusals(t *testing.T) {
 		"consumerId=c&credentialProviderIdentifier=p&maxResults=x":                                 "400 invalid_parameter",
 		"consumerId=c&credentialProviderIdentifier=p&revoked=maybe":                                "400 invalid_parameter",
 		"consumerId=c&credentialProviderIdentifier=p&expired=1":                                    "400 invalid_parameter",
+		"consumerId=c&credentialProviderIdentifier=p&revoked=True&expired=False":                   "200",
 		"consumerId=c&credentialProviderIdentifier=p&nextToken=x":                                  "400 invalid_next_token",
 		"consumerId=c&credentialProviderIdentifier=p&nextToken=" + next:                            "400 invalid_next_token",
 		"consumerId=c&credentialProviderIdentifier=p&maxResults=1&nextToken=" + next:               "200",

@@ -1,0 +1,126 @@
+package idaas
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+)
+
+// federated adds what was signed elsewhere, as the federated credential that it is for.
+func federated(assertionType string) func(context.Context, *Auth, string, string, *grant) error {
+	return func(_ context.Context, a *Auth, _, text string, g *grant) error {
+		g.form.Set("application_federated_credential_name", a.FederatedCredential)
+		g.form.Set("client_assertion_type", assertionType)
+		g.form.Set("client_assertion", text)
+		return nil
+	}
+}
+
+// identityDocument is the one in the file or one that the ECS metadata service signs now, for this IDaaS instance only:
+// good for an hour, it is used once.
+func identityDocument(ctx context.Context, a *Auth, instance string) (string, error) {
+	if a.Document.Given() {
+		return a.Document.read(ctx)
+	}
+	audience, err := json.Marshal(struct {
+		Audience string `json:"aud"`
+		At       int64  `json:"signingTime"`
+	}{instance, time.Now().Unix()})
+	if err != nil {
+		return "", err
+	}
+	session, err := a.metadata(ctx, http.MethodPut, "api/token", "X-Aliyun-Ecs-Metadata-Token-Ttl-Seconds", "3600")
+	if err != nil {
+		return "", err
+	}
+	return a.metadata(ctx, http.MethodGet, "dynamic/instance-identity/pkcs7?audience="+url.QueryEscape(string(audience)), "X-Aliyun-Ecs-Metadata-Token", session)
+}
+
+// metadata asks the ECS metadata service, which is reached from the machine itself only, and so in plain HTTP.
+func (a *Auth) metadata(ctx context.Context, method, path, header, value string) (string, error) {
+	const service = "the ECS metadata service, 100.100.100.200,"
+	req, err := http.NewRequestWithContext(ctx, method, "http://100.100.100.200/latest/"+path, nil)
+	if err != nil {
+		return "", err
+	}
+	req.Header.Set(header, value)
+	resp, err := a.Metadata.RoundTrip(req)
+	if err != nil {
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = errors.New("no answer in time")
+		}
+		return "", fmt.Errorf("%s cannot be asked: %w", service, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		path, _, _ = strings.Cut(path, "?")
+		return "", fmt.Errorf("%s answers %d to %s %s", service, resp.StatusCode, method, path)
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxCredential))
+	text := strings.TrimSpace(string(body))
+	if err == nil && text == "" {
+		err = errors.New("an empty answer")
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", service, err)
+	}
+	return text, nil
+}
+
+// privateCA adds the certificate, and an assertion signed with its key.
+func privateCA(ctx context.Context, a *Auth, endpoint, text string, g *grant) error {
+	certificate, err := a.Certificate.read(ctx)
+	if err != nil {
+		return err
+	}
+	chain, err := a.Chain.read(ctx)
+	if err != nil {
+		return err
+	}
+	method, key, err := signingKey([]byte(text))
+	if err == nil {
+		err = certifies(certificate, key)
+	}
+	if err == nil {
+		err = g.assert(a, endpoint, method, key, "")
+	}
+	if err != nil {
+		return err
+	}
+	g.form.Set("application_federated_credential_name", a.FederatedCredential)
+	g.form.Set("client_assertion_type", x509Assertion)
+	g.form.Set("client_x509", certificate)
+	g.form.Set("client_x509_chain", chain)
+	return nil
+}
+
+// certifies tells why the certificate is of no use for the key, if it is of none.
+func certifies(certificate string, key crypto.Signer) error {
+	block, _ := pem.Decode([]byte(certificate))
+	if block == nil || block.Type != "CERTIFICATE" {
+		return errors.New("the certificate: no PEM block of one")
+	}
+	c, err := x509.ParseCertificate(block.Bytes)
+	now := time.Now()
+	switch {
+	case err != nil:
+		return fmt.Errorf("the certificate: %w", err)
+	case !key.Public().(interface{ Equal(crypto.PublicKey) bool }).Equal(c.PublicKey):
+		return fmt.Errorf("the certificate %q is of another key than the private key", c.Subject.CommonName)
+	case now.Before(c.NotBefore):
+		return fmt.Errorf("the certificate %q is not valid before %s", c.Subject.CommonName, c.NotBefore.UTC().Format(time.RFC3339))
+	case now.After(c.NotAfter):
+		return fmt.Errorf("the certificate %q expired at %s", c.Subject.CommonName, c.NotAfter.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
