@@ -1,0 +1,113 @@
+package check
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
+)
+
+// newRAMWorld is a world of a client that authenticates with RAM credentials, which the process has.
+func newRAMWorld(t *testing.T, user simulator.RAMUser, now func() time.Time) *world {
+	t.Helper()
+	t.Setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAI-check")
+	t.Setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "planted-ram-secret")
+	w := newWorld(t, simulator.Config{RAM: []simulator.RAMUser{user}, Clients: []simulator.Client{{ID: testClient}}, Now: now})
+	w.secrets = append(w.secrets, "planted-ram-secret")
+	c := &w.Config.Client
+	c.Auth, c.TokenEndpoint, c.Management = idaas.Auth{Method: "ram", ClientID: testClient, Scope: simulator.ReadScope}, "", w.http.URL
+	return w
+}
+
+func TestRAM(t *testing.T) {
+	user := simulator.RAMUser{AccessKeyID: "LTAI-check", AccessKeySecret: "planted-ram-secret"}
+	for name, tt := range map[string]struct {
+		change func(t *testing.T, w *world, u *simulator.RAMUser)
+		behind time.Duration
+		want   []string // of the rows of the table; after a → what its advice has
+	}{
+		"right": {nil, 0, []string{"ok  discovery  management API", "ok  access token  ram  good for 20m0s", "ok  target  billing at github_oauth"}},
+		"another key": {
+			func(_ *testing.T, _ *world, u *simulator.RAMUser) { u.AccessKeyID = "other" }, 0,
+			[]string{"failed  access token  ram  access token: 404 Not Found: InvalidAccessKeyId.NotFound", "→ that access key is disabled, deleted or mistyped"},
+		},
+		"another secret": {
+			func(_ *testing.T, _ *world, u *simulator.RAMUser) { u.AccessKeySecret = "other" }, 0,
+			[]string{"failed  access token  ram  access token: 400 Bad Request: SignatureDoesNotMatch", "→ the secret is not that of its access key id"},
+		},
+		"a clock that is wrong": {nil, time.Hour, []string{"failed  access token  ram  access token: 400 Bad Request: InvalidTimeStamp.Expired", "→ set this machine's clock by NTP"}},
+		"no policy": {
+			func(_ *testing.T, _ *world, u *simulator.RAMUser) { u.Actions = []string{} }, 0,
+			[]string{"failed  access token  ram  access token: 403 Forbidden: NoPermission", "→ in the RAM console, attach to this RAM user or role a policy that allows eiam:GenerateOauthToken"},
+		},
+		"another application": {
+			func(_ *testing.T, _ *world, u *simulator.RAMUser) { u.Applications = []string{} }, 0,
+			[]string{"failed  access token  ram  access token: 403 Forbidden: OperationDenied.Application", "→ in the IDaaS console, let the application app_exporter be used"},
+		},
+		"no credentials": {
+			func(t *testing.T, _ *world, _ *simulator.RAMUser) {
+				t.Setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", "")
+				t.Setenv("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true")
+				t.Setenv("HOME", t.TempDir())
+			},
+			0,
+			[]string{"failed  access token  ram  access token: no RAM credentials: Access key ID must be specified", "→ give this process RAM credentials"},
+		},
+		"no management API": {
+			func(_ *testing.T, w *world, _ *simulator.RAMUser) { w.Config.Client.Management = "" }, 0,
+			[]string{"ok  discovery  management API  unknown", "→ set IDAAS_MANAGEMENT_ENDPOINT to the management API (EIAM)"},
+		},
+		"nothing there": {
+			func(t *testing.T, w *world, _ *simulator.RAMUser) { w.Config.Client.Management = closed(t) }, 0,
+			[]string{"→ nothing listens there: check IDAAS_MANAGEMENT_ENDPOINT (if unset, the region in IDAAS_ENDPOINT)"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u := user
+			if tt.change != nil {
+				tt.change(t, &world{}, &u)
+			}
+			w := newRAMWorld(t, u, func() time.Time { return time.Now().Add(tt.behind) })
+			if tt.change != nil {
+				tt.change(t, w, &u)
+			}
+			w.wantRows(t, tt.want)
+		})
+	}
+}
+
+// wantRows compares the table, its blanks aside.
+func (w *world) wantRows(t *testing.T, want []string) {
+	t.Helper()
+	text := table(t, w.run(t))
+	squeezed := strings.Join(strings.Fields(text), " ")
+	for _, row := range want {
+		if !strings.Contains(squeezed, strings.Join(strings.Fields(row), " ")) {
+			t.Errorf("no %q in\n%s", row, text)
+		}
+	}
+}
+
+// The targets at the providers found are looked at too, whatever the method; what fails keeps nothing else from being looked at.
+func TestProviders(t *testing.T) {
+	w := newRAMWorld(t, simulator.RAMUser{AccessKeyID: "LTAI-check", AccessKeySecret: "planted-ram-secret"}, nil)
+	w.SetProvider(simulator.Provider{Identifier: "new_jwt"})
+	given := w.Config.Targets
+	w.Config.TargetsAt = func(found []poller.Provider) []poller.Target {
+		targets := given[:len(given):len(given)]
+		for _, p := range found {
+			targets = append(targets, poller.Target{Consumer: "app_all", Provider: p.Identifier, Label: "all"})
+		}
+		return targets
+	}
+	w.wantRows(t, []string{"ok  providers  all  enabled: 3; targets with them: 5", "warning  target  all at new_jwt  totalCount 0", "a cycle  about 5 in"})
+	remove := w.Inject(simulator.Fault{Operation: simulator.Providers, Kind: simulator.Status, Status: http.StatusForbidden, Code: "NoPermission", Shape: simulator.ShapeGateway})
+	w.wantRows(t, []string{"failed  providers  all  credential providers, page 1: 403 Forbidden: NoPermission", "→ in the RAM console, attach", "ok  target  billing at github_oauth"})
+	remove()
+	w.Inject(simulator.Fault{Operation: simulator.Access, Kind: simulator.Status, Status: http.StatusBadRequest, Code: "EntityNotFound.Application"})
+	w.wantRows(t, []string{"ok  providers  all", "failed  access token  ram", "→ check IDAAS_CLIENT_ID"})
+}
