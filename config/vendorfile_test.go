@@ -34,7 +34,7 @@ const camelCase = `{
 
 // fromVendorFile spells what camelCase and snakeCase give.
 const fromVendorFile = "idaas_file https://eiam.file.example.com https://file.example.com/api/v2/iauths_system/oauth2/token client_secret_basic " +
-	"app_file hush urn:cloud:idaas:pam|.all hush-key federated /variable"
+	"app_file hush urn:cloud:idaas:pam|.all hush-key federated /file"
 
 const snakeCase = `{
   "idaas_instance_id": "idaas_file", "client_id": "app_file", "token_endpoint": "https://file.example.com/api/v2/iauths_system/oauth2/token",
@@ -64,6 +64,11 @@ func TestVendorFile(t *testing.T) {
 			`{"issuer": "https://file/oauth2/", "tokenEndpoint": null, "scope": " "}`,
 			[]string{"IDAAS_DOMAIN=d", "IDAAS_CLIENT_ID=c", "IDAAS_CLIENT_SECRET=hush"},
 			"  https://file/oauth2/token client_secret_post c hush urn:cloud:idaas:pam|authentication_token:read   /var/run/secrets/kubernetes.io/serviceaccount/token",
+		},
+		"a path in a variable": {
+			`{"authnConfiguration": {"authnMethod": "OIDC", "oidcTokenFilePathEnvVarName": "MY_TOKEN_FILE", "applicationFederatedCredentialName": "f"}}`,
+			[]string{"IDAAS_DOMAIN=d", "IDAAS_CLIENT_ID=c", "MY_TOKEN_FILE=/variable", "ALIBABA_CLOUD_OIDC_TOKEN_FILE=/ack"},
+			"   oidc c  urn:cloud:idaas:pam|authentication_token:read  f /variable",
 		},
 		"a path of its own": {
 			`{"authnConfiguration": {"authnMethod": "OIDC", "oidcTokenFilePathEnvVarName": "NONE", "oidcTokenFilePath": "/file", "applicationFederatedCredentialName": "f"}}`,

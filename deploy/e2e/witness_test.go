@@ -123,13 +123,19 @@ func (w *witnessed) sent() []*sentRequest {
 // python runs witness.py to its end.
 func (w *witnessed) python(t *testing.T, env []string, job map[string]any, answer any) {
 	t.Helper()
+	askVendor(t, w.enter(), append(env, "SSL_CERT_FILE="+w.trusted), job, answer)
+}
+
+// askVendor is python, by a command line that begins with enter.
+func askVendor(t *testing.T, enter, env []string, job map[string]any, answer any) {
+	t.Helper()
 	question, err := json.Marshal(job)
 	if err != nil {
 		t.Fatal(err)
 	}
-	args := append(w.enter(), tool(t, "../witness/bin/python"), "-B", "witness/witness.py")
+	args := append(enter, tool(t, "../witness/bin/python"), "-B", "witness/witness.py")
 	cmd := exec.CommandContext(t.Context(), args[0], args[1:]...)
-	cmd.Env = append([]string{"HOME=" + t.TempDir(), "SSL_CERT_FILE=" + w.trusted}, env...)
+	cmd.Env = append(env, "HOME="+t.TempDir())
 	cmd.Stdin = bytes.NewReader(question)
 	var out, log strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &log

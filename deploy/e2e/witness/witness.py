@@ -3,8 +3,13 @@
 import json
 import logging
 import sys
+import time
 
 from cloud_idaas.core import IDaaSCredentialProviderFactory
+from cloud_idaas.core.config import HttpConfiguration, IdentityAuthenticationConfiguration, IDaaSClientConfig
+from cloud_idaas.core.http import HttpResponse
+from cloud_idaas.core.http.default_http_client import HttpClientFactory
+from cloud_idaas.core.implementation.authentication.pkcs7 import alibaba_cloud_ecs_attested_document_provider
 from cloud_idaas.pam_client import IDaaSPamClient
 
 
@@ -30,10 +35,50 @@ def walk(job):
     return [tokens(client, job, revoked, expired) for revoked in choices for expired in choices]
 
 
+class Nobody:
+    """Answers every request with an access token: what is read here leads nowhere."""
+
+    def send(self, request):
+        return HttpResponse(200, json.dumps({"access_token": "x", "token_type": "Bearer", "expires_in": 1200, "expires_at": int(time.time()) + 1200}))
+
+
+def outcome(job):
+    """Reads and validates one client-config.json, and says what the client would work with, or why not."""
+    IDaaSCredentialProviderFactory.reset()
+    try:
+        IDaaSCredentialProviderFactory.init(job["file"])
+        IDaaSPamClient()
+        provider = IDaaSCredentialProviderFactory.get_idaas_credential_provider()
+        assertion = provider.client_assertion_provider
+        return {
+            "instance": IDaaSCredentialProviderFactory.get_idaas_instance_id(),
+            "endpoint": IDaaSCredentialProviderFactory.get_developer_api_endpoint(),
+            "client": provider.client_id,
+            "scope": provider.scope,
+            "token endpoint": provider.token_endpoint,
+            "method": provider.authn_method.value.lower(),
+            "secret": provider.client_secret_supplier and provider.client_secret_supplier(),
+            "key": assertion and assertion._private_key_string,
+            "federated credential": provider.application_federated_credential_name,
+            "token file": provider.oidc_token_provider and provider.oidc_token_provider.get_oidc_token_file_path(),
+            "certificate": provider.client_x509_certificate,
+            "chain": provider.x509_cert_chains,
+        }
+    except Exception as e:
+        return {"refused": f"{type(e).__name__}: {e.__cause__ or e}"}
+
+
+def read(job):
+    """Tells the outcome of many files, and every key that the client has."""
+    HttpClientFactory._singleton_client = alibaba_cloud_ecs_attested_document_provider._HTTP_CLIENT = Nobody()
+    classes = (IDaaSClientConfig, IdentityAuthenticationConfiguration, HttpConfiguration)
+    return {"keys": [name.lstrip("_") for c in classes for name in vars(c())], "outcomes": [outcome(j) for j in job["files"]]}
+
+
 def main():
     logging.disable(logging.CRITICAL)
     job = json.load(sys.stdin)
-    json.dump({"walk": walk}[job["do"]](job), sys.stdout)
+    json.dump({"walk": walk, "read": read}[job["do"]](job), sys.stdout)
 
 
 main()
