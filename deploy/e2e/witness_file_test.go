@@ -42,7 +42,7 @@ var vendorKeys = []struct {
 	{"authnConfiguration.clientX509Certificate", "PCA", "", ""},
 	{"authnConfiguration.x509CertChains", "PCA", "", ""},
 	{"authnConfiguration.humanAuthenticateClientId", "CLIENT_SECRET_POST", "a", "b"},
-	{"authnConfiguration.pluginName", "CLIENT_SECRET_POST", "a", "b"},
+	{"authnConfiguration.pluginName", "PLUGIN", "alibabacloudPluginCredentialProvider", "another"},
 	{"httpConfiguration", "CLIENT_SECRET_POST", nil, nil},
 	{"httpConfiguration.connectTimeout", "CLIENT_SECRET_POST", 5000, 1},
 	{"httpConfiguration.readTimeout", "CLIENT_SECRET_POST", 5000, 1},
@@ -54,7 +54,7 @@ var vendorKeys = []struct {
 var fileDifferences = []struct{ cases, reason string }{
 	{"idaasInstanceId empty", "the vendor's would ask for an instance without a name: an empty text is none here"},
 	{"idaasInstanceId (number|words)", "refused here already: the id is part of a path"},
-	{"(tokenEndpoint|developerApiEndpoint) words", "refused here already: no URL"},
+	{"(tokenEndpoint|developerApiEndpoint|openApiEndpoint) words", "refused here already: no URL"},
 	{"scope words", "what is no scope is left to the token endpoint to say"},
 	{`authnConfiguration\.oidcTokenFilePath words`, "the file need not be there at the start"},
 	{"developerApiEndpoint empty", "as idaasInstanceId"},
@@ -64,7 +64,7 @@ var fileDifferences = []struct{ cases, reason string }{
 	{`authnConfiguration\.authnMethod (missing|null|empty|lower case)`, "IDAAS_AUTH_METHOD, which has a default"},
 	{`authnConfiguration\.clientDeployEnvironment (missing|null|empty|lower case)`, "only ECS has a metadata service that is known here, so it need not be said"},
 	{`authnConfiguration\.oidcTokenFilePathEnvVarName number`, "the vendor's does not look at it beside an oidcTokenFilePath"},
-	{"(openApiEndpoint|deviceAuthorizationEndpoint) number", "not looked at here"},
+	{"deviceAuthorizationEndpoint number", "not looked at here"},
 	{`httpConfiguration(\.(connect|read)Timeout)? (other|null|empty|number|words)`, "IDAAS_REQUEST_TIMEOUT, which may be of any length"},
 }
 
@@ -209,6 +209,8 @@ func outcome(environ []string, file string) map[string]string {
 		"instance": c.InstanceID, "endpoint": c.Endpoint, "client": c.ClientID, "scope": c.Scope, "token endpoint": c.TokenEndpoint, "method": c.AuthMethod,
 	}
 	switch c.AuthMethod {
+	case "ram":
+		o["method"] = "plugin" // as the vendor calls it
 	case "client_secret_post", "client_secret_basic", "client_secret_jwt":
 		o["secret"] = c.ClientSecret.Reveal()
 	case "pca":

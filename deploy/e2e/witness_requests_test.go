@@ -17,27 +17,31 @@ var unixTime = regexp.MustCompile(`\b\d{10}\b`)
 // witnessDifferences are the fields in which the exporter's requests differ from those of the vendor's client, each with the
 // reason.
 var witnessDifferences = map[string]string{
-	"token header Accept":                 "the vendor's sends none: ours asks for JSON, as in every other request",
-	"token header Accept-Encoding":        "Go's transport undoes gzip by itself",
-	"token header User-Agent":             "each names itself",
-	"token assertion life":                "5 minutes, as the vendor's CLI has it: less time for a stolen one",
-	"token assertion jti":                 "random; any text will do",
-	"token form client_x509":              "without the line break at its end, as with every credential",
-	"token form client_x509_chain":        "as client_x509",
-	"token document end":                  "as client_x509",
-	"token document audience":             "Python's JSON has blanks; that of the vendor's CLI and Java client has none",
-	"metadata header Accept-Encoding":     "Go's transport undoes gzip by itself",
-	"metadata header Connection":          "one connection each: the next question is minutes away",
-	"metadata header User-Agent":          "each names itself",
-	"metadata query audience":             "as the document's",
-	"list header Accept-Encoding":         "Go's transport undoes gzip by itself",
-	"list header User-Agent":              "each names itself",
-	"list header Date":                    "the vendor's generic client signs with it; this call is not signed",
-	"list header X-Acs-Action":            "of the generic client, for calls without a path of their own",
-	"list header X-Acs-Version":           "as X-Acs-Action: the version is in the path",
-	"list header X-Acs-Signature-Method":  "there is no signature",
-	"list header X-Acs-Signature-Nonce":   "there is no signature",
-	"list header X-Acs-Signature-Version": "there is no signature",
+	"token header Accept":                      "the vendor's sends none: ours asks for JSON, as in every other request",
+	"token header Accept-Encoding":             "Go's transport undoes gzip by itself",
+	"token header User-Agent":                  "each names itself",
+	"token assertion life":                     "5 minutes, as the vendor's CLI has it: less time for a stolen one",
+	"token assertion jti":                      "random; any text will do",
+	"token form client_x509":                   "without the line break at its end, as with every credential",
+	"token form client_x509_chain":             "as client_x509",
+	"token document end":                       "as client_x509",
+	"token document audience":                  "Python's JSON has blanks; that of the vendor's CLI and Java client has none",
+	"metadata header Accept-Encoding":          "Go's transport undoes gzip by itself",
+	"metadata header Connection":               "one connection each: the next question is minutes away",
+	"metadata header User-Agent":               "each names itself",
+	"metadata query audience":                  "as the document's",
+	"signed header Accept-Encoding":            "Go's transport undoes gzip by itself",
+	"signed header Authorization":              "the vendor's signs Accept and User-Agent too, which a proxy may change, and X-Acs-Credentials-Provider",
+	"signed header User-Agent":                 "each names itself",
+	"signed header X-Acs-Credentials-Provider": "tells the vendor where credentials come from; that is nobody's business",
+	"list header Accept-Encoding":              "Go's transport undoes gzip by itself",
+	"list header User-Agent":                   "each names itself",
+	"list header Date":                         "the vendor's generic client signs with it; this call is not signed",
+	"list header X-Acs-Action":                 "of the generic client, for calls without a path of their own",
+	"list header X-Acs-Version":                "as X-Acs-Action: the version is in the path",
+	"list header X-Acs-Signature-Method":       "there is no signature",
+	"list header X-Acs-Signature-Nonce":        "there is no signature",
+	"list header X-Acs-Signature-Version":      "there is no signature",
 }
 
 // compareRequests holds each of our requests against the one of the vendor's that asks the same.
@@ -66,6 +70,8 @@ func (w *witnessed) compare(t *testing.T, theirs, ours []*sentRequest, met map[s
 
 func (r *sentRequest) kind() string {
 	switch {
+	case r.header.Get("X-Acs-Signature-Nonce") != "" && r.path == "/":
+		return "signed"
 	case strings.HasPrefix(r.path, "/latest/"):
 		return "metadata"
 	case strings.HasSuffix(r.path, "/token"):
@@ -76,9 +82,17 @@ func (r *sentRequest) kind() string {
 	return r.path
 }
 
+// action is that of a signed call.
+func (r *sentRequest) action() string {
+	if r.path != "/" {
+		return ""
+	}
+	return r.header.Get("X-Acs-Action")
+}
+
 // asks names what the request wants, so that it can be found again among another client's.
 func (r *sentRequest) asks() string {
-	return fmt.Sprintf("%s %s revoked=%s expired=%s first=%t", r.method, r.path, r.query.Get("revoked"), r.query.Get("expired"), !r.query.Has("nextToken"))
+	return fmt.Sprintf("%s %s %s revoked=%s expired=%s first=%t", r.method, r.path, r.action(), r.query.Get("revoked"), r.query.Get("expired"), !r.query.Has("nextToken") && !r.query.Has("NextToken"))
 }
 
 // fields are all that matters of a request, by name; what is random is there or not.
@@ -92,11 +106,20 @@ func (w *witnessed) fields(t *testing.T, r *sentRequest) map[string]string {
 	if scheme, _, _ := strings.Cut(r.header.Get("Authorization"), " "); scheme == "Bearer" {
 		fields["header Authorization"] = scheme
 	}
+	if signature := r.header.Get("Authorization"); strings.HasPrefix(signature, "ACS3-") {
+		fields["header Authorization"], _, _ = strings.Cut(signature, "Signature=")
+		if at, err := time.Parse(time.RFC3339, r.header.Get("X-Acs-Date")); err != nil || time.Since(at).Abs() > time.Minute || len(r.header.Get("X-Acs-Date")) != 20 {
+			t.Errorf("X-Acs-Date is %q", r.header.Get("X-Acs-Date"))
+		}
+		fields["header X-Acs-Date"], fields["header X-Acs-Signature-Nonce"] = "now", "any text"
+	}
 	for name, values := range r.query {
 		fields["query "+name] = strings.Join(values, " | ")
 	}
-	if r.query.Has("nextToken") {
-		fields["query nextToken"] = "the one of the page before"
+	for _, name := range []string{"nextToken", "NextToken"} {
+		if r.query.Has(name) {
+			fields["query "+name] = "the one of the page before"
+		}
 	}
 	for name, values := range r.form {
 		fields["form "+name] = strings.Join(values, " | ")

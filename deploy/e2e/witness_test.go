@@ -34,6 +34,8 @@ type witnessed struct {
 	network
 	ecs     *identities.ECS
 	ca      *identities.CA
+	ram     simulator.RAMUser // whose credentials both clients have
+	sim     *simulator.Server
 	server  *httptest.Server
 	trusted string // file of its certificate
 
@@ -73,7 +75,8 @@ func newWitnessed(t *testing.T) *witnessed {
 func (w *witnessed) serve(t *testing.T, client simulator.Client) {
 	t.Helper()
 	client.ID = witnessClient
-	sim := simulator.New(simulator.Config{InstanceID: "idaas_witness", Clients: []simulator.Client{client}})
+	sim := simulator.New(simulator.Config{InstanceID: "idaas_witness", Clients: []simulator.Client{client}, RAM: []simulator.RAMUser{w.ram}})
+	w.sim = sim
 	now := time.Now()
 	sim.Generate(witnessConsumer, witnessProvider, 130, func(i int) simulator.Token {
 		token := simulator.Token{ID: fmt.Sprintf("atntkn_%03d", i), Type: "jwt", Created: now.Add(-time.Hour), Expires: now.Add(24 * time.Hour)}
@@ -123,7 +126,7 @@ func (w *witnessed) sent() []*sentRequest {
 // python runs witness.py to its end.
 func (w *witnessed) python(t *testing.T, env []string, job map[string]any, answer any) {
 	t.Helper()
-	askVendor(t, w.enter(), append(env, "SSL_CERT_FILE="+w.trusted), job, answer)
+	askVendor(t, w.enter(), append(env, "SSL_CERT_FILE="+w.trusted, "REQUESTS_CA_BUNDLE="+w.trusted), job, answer)
 }
 
 // askVendor is python, by a command line that begins with enter.
@@ -164,7 +167,7 @@ func (w *witnessed) vendorFile(t *testing.T, authn map[string]string) string {
 	issuer := w.server.URL + simulator.IssuerPath
 	text, err := json.Marshal(map[string]any{
 		"idaasInstanceId": "idaas_witness", "clientId": witnessClient, "issuer": issuer, "tokenEndpoint": issuer + "/token",
-		"developerApiEndpoint": w.server.URL, "scope": simulator.ReadScope, "authnConfiguration": authn,
+		"developerApiEndpoint": w.server.URL, "openApiEndpoint": w.server.URL, "scope": simulator.ReadScope, "authnConfiguration": authn,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -204,6 +207,8 @@ var witnessMethods = []struct {
 		return map[string]string{"authnMethod": "PKCS7", "clientDeployEnvironment": "ALIBABA_CLOUD_ECS", "applicationFederatedCredentialName": "machines"}, nil
 	}},
 	{"pca, RSA", certificateWitness(func() (crypto.Signer, error) { return rsa.GenerateKey(rand.Reader, 2048) })},
+	{"ram, an access key", ramWitness("")},
+	{"ram, a role", ramWitness("the-token-of-a-session")},
 	{"pca, EC", certificateWitness(func() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P384(), rand.Reader) })},
 }
 
@@ -214,6 +219,18 @@ func secretWitness(method string) preparation {
 		c.Secret = witnessSecret
 		return map[string]string{"authnMethod": method, "clientSecretEnvVarName": "WITNESS"}, []string{"WITNESS=" + witnessSecret}
 	}
+}
+
+func ramWitness(session string) preparation {
+	return func(_ *testing.T, w *witnessed, _ *simulator.Client) (map[string]string, []string) {
+		return map[string]string{"authnMethod": "PLUGIN", "pluginName": "alibabacloudPluginCredentialProvider"}, w.giveRAM(session)
+	}
+}
+
+// giveRAM makes RAM credentials known, and returns the environment that has them.
+func (w *witnessed) giveRAM(session string) []string {
+	w.ram = simulator.RAMUser{AccessKeyID: "LTAI-witness", AccessKeySecret: "the-secret-of-an-access-key", SecurityToken: session}
+	return []string{"ALIBABA_CLOUD_ACCESS_KEY_ID=" + w.ram.AccessKeyID, "ALIBABA_CLOUD_ACCESS_KEY_SECRET=" + w.ram.AccessKeySecret, "ALIBABA_CLOUD_SECURITY_TOKEN=" + session}
 }
 
 func keyWitness(generate func() (crypto.Signer, error)) preparation {

@@ -5,12 +5,17 @@ import logging
 import sys
 import time
 
-from cloud_idaas.core import IDaaSCredentialProviderFactory
+from alibabacloud_credentials.client import Client as Credentials
+from alibabacloud_eiam20211201.client import Client as ManagementClient
+from alibabacloud_eiam20211201.models import ListCredentialProvidersRequest
+from alibabacloud_tea_openapi.models import Config
+from cloud_idaas.core import IDaaSCredentialProviderFactory, IDaaSTokenResponse
 from cloud_idaas.core.config import HttpConfiguration, IdentityAuthenticationConfiguration, IDaaSClientConfig
 from cloud_idaas.core.http import HttpResponse
 from cloud_idaas.core.http.default_http_client import HttpClientFactory
 from cloud_idaas.core.implementation.authentication.pkcs7 import alibaba_cloud_ecs_attested_document_provider
 from cloud_idaas.pam_client import IDaaSPamClient
+from cloud_idaas.provider.plugin import AlibabaCloudPluginCredentialProvider
 
 
 def tokens(client, job, revoked, expired):
@@ -33,6 +38,20 @@ def walk(job):
     client = IDaaSPamClient()
     choices = (None, False, True)
     return [tokens(client, job, revoked, expired) for revoked in choices for expired in choices]
+
+
+def providers(job):
+    """Reads every page of the enabled credential providers."""
+    client = ManagementClient(Config(endpoint=job["endpoint"], credential=Credentials()))
+    found, next_token = [], None
+    while True:
+        page = client.list_credential_providers(
+            ListCredentialProvidersRequest(instance_id=job["instance"], max_results=100, next_token=next_token, statuses=["enabled"])
+        ).body
+        found += [[p.credential_provider_identifier, p.credential_provider_type, p.status] for p in page.credential_providers]
+        next_token = page.next_token
+        if not next_token:
+            return {"total": page.total_count, "found": found}
 
 
 class Nobody:
@@ -71,6 +90,9 @@ def outcome(job):
 def read(job):
     """Tells the outcome of many files, and every key that the client has."""
     HttpClientFactory._singleton_client = alibaba_cloud_ecs_attested_document_provider._HTTP_CLIENT = Nobody()
+    token = IDaaSTokenResponse()
+    token.access_token, token.expires_in, token.expires_at = "x", 1200, int(time.time()) + 1200
+    AlibabaCloudPluginCredentialProvider.get_idaas_credential = lambda self, scope: token
     classes = (IDaaSClientConfig, IdentityAuthenticationConfiguration, HttpConfiguration)
     return {"keys": [name.lstrip("_") for c in classes for name in vars(c())], "outcomes": [outcome(j) for j in job["files"]]}
 
@@ -78,7 +100,7 @@ def read(job):
 def main():
     logging.disable(logging.CRITICAL)
     job = json.load(sys.stdin)
-    json.dump({"walk": walk, "read": read}[job["do"]](job), sys.stdout)
+    json.dump({"walk": walk, "read": read, "providers": providers}[job["do"]](job), sys.stdout)
 
 
 main()
