@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -121,8 +122,8 @@ func TestAllProvidersFaults(t *testing.T) {
 		"{consumer: a, alias: x, credential_providers: all}\n- {consumer: x, credential_providers: all}": {`targets.yaml:3: another consumer is shown as "x" too, at targets.yaml:2`},
 	} {
 		_, err := fileTargets(t, false, "", "targets:\n- "+file+"\n")
-		faults, _ := err.(Faults)
-		if faults == nil {
+		faults, ok := errors.AsType[Faults](err)
+		if !ok {
 			t.Errorf("%s: no fault", file)
 			continue
 		}
