@@ -1,9 +1,6 @@
 package e2e
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"net/http/httptest"
@@ -61,10 +58,7 @@ func newKitchen(t *testing.T) *kitchen {
 // open has the instance know a client.
 func (k *kitchen) open(t *testing.T, client simulator.Client) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	key := newECKey(t)
 	certificate := k.ca.Issue(t, "example.aliyunidaas.com", key.Public(), time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
 	pair, err := tls.X509KeyPair([]byte(certificate+k.ca.Chain), []byte(identities.PrivateKey(t, key)))
 	if err != nil {

@@ -197,10 +197,7 @@ var witnessMethods = []struct {
 	{"private_key_jwt, RSA", keyWitness(func() (crypto.Signer, error) { return rsa.GenerateKey(rand.Reader, 3072) })},
 	{"private_key_jwt, EC", keyWitness(func() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) })},
 	{"oidc", func(t *testing.T, _ *witnessed, c *simulator.Client) (map[string]string, []string) {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
+		key := newECKey(t)
 		text, err := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{"iss": "https://kubernetes.test", "sub": "exporter", "exp": time.Now().Add(time.Hour).Unix()}).SignedString(key)
 		if err != nil {
 			t.Fatal(err)
