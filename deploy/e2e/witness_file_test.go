@@ -1,9 +1,6 @@
 package e2e
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"encoding/json"
 	"path/filepath"
 	"regexp"
@@ -79,10 +76,7 @@ func TestVendorFiles(t *testing.T) {
 	environ = append(environ, "TOKEN_A="+tokenFile(t), "TOKEN_B="+tokenFile(t))
 	var certificates []any
 	for _, name := range []string{"A", "B"} {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
+		key := newECKey(t)
 		environ = append(environ, "KEY_"+name+"="+strings.TrimSpace(identities.PrivateKey(t, key)))
 		certificates = append(certificates, strings.TrimSpace(ca.Issue(t, name, key.Public(), time.Now(), time.Now())))
 	}

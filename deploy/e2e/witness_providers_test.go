@@ -14,7 +14,7 @@ import (
 func TestWitnessProviders(t *testing.T) {
 	w := newWitnessed(t)
 	env := w.giveRAM("the-token-of-a-session")
-	w.serve(t, simulator.Client{Secret: witnessSecret})
+	w.serve(t, simulator.Client{Secret: witnessSecret}, 0)
 	for i := range 230 {
 		w.sim.SetProvider(simulator.Provider{Identifier: fmt.Sprintf("provider-%03d", i), Type: []string{"jwt", "oauth"}[i%2], Disabled: i%23 == 0})
 	}

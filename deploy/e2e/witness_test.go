@@ -36,6 +36,7 @@ type witnessed struct {
 	ca      *identities.CA
 	ram     simulator.RAMUser // whose credentials both clients have
 	sim     *simulator.Server
+	service *httptest.Server // the metadata service
 	server  *httptest.Server
 	trusted string // file of its certificate
 
@@ -63,21 +64,31 @@ func newWitnessed(t *testing.T) *witnessed {
 	t.Helper()
 	w := &witnessed{network: newNetwork(t), ecs: identities.NewECS(t, time.Now()), ca: identities.NewCA(t, time.Now())}
 	runTool(t, nil, "nsenter", append(w.enter()[1:], "ip", "address", "add", "100.100.100.200/32", "dev", "lo")...)
-	metadata := httptest.NewUnstartedServer(w.record(w.ecs))
-	metadata.Listener.Close()
-	metadata.Listener = w.listen(t, "100.100.100.200:80")
-	metadata.Start()
-	t.Cleanup(metadata.Close)
+	w.metadata(t, w.record(w.ecs))
 	return w
 }
 
-// serve has client be known to a simulator with a target of several pages.
-func (w *witnessed) serve(t *testing.T, client simulator.Client) {
+// metadata has h be the metadata service from now on.
+func (w *witnessed) metadata(t *testing.T, h http.Handler) {
+	t.Helper()
+	if w.service != nil {
+		w.service.Close()
+	}
+	w.service = httptest.NewUnstartedServer(h)
+	w.service.Listener.Close()
+	w.service.Listener = w.listen(t, "100.100.100.200:80")
+	w.service.Start()
+	t.Cleanup(w.service.Close)
+}
+
+// serve has client be known to a simulator with a target of several pages, whose clock differs from that of this machine.
+func (w *witnessed) serve(t *testing.T, client simulator.Client, skew time.Duration) {
 	t.Helper()
 	client.ID = witnessClient
-	sim := simulator.New(simulator.Config{InstanceID: "idaas_witness", Clients: []simulator.Client{client}, RAM: []simulator.RAMUser{w.ram}})
+	clock := func() time.Time { return time.Now().Add(skew) }
+	sim := simulator.New(simulator.Config{InstanceID: "idaas_witness", Clients: []simulator.Client{client}, RAM: []simulator.RAMUser{w.ram}, Now: clock})
 	w.sim = sim
-	now := time.Now()
+	now := clock()
 	sim.Generate(witnessConsumer, witnessProvider, 130, func(i int) simulator.Token {
 		token := simulator.Token{ID: fmt.Sprintf("atntkn_%03d", i), Type: "jwt", Created: now.Add(-time.Hour), Expires: now.Add(24 * time.Hour)}
 		if i%3 == 0 {
@@ -189,10 +200,7 @@ var witnessMethods = []struct {
 	{"private_key_jwt, RSA", keyWitness(func() (crypto.Signer, error) { return rsa.GenerateKey(rand.Reader, 3072) })},
 	{"private_key_jwt, EC", keyWitness(func() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) })},
 	{"oidc", func(t *testing.T, _ *witnessed, c *simulator.Client) (map[string]string, []string) {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
+		key := newECKey(t)
 		text, err := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{"iss": "https://kubernetes.test", "sub": "exporter", "exp": time.Now().Add(time.Hour).Unix()}).SignedString(key)
 		if err != nil {
 			t.Fatal(err)
@@ -267,7 +275,7 @@ func TestWitnesses(t *testing.T) {
 			w := newWitnessed(t)
 			var client simulator.Client
 			authn, env := m.prepare(t, w, &client)
-			w.serve(t, client)
+			w.serve(t, client, 0)
 			env = append(env, "CLOUD_IDAAS_CONFIG_PATH="+w.vendorFile(t, authn))
 			var listings []listing
 			w.python(t, env, map[string]any{"do": "walk", "consumer": witnessConsumer, "provider": witnessProvider, "size": witnessSize}, &listings)

@@ -36,10 +36,14 @@ const session = "session-of-the-metadata-service"
 // ServeHTTP hands out sessions, and documents to those who have one.
 func (e *ECS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
-	case r.Method == http.MethodPut && r.URL.Path == "/latest/api/token" && r.Header.Get("X-Aliyun-Ecs-Metadata-Token-Ttl-Seconds") == "3600":
+	case r.Method == http.MethodPut && r.URL.Path == "/latest/api/token" && r.Header.Get("X-Aliyun-Ecs-Metadata-Token-Ttl-Seconds") != "":
 		_, _ = w.Write([]byte(session))
-	case r.Method == http.MethodGet && r.URL.Path == "/latest/dynamic/instance-identity/pkcs7" && r.Header.Get("X-Aliyun-Ecs-Metadata-Token") == session:
+	case r.Method != http.MethodGet || r.Header.Get("X-Aliyun-Ecs-Metadata-Token") != session:
+		http.Error(w, "no session", http.StatusForbidden)
+	case r.URL.Path == "/latest/dynamic/instance-identity/pkcs7":
 		_, _ = w.Write([]byte(e.Sign(r.URL.Query().Get("audience"))))
+	case r.URL.Path == "/latest/dynamic/instance-identity/document":
+		_, _ = w.Write([]byte(`{"instance-id":"i-simulated","owner-account-id":"1","region-id":"cn-hangzhou"}`))
 	default:
 		http.Error(w, "no such thing", http.StatusNotFound)
 	}

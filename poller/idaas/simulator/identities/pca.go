@@ -32,10 +32,10 @@ func NewCA(t testing.TB, now time.Time) *CA {
 	return ca
 }
 
-// Issue returns a PEM certificate of that name for a public key.
+// Issue returns a PEM certificate for a public key, for both a client and a server of that name.
 func (ca *CA) Issue(t testing.TB, name string, key crypto.PublicKey, from, to time.Time) string {
 	t.Helper()
-	return encode("CERTIFICATE", sign(t, &x509.Certificate{Subject: pkix.Name{CommonName: name}, NotBefore: from, NotAfter: to}, &ca.issuer, key))
+	return encode("CERTIFICATE", sign(t, &x509.Certificate{Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, NotBefore: from, NotAfter: to}, &ca.issuer, key))
 }
 
 // PrivateKey returns the PEM of a private key.
