@@ -30,6 +30,7 @@ func TestIdentityTrouble(t *testing.T) {
 		metadata http.Handler
 		absent   bool
 		pca      func(ca *identities.CA) files // else it is an ECS instance
+		ram      []string                      // else
 		skew     time.Duration
 		want     string
 	}{
@@ -37,6 +38,13 @@ func TestIdentityTrouble(t *testing.T) {
 		"metadata service hangs":                 {metadata: hang, want: "no answer in time"},
 		"metadata service: absent":               {absent: true, want: "connection refused"},
 		"document, clock five minutes fast":      {skew: -5 * time.Minute, want: "signed in the future"},
+		"RAM, metadata service: 404":             {ram: []string{}, metadata: status(404), want: "/latest/meta-data/ram/security-credentials/ 404"},
+		"RAM, metadata service hangs":            {ram: []string{}, metadata: hang, want: "it does not come back: waited 1s"},
+		"RAM, metadata service: absent":          {ram: []string{}, absent: true, want: "connect: connection refused"},
+		"RAM, unreadable file":                   {ram: []string{"ALIBABA_CLOUD_CONFIG_FILE=/nowhere/config.json"}, absent: true, want: "open /nowhere/config.json: no such file or directory"},
+		"RAM, wrong key":                         {ram: ramKey("LTAI-other", "the-secret-of-an-access-key"), want: "InvalidAccessKeyId.NotFound"},
+		"RAM, wrong secret":                      {ram: ramKey("LTAI-witness", "the-secret-of-another"), want: "SignatureDoesNotMatch"},
+		"RAM, clock an hour fast":                {ram: ramKey("LTAI-witness", "the-secret-of-an-access-key"), skew: -time.Hour, want: "InvalidTimeStamp.Expired"},
 		"wrong key":                              {pca: func(ca *identities.CA) files { return files{secrets[1], issue(t, ca, key, time.Hour), ca.Chain} }, want: "is of another key than the private key"},
 		"no key":                                 {pca: func(ca *identities.CA) files { return files{"nonsense", issue(t, ca, key, time.Hour), ca.Chain} }, want: "the private key: no PEM block"},
 		"expired certificate":                    {pca: func(ca *identities.CA) files { return files{secrets[0], issue(t, ca, key, -time.Minute), ca.Chain} }, want: "expired at"},
@@ -46,10 +54,14 @@ func TestIdentityTrouble(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, dir := newWitnessed(t), t.TempDir()
+			w.giveRAM("")
 			w.serve(t, simulator.Client{FederatedCredential: "me", PKCS7: w.ecs.Verify, PCA: simulator.PCA{Roots: w.ca.Roots}}, c.skew)
 			env := []string{
 				"IDAAS_DOMAIN=" + w.server.URL, "IDAAS_CA_FILE=" + w.trusted, "IDAAS_CLIENT_ID=" + witnessClient, "IDAAS_TARGETS=" + witnessConsumer + ":" + witnessProvider,
 				"IDAAS_AUTH_METHOD=pkcs7", "IDAAS_FEDERATED_CREDENTIAL_NAME=me", "IDAAS_RATE_LIMIT=1000", "IDAAS_REQUEST_TIMEOUT=1s",
+			}
+			if c.ram != nil {
+				env = append(append(env, "IDAAS_AUTH_METHOD=ram", "IDAAS_MANAGEMENT_ENDPOINT="+w.server.URL), c.ram...)
 			}
 			if c.metadata != nil {
 				w.metadata(t, c.metadata)
@@ -95,7 +107,7 @@ func TestIdentityTrouble(t *testing.T) {
 			if series := `idaas_poll_error{consumer="` + witnessConsumer + `",credential_provider="` + witnessProvider + `",reason="access_token"} 1`; !strings.Contains(out.String(), series) {
 				t.Errorf("there is no %s", series)
 			}
-			for _, secret := range append(secrets, "session-of", "client_assertion") {
+			for _, secret := range append(secrets, "session-of", "client_assertion", "the-secret-of") {
 				for line := range strings.Lines(secret) {
 					if line = strings.TrimSpace(line); !strings.HasPrefix(line, "---") && strings.Contains(out.String()+log.String(), line) {
 						t.Errorf("%q is shown", line)
@@ -104,6 +116,10 @@ func TestIdentityTrouble(t *testing.T) {
 			}
 		})
 	}
+}
+
+func ramKey(id, secret string) []string {
+	return []string{"ALIBABA_CLOUD_ACCESS_KEY_ID=" + id, "ALIBABA_CLOUD_ACCESS_KEY_SECRET=" + secret}
 }
 
 func newECKey(t *testing.T) *ecdsa.PrivateKey {

@@ -26,30 +26,31 @@ func newRAMWorld(t *testing.T, user simulator.RAMUser, now func() time.Time) *wo
 func TestRAM(t *testing.T) {
 	user := simulator.RAMUser{AccessKeyID: "LTAI-check", AccessKeySecret: "planted-ram-secret"}
 	for name, tt := range map[string]struct {
-		change func(t *testing.T, w *world, u *simulator.RAMUser)
+		user   func(u *simulator.RAMUser)
+		change func(t *testing.T, w *world)
 		behind time.Duration
 		want   []string // of the rows of the table; after a → what its advice has
 	}{
-		"right": {nil, 0, []string{"ok  discovery  management API", "ok  access token  ram  good for 20m0s", "ok  target  billing at github_oauth"}},
+		"right": {nil, nil, 0, []string{"ok  discovery  management API", "ok  access token  ram  good for 20m0s", "ok  target  billing at github_oauth"}},
 		"another key": {
-			func(_ *testing.T, _ *world, u *simulator.RAMUser) { u.AccessKeyID = "other" }, 0,
+			func(u *simulator.RAMUser) { u.AccessKeyID = "other" }, nil, 0,
 			[]string{"failed  access token  ram  access token: 404 Not Found: InvalidAccessKeyId.NotFound", "→ that access key is disabled, deleted or mistyped"},
 		},
 		"another secret": {
-			func(_ *testing.T, _ *world, u *simulator.RAMUser) { u.AccessKeySecret = "other" }, 0,
+			func(u *simulator.RAMUser) { u.AccessKeySecret = "other" }, nil, 0,
 			[]string{"failed  access token  ram  access token: 400 Bad Request: SignatureDoesNotMatch", "→ the secret is not that of its access key id"},
 		},
-		"a clock that is wrong": {nil, time.Hour, []string{"failed  access token  ram  access token: 400 Bad Request: InvalidTimeStamp.Expired", "→ set this machine's clock by NTP"}},
+		"a clock that is wrong": {nil, nil, time.Hour, []string{"failed  access token  ram  access token: 400 Bad Request: InvalidTimeStamp.Expired", "→ set this machine's clock by NTP"}},
 		"no policy": {
-			func(_ *testing.T, _ *world, u *simulator.RAMUser) { u.Actions = []string{} }, 0,
+			func(u *simulator.RAMUser) { u.Actions = []string{} }, nil, 0,
 			[]string{"failed  access token  ram  access token: 403 Forbidden: NoPermission", "→ in the RAM console, attach to this RAM user or role a policy that allows eiam:GenerateOauthToken"},
 		},
 		"another application": {
-			func(_ *testing.T, _ *world, u *simulator.RAMUser) { u.Applications = []string{} }, 0,
-			[]string{"failed  access token  ram  access token: 403 Forbidden: OperationDenied.Application", "→ in the IDaaS console, let the application app_exporter be used"},
+			nil, func(_ *testing.T, w *world) { w.Config.Client.Auth.ClientID = "app_other" }, 0,
+			[]string{"failed  access token  ram  access token: 404 Not Found: EntityNotFound.Application", "→ check IDAAS_CLIENT_ID"},
 		},
 		"no credentials": {
-			func(t *testing.T, _ *world, _ *simulator.RAMUser) {
+			nil, func(t *testing.T, _ *world) {
 				t.Setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", "")
 				t.Setenv("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true")
 				t.Setenv("HOME", t.TempDir())
@@ -58,22 +59,22 @@ func TestRAM(t *testing.T) {
 			[]string{"failed  access token  ram  access token: no RAM credentials: Access key ID must be specified", "→ give this process RAM credentials"},
 		},
 		"no management API": {
-			func(_ *testing.T, w *world, _ *simulator.RAMUser) { w.Config.Client.Management = "" }, 0,
+			nil, func(_ *testing.T, w *world) { w.Config.Client.Management = "" }, 0,
 			[]string{"ok  discovery  management API  unknown", "→ set IDAAS_MANAGEMENT_ENDPOINT to the management API (EIAM)"},
 		},
 		"nothing there": {
-			func(t *testing.T, w *world, _ *simulator.RAMUser) { w.Config.Client.Management = closed(t) }, 0,
+			nil, func(t *testing.T, w *world) { w.Config.Client.Management = closed(t) }, 0,
 			[]string{"→ nothing listens there: check IDAAS_MANAGEMENT_ENDPOINT (if unset, the region in IDAAS_ENDPOINT)"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			u := user
-			if tt.change != nil {
-				tt.change(t, &world{}, &u)
+			if tt.user != nil {
+				tt.user(&u)
 			}
 			w := newRAMWorld(t, u, func() time.Time { return time.Now().Add(tt.behind) })
 			if tt.change != nil {
-				tt.change(t, w, &u)
+				tt.change(t, w)
 			}
 			w.wantRows(t, tt.want)
 		})

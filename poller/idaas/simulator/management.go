@@ -22,7 +22,6 @@ type RAMUser struct {
 	SecurityToken   string    // of a role
 	Expires         time.Time // of the SecurityToken; zero: never
 	Actions         []string  // allowed, such as "eiam:ListCredentialProviders"; nil: all
-	Applications    []string  // for which it may get access tokens; nil: every Client
 }
 
 // Provider is a credential provider as ListCredentialProviders has it.
@@ -66,7 +65,7 @@ func (s *Server) manage(r *http.Request) answer {
 		return *refused
 	}
 	action, query := r.Header.Get("X-Acs-Action"), r.URL.Query()
-	handle := map[string]func(*http.Request, RAMUser, url.Values) answer{
+	handle := map[string]func(*http.Request, url.Values) answer{
 		"GenerateOauthToken": s.generateOauthToken, "ListCredentialProviders": s.listCredentialProviders,
 	}[action]
 	switch {
@@ -79,7 +78,7 @@ func (s *Server) manage(r *http.Request) answer {
 	case query.Get("InstanceId") != s.config.InstanceID:
 		return *gateway(http.StatusNotFound, "EntityNotFound.Instance", "The specified instance is not found.")
 	}
-	return handle(r, user, query)
+	return handle(r, query)
 }
 
 // signer verifies the signature ACS3-HMAC-SHA256 of a request without a body.
@@ -176,7 +175,7 @@ func listOf(query url.Values, name string) []string {
 	return list
 }
 
-func (s *Server) generateOauthToken(r *http.Request, user RAMUser, query url.Values) answer {
+func (s *Server) generateOauthToken(r *http.Request, query url.Values) answer {
 	id, audience, values := query.Get("ApplicationId"), query.Get("Audience"), listOf(query, "ScopeValues")
 	client, known := s.clients[id]
 	switch {
@@ -184,8 +183,6 @@ func (s *Server) generateOauthToken(r *http.Request, user RAMUser, query url.Val
 		return *gateway(http.StatusBadRequest, "MissingParameter", "ApplicationId, Audience and ScopeValues are mandatory for this action.")
 	case !known:
 		return *gateway(http.StatusNotFound, "EntityNotFound.Application", "The specified application is not found.")
-	case user.Applications != nil && !slices.Contains(user.Applications, id):
-		return *gateway(http.StatusForbidden, "OperationDenied.Application", "The RAM identity is not one of the application's.")
 	}
 	for i := range values {
 		values[i] = audience + "|" + values[i]
@@ -213,7 +210,7 @@ func (s *Server) generateOauthToken(r *http.Request, user RAMUser, query url.Val
 	}}
 }
 
-func (s *Server) listCredentialProviders(_ *http.Request, _ RAMUser, query url.Values) answer {
+func (s *Server) listCredentialProviders(_ *http.Request, query url.Values) answer {
 	size, err := strconv.Atoi(cmp.Or(query.Get("MaxResults"), strconv.Itoa(defaultPageSize)))
 	if err != nil || size < 1 || size > maxProviders {
 		return *gateway(http.StatusBadRequest, "InvalidParameter.MaxResults", "The specified parameter MaxResults is not valid.")
