@@ -152,8 +152,8 @@ func preflight(ctx context.Context, cfg *config.Config, asJSON bool, stdout io.W
 	c := check.Config{
 		Client: exporter.APIConfig(cfg, log), Targets: cfg.Targets, Schedule: cfg.Schedule, Concurrency: cfg.PollConcurrency, Warnings: cfg.Warnings,
 	}
-	if cfg.Discovers() {
-		c.TargetsAt = cfg.TargetsAt
+	if cfg.Watch.Discovers() {
+		c.TargetsAt = cfg.Watch.Targets
 	}
 	report := check.Run(ctx, c)
 	write := report.Table

@@ -58,11 +58,11 @@ func TestAllProviders(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := all(t, tt.file, tt.more...)
-			if got := shownTargets(c.TargetsAt(testProviders)); got != tt.want {
+			if got := shownTargets(c.Watch.Targets(testProviders)); got != tt.want {
 				t.Errorf("%s\nwant %s", got, tt.want)
 			}
-			if want := !strings.Contains(tt.file, "[all]"); c.Discovers() != want {
-				t.Errorf("discovers: %v", c.Discovers())
+			if want := !strings.Contains(tt.file, "[all]"); c.Watch.Discovers() != want {
+				t.Errorf("discovers: %v", c.Watch.Discovers())
 			}
 		})
 	}
@@ -70,7 +70,7 @@ func TestAllProviders(t *testing.T) {
 
 func TestAllProvidersWindows(t *testing.T) {
 	c := all(t, "targets: [{consumer: a, credential_providers: all, expiring_within: [5m]}, {consumer: a, credential_providers: [prod-jwt]}]")
-	for _, target := range c.TargetsAt(testProviders) {
+	for _, target := range c.Watch.Targets(testProviders) {
 		want := []poller.Window{window("5m", 5*time.Minute)}
 		if target.Provider == "prod-jwt" {
 			want = c.Windows
@@ -90,7 +90,7 @@ func TestAllProvidersShards(t *testing.T) {
 	total := 0
 	for index := range 3 {
 		c := all(t, "targets: [{consumer: a, credential_providers: all}]", "IDAAS_SHARD_COUNT=3", fmt.Sprint("IDAAS_SHARD_INDEX=", index))
-		n := len(c.TargetsAt(found))
+		n := len(c.Watch.Targets(found))
 		if total += n; n < 15 || n > 55 {
 			t.Errorf("shard %d has %d", index, n)
 		}
@@ -103,7 +103,7 @@ func TestAllProvidersShards(t *testing.T) {
 // What a state file remembers is of one consumer, and of a type that is not known.
 func TestAllProvidersRestored(t *testing.T) {
 	c := all(t, "targets: [{consumer: a, credential_providers: {type: jwt, match: '^p'}}, {consumer: b, credential_providers: all}]")
-	got := shownTargets(c.TargetsAt([]poller.Provider{{Identifier: "p1", Consumer: "a"}, {Identifier: "q", Consumer: "a"}, {Identifier: "r", Consumer: "b"}, {Identifier: "p2", Consumer: "c"}}))
+	got := shownTargets(c.Watch.Targets([]poller.Provider{{Identifier: "p1", Consumer: "a"}, {Identifier: "q", Consumer: "a"}, {Identifier: "r", Consumer: "b"}, {Identifier: "p2", Consumer: "c"}}))
 	if want := "a@p1 b@r"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
@@ -135,48 +135,6 @@ func TestAllProvidersFaults(t *testing.T) {
 	}
 	wantFaults(t, faultsOf(t, []string{"IDAAS_DOMAIN=d", "IDAAS_ENDPOINT=own.example.com", "IDAAS_ACCESS_TOKEN=a", "IDAAS_TARGETS_FILE=targets.yaml"}),
 		"IDAAS_MANAGEMENT_ENDPOINT: credential_providers: all needs it, as IDAAS_ENDPOINT tells no region")
-}
-
-// A reload keeps to the providers found; others than before are applied at once.
-func TestReloadOfAll(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "targets.yaml")
-	write := func(text string) {
-		t.Helper()
-		if err := os.WriteFile(path, []byte("targets: "+text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	write("[{consumer: a, credential_providers: all}]")
-	c := mustLoad(t, []string{"IDAAS_DOMAIN=d", "IDAAS_ACCESS_TOKEN=a", "IDAAS_TARGETS_FILE=" + path})
-	var applied []string
-	r := c.NewReloader([]poller.Provider{{Identifier: "known", Consumer: "a"}}, func(targets []poller.Target) { applied = append(applied, shownTargets(targets)) }, func(error) {})
-	want := func(what string, targets ...string) {
-		t.Helper()
-		if !slices.Equal(applied, targets) {
-			t.Errorf("%s: %q, want %q", what, applied, targets)
-		}
-		applied = nil
-	}
-	if err := r.Reload(); err != nil {
-		t.Fatal(err)
-	}
-	want("restored", "a@known")
-	r.Found(testProviders[:2])
-	want("found", "a@dev-jwt a@prod-jwt")
-	r.Found(slices.Clone(testProviders[:2]))
-	want("found the same")
-	r.Found(testProviders[1:3])
-	want("one more and one less", "a@prod-jwt a@prod-oauth")
-	write("[{consumer: b, credential_providers: {type: jwt}}]")
-	r.ReloadIfChanged()
-	want("another file", "b@prod-jwt")
-	r.Found(nil)
-	want("none", "")
-	write("[{consumer: b, credential_providers: [p]}]")
-	if r.ReloadIfChanged(); r.Discovers() {
-		t.Error("it is discovering still")
-	}
-	want("given one by one", "b@p")
 }
 
 func TestTooSlow(t *testing.T) {

@@ -91,10 +91,10 @@ type Config struct {
 
 	// Targets are this process's share, possibly none, of those given one by one: IDAAS_TARGETS first, then the file, in the order written.
 	Targets []poller.Target `env:"-"`
+	Watch   Watchlist       `env:"-"`
 	// Warnings are sentences about settings that are legal but probably not meant.
 	Warnings []string `env:"-"`
 
-	watch    watchlist               `env:"-"`
 	read     string                  `env:"-"` // what the targets file was like when Targets were read from it
 	checkWeb func(file string) error `env:"-"`
 }
@@ -132,8 +132,8 @@ func Load(environ []string, checkWeb func(file string) error) (*Config, error) {
 	}
 	data, read, err := c.readTargetsFile()
 	c.read = read
-	c.watch, err = c.watchlist(data, err)
-	c.Targets = c.TargetsAt(nil)
+	c.Watch, err = c.watchlist(data, err)
+	c.Targets = c.Watch.Targets(nil)
 	inTargets, _ := errors.AsType[Faults](err)
 	unknown := misspelt(environ)
 	if faults = append(faults, inTargets...); len(faults) > 0 {

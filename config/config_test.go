@@ -78,7 +78,7 @@ func TestDefaults(t *testing.T) {
 	if schedule := c.Schedule; schedule != cron.Every(5*time.Minute) {
 		t.Errorf("Schedule = %v", schedule)
 	}
-	c.Schedule, c.checkWeb, c.watch = nil, nil, watchlist{}
+	c.Schedule, c.checkWeb, c.Watch = nil, nil, Watchlist{}
 	windows := []poller.Window{window("1h", time.Hour), window("1d", 24*time.Hour), window("7d", 7*24*time.Hour), window("30d", 30*24*time.Hour)}
 	want := Config{
 		InstanceID: "idaas_abc", Endpoint: "https://eiam.example.com", TokenEndpoint: "https://login.example.com/api/v2/token",

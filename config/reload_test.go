@@ -36,7 +36,7 @@ func newReloads(t *testing.T, path, first string, more ...string) (*reloads, *Co
 }
 
 func (r *reloads) start(c *Config) {
-	r.Reloader = c.NewReloader(nil, func(targets []poller.Target) { r.applied = append(r.applied, consumers(targets)) }, func(err error) { r.told = append(r.told, err) })
+	r.Reloader = c.NewReloader(func(w Watchlist) { r.applied = append(r.applied, consumers(w.Targets(nil))) }, func(err error) { r.told = append(r.told, err) })
 }
 
 func consumers(targets []poller.Target) string {
@@ -209,7 +209,7 @@ func TestReloadSeesKubernetesSwap(t *testing.T) {
 func TestReloadsConcurrently(t *testing.T) {
 	r, c := newReloads(t, filepath.Join(t.TempDir(), "targets.yaml"), "a")
 	var running, applied atomic.Int32
-	r.Reloader = c.NewReloader(nil, func([]poller.Target) {
+	r.Reloader = c.NewReloader(func(Watchlist) {
 		if running.Add(1) != 1 {
 			t.Error("two at once")
 		}
@@ -249,7 +249,7 @@ func TestRun(t *testing.T) {
 	signal.Notify(ignored, syscall.SIGHUP)
 	defer signal.Stop(ignored)
 	told := make(chan error)
-	r := mustLoad(t, minimal()).NewReloader(nil, func([]poller.Target) {}, func(err error) { told <- err })
+	r := mustLoad(t, minimal()).NewReloader(func(Watchlist) {}, func(err error) { told <- err })
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { r.Run(ctx) })

@@ -30,23 +30,21 @@ func (c *Config) readTargetsFile() (data []byte, read string, err error) {
 	return data, fmt.Sprintf("%x %v", sha256.Sum256(data), err), err
 }
 
-// watchlist is what IDAAS_TARGETS and the targets file ask to watch.
-type watchlist struct {
-	targets []poller.Target
-	all     []pair // each a consumer at all providers that match
+// Watchlist is what IDAAS_TARGETS and the targets file ask to watch, of which a process has a share.
+type Watchlist struct {
+	targets      []poller.Target
+	all          []pair // each a consumer at all providers that match
+	index, count int    // of the shard
 }
 
-// wants reports whether p, which is of all that match, is of found.
-func (p pair) wants(found poller.Provider) bool {
-	return (p.kind == "" || found.Type == "" || found.Type == p.kind) && (found.Consumer == "" || found.Consumer == p.Consumer) &&
-		p.match.MatchString(found.Identifier) && checkIdentifier(found.Identifier) == nil
-}
+// Discovers reports whether an entry asks for all credential providers there are.
+func (w Watchlist) Discovers() bool { return len(w.all) > 0 }
 
-// with returns the targets, each once, if these are the providers there are.
-func (w watchlist) with(found []poller.Provider) []poller.Target {
+// Targets returns this process's share of the targets, each once, if these are the credential providers there are.
+func (w Watchlist) Targets(found []poller.Provider) []poller.Target {
 	targets, have := slices.Clip(w.targets), make(map[poller.Key]bool)
 	for _, t := range targets {
-		have[t.Key()] = true
+		have[t.Key()] = w.Discovers()
 	}
 	for _, p := range w.all {
 		for _, f := range found {
@@ -56,22 +54,17 @@ func (w watchlist) with(found []poller.Provider) []poller.Target {
 			}
 		}
 	}
-	return targets
+	return poller.Share(targets, w.index, w.count)
 }
 
-// share returns the targets of this process.
-func (c *Config) share(w watchlist, found []poller.Provider) []poller.Target {
-	return poller.Share(w.with(found), c.ShardIndex, c.ShardCount)
+// wants reports whether p, which is of all that match, is of found.
+func (p pair) wants(found poller.Provider) bool {
+	return (p.kind == "" || found.Type == "" || found.Type == p.kind) && (found.Consumer == "" || found.Consumer == p.Consumer) &&
+		p.match.MatchString(found.Identifier) && checkIdentifier(found.Identifier) == nil
 }
-
-// Discovers reports whether an entry asks for all credential providers there are.
-func (c *Config) Discovers() bool { return len(c.watch.all) > 0 }
-
-// TargetsAt returns this process's share of the targets, if these are the credential providers there are.
-func (c *Config) TargetsAt(found []poller.Provider) []poller.Target { return c.share(c.watch, found) }
 
 // watchlist reads IDAAS_TARGETS and the targets file, whose reading gave data and err.
-func (c *Config) watchlist(data []byte, err error) (watchlist, error) {
+func (c *Config) watchlist(data []byte, err error) (Watchlist, error) {
 	l := targetList{path: c.TargetsFile, hash: c.ConsumerLabel == "hash", aliases: make(map[string]alias)}
 	l.addInline(c.InlineTargets)
 	if err != nil {
@@ -87,8 +80,9 @@ func (c *Config) watchlist(data []byte, err error) (watchlist, error) {
 		l.fault("IDAAS_MANAGEMENT_ENDPOINT", "", "credential_providers: all needs it, as IDAAS_ENDPOINT tells no region")
 	}
 	if l.faults != nil {
-		return watchlist{}, l.faults
+		return Watchlist{}, l.faults
 	}
+	w.index, w.count = c.ShardIndex, c.ShardCount
 	return w, nil
 }
 
@@ -104,8 +98,8 @@ type targetList struct {
 
 type alias struct{ text, at string }
 
-// pair is a target yet without its label, and without windows if it has the global ones. One with a match has no provider: it is
-// of all that match, and of the kind, if there is one.
+// pair is a target yet without its label, and without windows if it has the global ones. One without a provider is of all that
+// match, and of the kind, if there is one.
 type pair struct {
 	poller.Target
 	at    string
@@ -156,7 +150,7 @@ func (l *targetList) add(p pair) {
 	}
 }
 
-func (l *targetList) watchlist(windows []poller.Window) (w watchlist) {
+func (l *targetList) watchlist(windows []poller.Window) (w Watchlist) {
 	type shown struct{ label, provider string }
 	holders := make(map[shown]pair) // without a provider: of all
 	for _, p := range slices.Concat(l.all, l.pairs) {
@@ -174,7 +168,7 @@ func (l *targetList) watchlist(windows []poller.Window) (w watchlist) {
 			first, taken = all, true
 		}
 		switch {
-		case p.match != nil && (!taken || first.Consumer == p.Consumer):
+		case p.Provider == "" && (!taken || first.Consumer == p.Consumer):
 			holders[as] = p
 			w.all = append(w.all, p)
 		case taken && first.Consumer == p.Consumer:
@@ -280,19 +274,17 @@ func (l *targetList) addEntry(n *yaml.Node) {
 
 // addAll adds t at all providers that n, all or a mapping, asks for.
 func (l *targetList) addAll(n *yaml.Node, t poller.Target) {
-	p := pair{Target: t, at: l.at(n), match: regexp.MustCompile("")}
+	var fields map[string]*yaml.Node
 	if n.Kind == yaml.MappingNode {
-		fields := l.mapping(n, 0, "type", "match")
-		p.kind = l.text(fields["type"], "type")
-		if p.kind != "" && p.kind != "jwt" && p.kind != "oauth" {
-			l.fault(l.at(fields["type"]), p.kind, "no type of credential provider; accepted: jwt, oauth")
-		}
-		match, err := regexp.Compile(l.text(fields["match"], "match"))
-		if err != nil {
-			l.fault(l.at(fields["match"]), "", err.Error())
-			return
-		}
-		p.match = match
+		fields = l.mapping(n, 0, "type", "match")
+	}
+	p := pair{Target: t, at: l.at(n), kind: l.text(fields["type"], "type")}
+	if !slices.Contains([]string{"", "jwt", "oauth"}, p.kind) {
+		l.fault(l.at(fields["type"]), p.kind, "no type of credential provider; accepted: jwt, oauth")
+	}
+	var err error
+	if p.match, err = regexp.Compile(l.text(fields["match"], "match")); err != nil {
+		l.fault(l.at(fields["match"]), "", err.Error())
 	}
 	if t.Consumer != "" {
 		l.all = append(l.all, p)

@@ -16,7 +16,7 @@ import (
 func (c *Config) LoadTargets() ([]poller.Target, error) {
 	data, _, err := c.readTargetsFile()
 	w, err := c.watchlist(data, err)
-	return c.share(w, nil), err
+	return w.Targets(nil), err
 }
 
 // fileTargets loads text as the targets file, beside inline ones.

@@ -5,7 +5,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/idaas-exporter/idaas-token-exporter/collector"
@@ -21,14 +21,34 @@ const (
 // discovery finds the credential providers that targets mean by all: beside the walks, which it thus cannot hold up.
 type discovery struct {
 	list      func(context.Context) ([]poller.Provider, error)
-	reloader  *config.Reloader
+	apply     func([]poller.Target)
 	collector *collector.Collector
 	log       *slog.Logger
 
 	wanted  chan struct{} // holds one
 	next    time.Time     // not before
 	failing poller.Reason // of the latest attempt; empty: none, or it did not fail
-	tried   atomic.Bool
+
+	mu    sync.Mutex // guards what follows, and orders the calls of apply
+	watch config.Watchlist
+	found []poller.Provider
+	tried bool
+}
+
+// watching replaces what is watched.
+func (d *discovery) watching(w config.Watchlist) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.watch = w
+	d.apply(w.Targets(d.found))
+	d.want()
+}
+
+// settled reports whether the providers were looked for, if need be.
+func (d *discovery) settled() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.tried || !d.watch.Discovers()
 }
 
 // want has run discover, if that is due.
@@ -50,14 +70,15 @@ func (d *discovery) run(ctx context.Context) {
 }
 
 func (d *discovery) discover(ctx context.Context) {
-	defer d.tried.Store(true)
+	d.mu.Lock()
+	discovers := d.watch.Discovers()
+	d.mu.Unlock()
 	now := time.Now().Truncate(time.Second) // as schedules count
-	if !d.reloader.Discovers() {
+	if !discovers {
 		d.collector.NotDiscovering()
 		d.next, d.failing = time.Time{}, ""
-		return
 	}
-	if now.Before(d.next) {
+	if !discovers || now.Before(d.next) {
 		return
 	}
 	found, err := d.list(ctx)
@@ -66,18 +87,23 @@ func (d *discovery) discover(ctx context.Context) {
 	}
 	d.collector.Discovered(err)
 	was := d.failing
+	d.next, d.failing = now.Add(discoverEvery), ""
 	if err != nil {
 		d.next, d.failing = now.Add(discoverAgainAfter), poller.ReasonOf(err)
-		if d.failing != was {
-			d.log.Warn("credential providers not listed, targets stay as they were", "reason", d.failing, "error", err)
-		}
-		return
 	}
-	d.next, d.failing = now.Add(discoverEvery), ""
-	if was != "" {
+	switch {
+	case err != nil && d.failing != was:
+		d.log.Warn("credential providers not listed, targets stay as they were", "reason", d.failing, "error", err)
+	case err == nil && was != "":
 		d.log.Info("credential providers listed again", "after", was)
 	}
-	d.reloader.Found(found)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.tried = true
+	if err == nil && !slices.Equal(found, d.found) {
+		d.found = found
+		d.apply(d.watch.Targets(found))
+	}
 }
 
 // known returns what a state file shows of the providers there are.

@@ -78,18 +78,18 @@ func New(cfg *config.Config, network Network, log *slog.Logger) *Exporter {
 		log.Warn("state not restored, starting as new", "file", cfg.StateFile, "error", err)
 	}
 	app.restored = len(restored) > 0
-	apply := func(targets []poller.Target) {
+	app.discovery = &discovery{collector: app.collector, log: log, watch: cfg.Watch, found: known(restored), wanted: make(chan struct{}, 1)}
+	app.discovery.apply = func(targets []poller.Target) {
 		app.poller.SetTargets(targets)
 		if slow := cfg.TooSlow(len(targets), time.Now()); slow != "" {
 			log.Warn("odd setting", "warning", slow)
 		}
 	}
-	app.reloader = cfg.NewReloader(known(restored), apply, func(err error) {
+	app.reloader = cfg.NewReloader(app.discovery.watching, func(err error) {
 		app.collector.Reloaded(err)
 		if err != nil {
 			log.Error("targets not reloaded, they stay as they were", "error", err)
 		}
-		app.discovery.want()
 	})
 	api := APIConfig(cfg, log)
 	if network.Transport != nil {
@@ -101,9 +101,9 @@ func New(cfg *config.Config, network Network, log *slog.Logger) *Exporter {
 		Instance: app.collector.Instance, PageSize: app.collector.PageSize, Skew: app.collector.Skew,
 	}
 	client := idaas.New(api)
-	app.discovery = &discovery{list: client.Providers, reloader: app.reloader, collector: app.collector, log: log, wanted: make(chan struct{}, 1)}
+	app.discovery.list = client.Providers
 	app.poller = poller.New(poller.Config{
-		Source: client, Schedule: cfg.Schedule, Targets: cfg.TargetsAt(known(restored)), Restored: restored,
+		Source: client, Schedule: cfg.Schedule, Targets: cfg.Watch.Targets(app.discovery.found), Restored: restored,
 		Concurrency: cfg.PollConcurrency, Timeout: cfg.PollTimeout, Log: log,
 		BeforeCycle: func() {
 			app.reloader.ReloadIfChanged()
@@ -137,7 +137,7 @@ func (app *Exporter) Serve(ctx context.Context) int {
 		Listen: app.listen, ListenAddress: app.cfg.ListenAddress, ProbeAddress: app.cfg.ProbeAddress, ConfigFile: app.cfg.WebConfigFile,
 		Gatherer: collector.Distinct(app.registry(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))),
 		Snapshot: app.poller.Snapshot, MaxStaleness: app.cfg.MaxStaleness, Version: version.Version, Log: app.log,
-		Ready:  func() bool { return app.restored || app.discovery.tried.Load() && app.poller.Snapshot().Attempted() },
+		Ready:  func() bool { return app.restored || app.discovery.settled() && app.poller.Snapshot().Attempted() },
 		Reload: app.reloader.Reload,
 	})
 	stopPolling()
