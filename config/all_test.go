@@ -139,11 +139,11 @@ func TestAllProvidersFaults(t *testing.T) {
 
 func TestTooSlow(t *testing.T) {
 	c := mustLoad(t, minimal("IDAAS_RATE_LIMIT=2"))
-	if got := c.TooSlow(600, time.Now()); got != "" {
+	if got := c.TooSlow(600, time.Now()); got != nil {
 		t.Error(got)
 	}
 	want := "IDAAS_RATE_LIMIT: one request for each of 601 targets takes 300s at 2 per second, but IDAAS_POLL_SCHEDULE is due again after 5m0s: raise the limit or poll less often"
-	if got := c.TooSlow(601, time.Now()); got != want {
+	if got := c.TooSlow(601, time.Now()); len(got) != 1 || got[0] != want {
 		t.Error(got)
 	}
 }

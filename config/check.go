@@ -74,13 +74,10 @@ func hostNumber(host string) string {
 
 // warnings returns what is legal but probably not meant, at a start now.
 func (c *Config) warnings(now time.Time) []string {
-	var warnings []string
+	warnings := c.TooSlow(len(c.Targets), now)
 	warn := func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }
 	due := c.Schedule.Next(now)
 	interval := c.Schedule.Next(due).Sub(due)
-	if slow := c.TooSlow(len(c.Targets), now); slow != "" {
-		warn("%s", slow)
-	}
 	if c.MaxStaleness > 0 && c.MaxStaleness/3 < interval {
 		warn("IDAAS_MAX_STALENESS: %v is under three times the %v between polls, so that a slow or failed one drops series: "+
 			"raise it or set it to 0", c.MaxStaleness, interval)
@@ -101,15 +98,15 @@ func (c *Config) warnings(now time.Time) []string {
 	return warnings
 }
 
-// TooSlow returns a warning if a cycle of that many targets must outlast the schedule, and nothing if it need not.
-func (c *Config) TooSlow(targets int, now time.Time) string {
+// TooSlow returns a warning if a cycle of that many targets must outlast the schedule.
+func (c *Config) TooSlow(targets int, now time.Time) []string {
 	due := c.Schedule.Next(now)
 	interval, cycle := c.Schedule.Next(due).Sub(due), float64(targets)/c.ShareOfRate()
 	if cycle <= interval.Seconds() {
-		return ""
+		return nil
 	}
-	return fmt.Sprintf("IDAAS_RATE_LIMIT: one request for each of %d targets takes %.0fs at %.4g per second, but IDAAS_POLL_SCHEDULE is due again after %v: "+
-		"raise the limit or poll less often", targets, cycle, c.ShareOfRate(), interval)
+	return []string{fmt.Sprintf("IDAAS_RATE_LIMIT: one request for each of %d targets takes %.0fs at %.4g per second, but IDAAS_POLL_SCHEDULE is due again after %v: "+
+		"raise the limit or poll less often", targets, cycle, c.ShareOfRate(), interval)}
 }
 
 // authenticates reports whether the web configuration at path lets in nobody unknown; whether it is right is not judged.

@@ -1,7 +1,6 @@
 package exporter
 
 import (
-	"cmp"
 	"context"
 	"log/slog"
 	"slices"
@@ -26,13 +25,12 @@ type discovery struct {
 	log       *slog.Logger
 
 	wanted  chan struct{} // holds one
-	next    time.Time     // not before
 	failing poller.Reason // of the latest attempt; empty: none, or it did not fail
 
 	mu    sync.Mutex // guards what follows, and orders the calls of apply
 	watch config.Watchlist
 	found []poller.Provider
-	tried bool
+	next  time.Time // no attempt before; zero: there was none
 }
 
 // watching replaces what is watched.
@@ -48,7 +46,7 @@ func (d *discovery) watching(w config.Watchlist) {
 func (d *discovery) settled() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.tried || !d.watch.Discovers()
+	return !d.next.IsZero() || !d.watch.Discovers()
 }
 
 // want has run discover, if that is due.
@@ -70,15 +68,15 @@ func (d *discovery) run(ctx context.Context) {
 }
 
 func (d *discovery) discover(ctx context.Context) {
-	d.mu.Lock()
-	discovers := d.watch.Discovers()
-	d.mu.Unlock()
 	now := time.Now().Truncate(time.Second) // as schedules count
-	if !discovers {
+	d.mu.Lock()
+	if !d.watch.Discovers() {
 		d.collector.NotDiscovering()
-		d.next, d.failing = time.Time{}, ""
+		d.failing, d.next = "", time.Time{}
 	}
-	if !discovers || now.Before(d.next) {
+	due := d.watch.Discovers() && !now.Before(d.next)
+	d.mu.Unlock()
+	if !due {
 		return
 	}
 	found, err := d.list(ctx)
@@ -86,21 +84,22 @@ func (d *discovery) discover(ctx context.Context) {
 		return
 	}
 	d.collector.Discovered(err)
-	was := d.failing
-	d.next, d.failing = now.Add(discoverEvery), ""
-	if err != nil {
-		d.next, d.failing = now.Add(discoverAgainAfter), poller.ReasonOf(err)
-	}
-	switch {
-	case err != nil && d.failing != was:
-		d.log.Warn("credential providers not listed, targets stay as they were", "reason", d.failing, "error", err)
-	case err == nil && was != "":
-		d.log.Info("credential providers listed again", "after", was)
-	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.tried = true
-	if err == nil && !slices.Equal(found, d.found) {
+	if err != nil {
+		d.next = now.Add(discoverAgainAfter)
+		if reason := poller.ReasonOf(err); reason != d.failing {
+			d.log.Warn("credential providers not listed, targets stay as they were", "reason", reason, "error", err)
+			d.failing = reason
+		}
+		return
+	}
+	d.next = now.Add(discoverEvery)
+	if d.failing != "" {
+		d.log.Info("credential providers listed again", "after", d.failing)
+		d.failing = ""
+	}
+	if !slices.Equal(found, d.found) {
 		d.found = found
 		d.apply(d.watch.Targets(found))
 	}
@@ -112,8 +111,5 @@ func known(restored map[poller.Key]*poller.Reading) []poller.Provider {
 	for key := range restored {
 		found = append(found, poller.Provider{Identifier: key.Provider, Consumer: key.Consumer})
 	}
-	slices.SortFunc(found, func(a, b poller.Provider) int {
-		return cmp.Or(cmp.Compare(a.Identifier, b.Identifier), cmp.Compare(a.Consumer, b.Consumer))
-	})
 	return found
 }

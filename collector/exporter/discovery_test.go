@@ -138,6 +138,7 @@ func (f *fixture) want(what, targets string) {
 		}
 		shown = append(shown, text)
 	}
+	slices.SortStableFunc(shown, func(a, b string) int { return strings.Compare(a[strings.Index(a, "@"):], b[strings.Index(b, "@"):]) })
 	if got := strings.Join(shown, " "); got != targets {
 		f.Errorf("%s: %q, want %q\n%s", what, got, targets, f.log.String())
 	}

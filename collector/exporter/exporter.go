@@ -81,7 +81,7 @@ func New(cfg *config.Config, network Network, log *slog.Logger) *Exporter {
 	app.discovery = &discovery{collector: app.collector, log: log, watch: cfg.Watch, found: known(restored), wanted: make(chan struct{}, 1)}
 	app.discovery.apply = func(targets []poller.Target) {
 		app.poller.SetTargets(targets)
-		if slow := cfg.TooSlow(len(targets), time.Now()); slow != "" {
+		for _, slow := range cfg.TooSlow(len(targets), time.Now()) {
 			log.Warn("odd setting", "warning", slow)
 		}
 	}

@@ -36,7 +36,7 @@ func init() {
 
 var addresses = map[string]string{
 	stepDiscovery: "IDAAS_DOMAIN (of an OpenID document: the issuer it names; IDAAS_TOKEN_ENDPOINT does without)",
-	stepAccess:    "IDAAS_TOKEN_ENDPOINT (if unset, IDAAS_DOMAIN)",
+	stepAccess:    "IDAAS_TOKEN_ENDPOINT (if unset, IDAAS_DOMAIN) or, for ram, IDAAS_MANAGEMENT_ENDPOINT",
 	stepProviders: "IDAAS_MANAGEMENT_ENDPOINT (if unset, the region in IDAAS_ENDPOINT)",
 	stepTarget:    "IDAAS_ENDPOINT (if unset, IDAAS_DOMAIN and IDAAS_NETWORK)",
 }
@@ -64,9 +64,7 @@ func (p *preflight) advice(step string, err error) string {
 		advice = strings.ReplaceAll(advice, phrase, meaning)
 	}
 	method := p.method
-	if step == stepAccess && method == viaRAM {
-		step = stepProviders
-	} else if step == stepProviders {
+	if step == stepProviders {
 		method = viaRAM
 	}
 	credential := cmp.Or(credentials[method], "the secret (IDAAS_CLIENT_SECRET or IDAAS_CLIENT_SECRET_FILE)")

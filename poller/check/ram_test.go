@@ -64,7 +64,7 @@ func TestRAM(t *testing.T) {
 		},
 		"nothing there": {
 			nil, func(t *testing.T, w *world) { w.Config.Client.Management = closed(t) }, 0,
-			[]string{"→ nothing listens there: check IDAAS_MANAGEMENT_ENDPOINT (if unset, the region in IDAAS_ENDPOINT)"},
+			[]string{"→ nothing listens there: check IDAAS_TOKEN_ENDPOINT (if unset, IDAAS_DOMAIN) or, for ram, IDAAS_MANAGEMENT_ENDPOINT"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -60,6 +60,8 @@ func refused(status int, header http.Header, body apiError, what string, hide sc
 	switch {
 	case throttled:
 		reason = poller.Throttled
+	case refusedKey.MatchString(body.code):
+		reason = poller.AccessToken
 	case reason == poller.ClientError && status/100 == 4 && notFound.MatchString(body.code):
 		reason = poller.NotFound
 	}
@@ -123,6 +125,9 @@ func (e apiError) throttling() bool {
 }
 
 var throttlingCode = regexp.MustCompile(`\bThrottling\b`)
+
+// refusedKey is how the codes begin of a gateway that does not take RAM credentials, or what is signed with them.
+var refusedKey = regexp.MustCompile(`^(InvalidAccessKeyId|SignatureDoesNotMatch|IncompleteSignature|InvalidSecurityToken|InvalidTimeStamp)\b`)
 
 // notFound is how codes that mean it end.
 var notFound = regexp.MustCompile(`(_not_found|NotFound)$`)

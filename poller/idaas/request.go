@@ -57,6 +57,9 @@ func (c *Client) do(ctx context.Context, call *call, buf *bytes.Buffer) error {
 			if f.foreign && call.operation != OpDiscovery {
 				c.instance.doubt()
 			}
+			if f.cause.Reason == poller.AccessToken {
+				c.signer.Forget()
+			}
 			return f
 		}
 		if f.hint == 0 {

@@ -162,10 +162,6 @@ func (c *Client) requestToken(ctx context.Context, retries int) (accessToken, le
 	var t accessToken
 	var l lease
 	call := &call{operation: OpToken, what: "access token", retries: retries}
-	decode := decodeToken
-	if c.config.Auth.Method == viaRAM {
-		decode = decodeTokenByRAM
-	}
 	call.build = func(ctx context.Context) (*http.Request, error) {
 		if c.config.Auth.Method == viaRAM {
 			req, err := c.tokenByRAM(ctx, call, at)
@@ -194,10 +190,10 @@ func (c *Client) requestToken(ctx context.Context, retries int) (accessToken, le
 		return req, nil
 	}
 	call.decode = func(body []byte) (err error) {
-		t, l, err = decode(body, sent)
+		t, l, err = decodeToken(body, sent)
 		return err
 	}
-	err = c.judge(c.do(ctx, call, new(bytes.Buffer)))
+	err = c.do(ctx, call, new(bytes.Buffer))
 	if f, ok := errors.AsType[*failure](err); ok && f.status/100 >= 3 && f.status/100 <= 4 && !f.throttled {
 		f.cause.Reason = poller.AccessToken
 	}
@@ -205,29 +201,32 @@ func (c *Client) requestToken(ctx context.Context, retries int) (accessToken, le
 	return t, l, err
 }
 
+// decodeToken reads a token response. Its life counts from when it was asked for, by the local clock, so that neither
+// latency nor skew can make an expired token look alive.
 func decodeToken(body []byte, sent time.Time) (accessToken, lease, error) {
 	var w struct {
 		AccessToken string         `json:"access_token"`
 		ExpiresIn   jsontext.Value `json:"expires_in"`
 		Scope       jsontext.Value `json:"scope"`
+		ByRAM       struct {
+			AccessToken string
+			ExpiresIn   jsontext.Value
+		} `json:"TokenResponse"`
 	}
 	if err := json.Unmarshal(body, &w); err != nil {
 		return accessToken{}, lease{}, err
 	}
-	return newToken(w.AccessToken, w.ExpiresIn, w.Scope, sent)
-}
-
-// newToken takes what a token response says. The token's life counts from when it was asked for, by the local clock, so that
-// neither latency nor skew can make an expired one look alive.
-func newToken(text string, expiresIn, granted jsontext.Value, sent time.Time) (accessToken, lease, error) {
-	if !sendable(text) {
-		return accessToken{}, lease{}, errors.New("no access token that can be sent")
+	if w.AccessToken == "" {
+		w.AccessToken, w.ExpiresIn = w.ByRAM.AccessToken, w.ByRAM.ExpiresIn
 	}
-	life, err := seconds(expiresIn)
+	if !sendable(w.AccessToken) {
+		return accessToken{}, lease{}, errors.New("no access_token that can be sent")
+	}
+	life, err := seconds(w.ExpiresIn)
 	if err != nil {
 		return accessToken{}, lease{}, err
 	}
-	t := accessToken{text: text, scope: scope(granted)}
+	t := accessToken{text: w.AccessToken, scope: scope(w.Scope)}
 	if life <= 0 {
 		return t, lease{}, nil
 	}
