@@ -158,3 +158,13 @@ func TestWindowsByLength(t *testing.T) {
 		last = by[0]
 	}
 }
+
+// TestRulesMissing: without the recording rules no table of what they say looks as if all were well.
+func TestRulesMissing(t *testing.T) {
+	for _, p := range tokens().Panels {
+		well := strings.HasSuffix(p.Description, emptyWhenWell)
+		if p.Type == "table" && well && (p.asks("idaas:") || p.asks("ALERTS")) && !p.asks("absent(idaas:") {
+			t.Errorf("%s is empty when the rules are not loaded, and says %q", p.Title, p.FieldConfig.Defaults["noValue"])
+		}
+	}
+}

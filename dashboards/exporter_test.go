@@ -32,7 +32,6 @@ func quantiles(metric, by, legend string) (list []query) {
 }
 
 func exporter() dashboard {
-	walked := "idaas_poll_last_success_timestamp_seconds" + facts
 	// Of when it was scraped, as the poll intervals beside it.
 	age := per("max without (instance, pod) (timestamp(%[1]s) - %[1]s)", walked)
 	known := per("on (job, instance) last_over_time(idaas_token_exporter_build_info%s[1d])", process)
@@ -46,7 +45,7 @@ func exporter() dashboard {
 		link{Title: "IDaaS tokens", URL: "/d/" + tokensUID, Tooltip: "The tokens themselves"},
 
 		stat("Oldest data", "Since the end of the last complete walk of the target that has waited longest, on any replica, when it was scraped.",
-			4, "dtdhmss", plain("blue"), query{per("max(%s)", age), "oldest"}),
+			4, "dtdhmss", plain("blue"), query{oldest, "oldest"}),
 		stat("Intervals", "The age of the oldest data in poll intervals: up to 2 is normal, from 3 on walks failed or are late.",
 			4, "none", []step{{color: "green"}, {3, "orange"}, {5, "red"}}, query{per("max(%s)", inIntervals), "intervals"}).with("decimals", 1),
 		stat("Complete", "Share of the targets whose latest walk was complete, on every replica.",
@@ -86,7 +85,7 @@ func exporter() dashboard {
 			column{name: "Poll intervals", expr: where(inIntervals, per("topk(20, %s)", age)), steps: []step{{color: "green"}, {3, "orange"}, {5, "red"}}, width: 130},
 			job()),
 		series("Data age", "Minutes since the last complete walk, over the targets: the oldest, the median and the newest, against the longest poll interval.",
-			12, "suffix: min", query{per("max(%s) / 60", age), "oldest"}, query{per("quantile(0.5, %s) / 60", age), "median"}, query{per("min(%s) / 60", age), "newest"},
+			12, "suffix: min", query{oldest + " / 60", "oldest"}, query{per("quantile(0.5, %s) / 60", age), "median"}, query{per("min(%s) / 60", age), "newest"},
 			query{per("max(%s) / 60", interval), "poll interval"}).dashed("poll interval").coarse(),
 		table("Targets that failed most", "The 20 targets whose latest walk had failed for the largest part of the chosen time range."+emptyWhenWell,
 			"no target failed", 12, 8, []string{"-Time failed"}, provider(exporterUID), consumer(exporterUID),
