@@ -45,7 +45,7 @@ var (
 const (
 	lostMeans   = "Lost: no token is active, some are expired or revoked, and the last complete walk is later than the end of the last active one."
 	atRiskMeans = "At risk: tokens are active, none without expiration, and the last of them ends within a fifth of its lifetime, at most 7 days (1 day when the lifetime is unknown), or what is set instead in the rules. Not judged when the lifetime is under three poll intervals."
-	ruled       = " Recorded once a minute by the rules of deploy/prometheus/rules.yaml; without them there is no data."
+	ruled       = " Recorded every other minute by the rules of deploy/prometheus/rules.yaml; without them there is no data."
 	runbook     = "https://github.com/idaas-exporter/idaas-token-exporter/blob/main/deploy/runbooks/${__value.raw}.md"
 	nothingHere = "nothing to show"
 )
