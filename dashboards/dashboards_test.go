@@ -159,12 +159,17 @@ func TestWindowsByLength(t *testing.T) {
 	}
 }
 
-// TestRulesMissing: without the recording rules no table of what they say looks as if all were well.
-func TestRulesMissing(t *testing.T) {
-	for _, p := range tokens().Panels {
-		well := strings.HasSuffix(p.Description, emptyWhenWell)
-		if p.Type == "table" && well && (p.asks("idaas:") || p.asks("ALERTS")) && !p.asks("absent(idaas:") {
-			t.Errorf("%s is empty when the rules are not loaded, and says %q", p.Title, p.FieldConfig.Defaults["noValue"])
+// TestBlindIsNotWell: a table that shows trouble only does not look as if all were well when nothing is scraped, or, of what the
+// recording rules say, when they are not loaded.
+func TestBlindIsNotWell(t *testing.T) {
+	for _, d := range []dashboard{tokens(), exporter()} {
+		for _, p := range d.Panels {
+			if p.Type != "table" || !strings.HasSuffix(p.Description, emptyWhenWell) || p.Title == "Shards that are not watched" {
+				continue
+			}
+			if ruled := p.asks("idaas:") || p.asks("ALERTS"); !p.asks("absent(") || ruled && !p.asks("absent(idaas:") {
+				t.Errorf("%s, %s: without data it says %q", d.UID, p.Title, p.FieldConfig.Defaults["noValue"])
+			}
 		}
 	}
 }

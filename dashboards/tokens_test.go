@@ -22,8 +22,7 @@ var (
 	lost   = "idaas:shown:lost_end_timestamp_seconds" + facts
 	atRisk = "idaas:shown:at_risk_end_timestamp_seconds" + facts
 	judged = "idaas:shown:judged_end_timestamp_seconds" + facts
-	// left is the time left; targets to which no time applies come last.
-	left     = per("clamp_max(%s - time(), 1e10)", ends)
+	// Of the time left: targets to which no time applies come last.
 	leftMaps = []object{shown("10000000000", "no end known", "text")}
 	// unwatched tells a table that is empty because nothing is scraped from one where all is well.
 	unwatched = "absent(idaas_poll_success" + facts + ")"
@@ -60,7 +59,7 @@ func fires(severity string) string {
 
 func byName(expr string) string { return "max " + byTarget + " (" + expr + ")" }
 
-// where keeps of a column only the rows that the table shows.
+// where keeps of a column only the rows that the table shows, before anything is computed.
 func where(expr, rows string) string {
 	return byName(per("(%s) and on (job, credential_provider, consumer) %s", expr, rows))
 }
@@ -81,8 +80,8 @@ func targets(title, description, empty string, h int, rows string, steps []step,
 	columns := []column{
 		{name: "Status", expr: per("%s or 6 * %s", where(state, rows), unruled), maps: statusMaps, width: 100},
 		provider(tokensUID), consumer(tokensUID),
-		{name: "Time left", expr: where(left, rows), unit: "dtdhmss", maps: leftMaps, steps: steps, width: 150},
-		{name: "Lifetime", expr: where(lifetime, rows), unit: "dtdhmss", width: 125},
+		{name: "Time left", expr: per("clamp_max(%s - time(), 1e10)", where(ends, rows)), unit: "dtdhmss", maps: leftMaps, steps: steps, width: 150},
+		{name: "Lifetime", expr: where("idaas_authentication_tokens_lifetime_seconds"+facts, rows), unit: "dtdhmss", width: 125},
 	}
 	columns = append(columns, more...)
 	return table(title, description, empty, 24, h, []string{first}, append(columns, page(rows), job())...)
@@ -95,8 +94,9 @@ func number(name, expr string, width int) column {
 func tokens() dashboard {
 	lostRows, riskRows := per("topk(50, %s)", lost), per("bottomk(50, %s)", atRisk)
 	nextRows := per("bottomk(50, %s unless (%s or %s))", ends, lost, atRisk)
-	data := column{name: "Data age", expr: "time() - " + least("idaas_poll_last_success_timestamp_seconds"), unit: "dtdhmss", width: 125}
-	of := func(c column, rows string) column { c.expr = where(c.expr, rows); return c }
+	data := func(rows string) column {
+		return column{name: "Data age", expr: per("time() - min %s (%s and on (job, credential_provider, consumer) %s)", byTarget, walked, rows), unit: "dtdhmss", width: 125}
+	}
 
 	return newDashboard(tokensUID, "IDaaS tokens",
 		"Authentication tokens by consumer and credential provider: what is lost or at risk, what expires when. Needs the recording rules of deploy/prometheus/rules.yaml.",
@@ -126,14 +126,14 @@ func tokens() dashboard {
 
 		targets("Lost targets", lostMeans+" The 50 lost last, the latest first; the time left is how long ago the last token ended."+ruled+emptyWhenWell,
 			"no target is lost", 6, lostRows, plain("red"), "-Time left",
-			number("Expired", where(expired, lostRows), 85), number("Revoked", where(revoked, lostRows), 90), of(data, lostRows)),
+			number("Expired", where(expired, lostRows), 85), number("Revoked", where(revoked, lostRows), 90), data(lostRows)),
 		targets("Targets at risk", atRiskMeans+" The 50 that end first."+ruled+emptyWhenWell,
 			"no target is at risk", 6, riskRows, plain("orange"), "Time left",
 			number("Active", where(active, riskRows), 80),
-			column{name: "Last issued", expr: where("time() - "+most("idaas_authentication_tokens_newest_issue_timestamp_seconds"), riskRows), unit: "dtdhmss", width: 125}, of(data, riskRows)),
+			column{name: "Last issued", expr: "time() - " + where("idaas_authentication_tokens_newest_issue_timestamp_seconds"+facts, riskRows), unit: "dtdhmss", width: 125}, data(riskRows)),
 		targets("Other targets by time left", "The 50 whose last token ends first, of the targets that are neither lost nor at risk. Not judged: tokens that live under three poll intervals are normally this short. Click a provider or a consumer to see only that one."+ruled,
 			nothingHere, 10, nextRows, plain("text"), "Time left",
-			number("Active", where(active, nextRows), 80), number("Expired", where(expired, nextRows), 85), of(data, nextRows)),
+			number("Active", where(active, nextRows), 80), number("Expired", where(expired, nextRows), 85), data(nextRows)),
 
 		stat("Tokens by state", "Every token is active, expired or revoked. Those without expiration are active ones. Between two walks the exporter sees tokens expire but not be replaced.",
 			14, "locale", plain("text"),
