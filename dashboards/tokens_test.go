@@ -14,8 +14,10 @@ var (
 	interval = `max by (job) (idaas_poll_interval_seconds` + process + `)`
 
 	walked = "idaas_poll_last_success_timestamp_seconds" + facts
-	// oldest is the age of the oldest facts when they were scraped; a process is scraped as a whole.
-	oldest = per("max(max by (job, instance) (timestamp(%[1]s)) - min by (job, instance) (%[1]s))", walked)
+	// The ages of facts when they were scraped, by process, which is scraped as a whole.
+	scraped = "max by (job, instance) (timestamp(idaas_poll_interval_seconds" + process + "))"
+	ages    = per("(%s - min by (job, instance) (%s))", scraped, walked)
+	oldest  = per("max(%s)", ages)
 
 	state  = "idaas:shown:status" + facts
 	ends   = "idaas:shown:end_timestamp_seconds" + facts
@@ -172,15 +174,15 @@ func tokens() dashboard {
 // group is the table of all providers or all consumers, those in trouble first.
 func group(title, name, label, variable string) *panel {
 	by := "by (" + label + ")"
-	rows := per("topk(50, sum %[1]s (0 * %[2]s + 1e6 or 0 * %[3]s + 1 or 1e-9 * %[4]s) or 0 * count %[1]s (%[5]s))", by, lost, atRisk, active, state)
-	count := func(expr string) string { return per("count %s (%s) and %s", by, expr, rows) }
+	rows := per("topk(50, sum %[1]s (0 * %[2]s + 1e6 or 0 * %[3]s + 1) or 1e-9 * sum %[1]s (%[4]s) or 0 * count %[1]s (%[5]s == 2))", by, lost, atRisk, active, state)
+	of := func(what, expr string) string { return per("%s %s (%s and on (%s) %s)", what, by, expr, label, rows) }
 	return table(title, "At most 50: those with most lost targets first, then those with most at risk, then those with most active tokens. Click one to see only it."+ruled,
 		nothingHere, 12, 9, []string{"-Lost", "-At risk", "-Active"},
 		column{name: name, from: label, url: drill(tokensUID, variable)},
-		number("Targets", count(state), 80),
-		column{name: "Lost", expr: count(lost), unit: "locale", steps: plain("red"), width: 75},
-		column{name: "At risk", expr: count(atRisk), unit: "locale", steps: plain("orange"), width: 95},
-		number("Active", per("sum %s (%s) and %s", by, active, rows), 95),
-		column{name: "Next to end", expr: per("min %s (%s) - time() and %s", by, judged, rows), unit: "dtdhmss", width: 130},
+		number("Targets", of("count", state), 80),
+		column{name: "Lost", expr: of("count", lost), unit: "locale", steps: plain("red"), width: 75},
+		column{name: "At risk", expr: of("count", atRisk), unit: "locale", steps: plain("orange"), width: 95},
+		number("Active", of("sum", active), 95),
+		column{name: "Next to end", expr: of("min", judged) + " - time()", unit: "dtdhmss", width: 130},
 	)
 }
