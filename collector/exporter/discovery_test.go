@@ -74,10 +74,9 @@ type fixture struct {
 }
 
 func newFixture(t *testing.T, targets string) *fixture {
-	f := &fixture{T: t, file: filepath.Join(t.TempDir(), "targets.yaml"), Server: simulator.New(simulator.Config{
+	f := &fixture{T: t, file: filepath.Join(t.TempDir(), "targets.yaml"), Server: simulator.New(simulator.WithRAM(simulator.Config{
 		Clients: []simulator.Client{{ID: "app_exporter", Secret: "secret"}},
-		RAM:     []simulator.RAMUser{{AccessKeyID: "key", AccessKeySecret: "ram-secret"}},
-	})}
+	}, simulator.RAMUser{AccessKeyID: "key", AccessKeySecret: "ram-secret"}))}
 	f.write(targets)
 	time.Sleep(time.Until(time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)))
 	return f

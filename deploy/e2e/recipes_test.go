@@ -66,7 +66,7 @@ func (k *kitchen) open(t *testing.T, client simulator.Client) {
 	t.Helper()
 	const api = "https://eiam-developerapi.cn-hangzhou.aliyuncs.com"
 	client.ID = "app_xxxxx"
-	sim := simulator.New(simulator.Config{Clients: []simulator.Client{client}, RAM: []simulator.RAMUser{k.ram}, InternetEndpoint: api})
+	sim := simulator.New(simulator.WithRAM(simulator.Config{Clients: []simulator.Client{client}, InternetEndpoint: api}, k.ram))
 	k.sim = sim
 	sim.Add("billing", "orders_jwt", simulator.Token{ID: "one", Created: time.Now(), Expires: time.Now().Add(time.Hour)})
 	server := httptest.NewUnstartedServer(k.securityTokens(sim))

@@ -86,7 +86,7 @@ func (w *witnessed) serve(t *testing.T, client simulator.Client, skew time.Durat
 	t.Helper()
 	client.ID = witnessClient
 	clock := func() time.Time { return time.Now().Add(skew) }
-	sim := simulator.New(simulator.Config{InstanceID: "idaas_witness", Clients: []simulator.Client{client}, RAM: []simulator.RAMUser{w.ram}, Now: clock})
+	sim := simulator.New(simulator.WithRAM(simulator.Config{InstanceID: "idaas_witness", Clients: []simulator.Client{client}, Now: clock}, w.ram))
 	w.sim = sim
 	now := clock()
 	sim.Generate(witnessConsumer, witnessProvider, 130, func(i int) simulator.Token {

@@ -16,7 +16,7 @@ func newRAMWorld(t *testing.T, user simulator.RAMUser, now func() time.Time) *wo
 	t.Helper()
 	t.Setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", "LTAI-check")
 	t.Setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "planted-ram-secret")
-	w := newWorld(t, simulator.Config{RAM: []simulator.RAMUser{user}, Clients: []simulator.Client{{ID: testClient}}, Now: now})
+	w := newWorld(t, simulator.WithRAM(simulator.Config{Clients: []simulator.Client{{ID: testClient}}, Now: now}, user))
 	w.secrets = append(w.secrets, "planted-ram-secret")
 	c := &w.Config.Client
 	c.Auth, c.TokenEndpoint, c.Management = idaas.Auth{Method: "ram", ClientID: testClient, Scope: simulator.ReadScope}, "", w.http.URL

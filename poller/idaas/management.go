@@ -2,10 +2,10 @@ package idaas
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -72,8 +72,7 @@ func (c *Client) Providers(ctx context.Context) ([]poller.Provider, error) {
 		return nil, err
 	}
 	query := url.Values{"MaxResults": {"100"}, "Statuses.1": {"enabled"}}
-	var found []poller.Provider
-	listed, seen := map[string]bool{}, map[string]bool{}
+	types, listed, seen := map[string]string{}, map[string]bool{}, map[string]bool{}
 	for number := 1; ; number++ {
 		var page providerPage
 		call := &call{operation: OpDiscovery, what: fmt.Sprintf("credential providers, page %d", number), retries: c.config.Retries}
@@ -97,16 +96,18 @@ func (c *Client) Providers(ctx context.Context) ([]poller.Provider, error) {
 			return nil, err
 		}
 		for _, p := range page.CredentialProviders {
-			if !listed[p.CredentialProviderIdentifier] && p.Status == "enabled" {
-				found = append(found, poller.Provider{Identifier: p.CredentialProviderIdentifier, Type: p.CredentialProviderType})
+			if listed[p.CredentialProviderIdentifier] = true; p.Status == "enabled" {
+				types[p.CredentialProviderIdentifier] = p.CredentialProviderType
 			}
-			listed[p.CredentialProviderIdentifier] = true
 		}
 		switch next := page.NextToken; {
 		case next == "" && page.TotalCount != nil && len(listed) < *page.TotalCount:
 			return nil, fail(poller.Malformed, "%s: it was the last, but of %d providers only %d came", call.what, *page.TotalCount, len(listed))
 		case next == "":
-			slices.SortFunc(found, func(a, b poller.Provider) int { return cmp.Compare(a.Identifier, b.Identifier) })
+			var found []poller.Provider
+			for _, identifier := range slices.Sorted(maps.Keys(types)) {
+				found = append(found, poller.Provider{Identifier: identifier, Type: types[identifier]})
+			}
 			return found, nil
 		case seen[next], number == maxEmpty:
 			return nil, fail(poller.Loop, "%s: its NextToken was given before, or there is always one", call.what)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -68,7 +69,7 @@ func TestRAM(t *testing.T) {
 			t.Setenv("HOME", t.TempDir())
 			t.Setenv("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true")
 			synctest.Test(t, func(t *testing.T) {
-				a := newAPI(t, simulator.Config{RAM: []simulator.RAMUser{tt.user}, Now: func() time.Time { return time.Now().Add(tt.behind) }})
+				a := newAPI(t, simulator.WithRAM(simulator.Config{Now: func() time.Time { return time.Now().Add(tt.behind) }}, tt.user))
 				options := []func(*Config){byRAM}
 				if tt.change != nil {
 					options = append(options, tt.change)
@@ -100,7 +101,7 @@ func TestRAM(t *testing.T) {
 func TestRAMRotation(t *testing.T) {
 	withKeys(t, testKeyID, "old", "")
 	synctest.Test(t, func(t *testing.T) {
-		a := newAPI(t, simulator.Config{AccessTokenLifetime: time.Minute, RAM: []simulator.RAMUser{{AccessKeyID: testKeyID, AccessKeySecret: testKeySecret}}})
+		a := newAPI(t, simulator.WithRAM(simulator.Config{AccessTokenLifetime: time.Minute}, simulator.RAMUser{AccessKeyID: testKeyID, AccessKeySecret: testKeySecret}))
 		targets := a.fill(1, 4)
 		c := a.client(byRAM)
 		if r := a.poll(t, c, targets...)[0]; r.Failure == nil {
@@ -122,7 +123,7 @@ func TestRAMSecretsSentBack(t *testing.T) {
 	const session = "session-token+/="
 	withKeys(t, testKeyID, testKeySecret, session)
 	synctest.Test(t, func(t *testing.T) {
-		a := newAPI(t, simulator.Config{RAM: []simulator.RAMUser{{AccessKeyID: testKeyID, AccessKeySecret: testKeySecret, SecurityToken: session}}})
+		a := newAPI(t, simulator.WithRAM(simulator.Config{}, simulator.RAMUser{AccessKeyID: testKeyID, AccessKeySecret: testKeySecret, SecurityToken: session}))
 		for _, secret := range []string{testKeySecret, session} {
 			all := forms(secret)
 			for _, status := range []int{200, 403} {
@@ -158,7 +159,7 @@ func identifiers(found []poller.Provider) []string {
 func TestProviders(t *testing.T) {
 	withKeys(t, testKeyID, testKeySecret, "")
 	synctest.Test(t, func(t *testing.T) {
-		a := newAPI(t, simulator.Config{RAM: []simulator.RAMUser{{AccessKeyID: testKeyID, AccessKeySecret: testKeySecret}}})
+		a := newAPI(t, simulator.WithRAM(simulator.Config{}, simulator.RAMUser{AccessKeyID: testKeyID, AccessKeySecret: testKeySecret}))
 		c := a.client(func(c *Config) { c.Management = "http://management.test" })
 		if found, err := c.Providers(t.Context()); err != nil || len(found) != 0 {
 			t.Errorf("none: %v %v", found, err)
@@ -207,7 +208,7 @@ func TestBadProviders(t *testing.T) {
 		strings.Replace(`{"CredentialProviders":[`+entry+`]}`, "enabled", "disabled", 1): "",
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			a := newAPI(t, simulator.Config{})
+			a := newAPI(t, simulator.WithRAM(simulator.Config{}))
 			a.Inject(simulator.Fault{Operation: simulator.Providers, Kind: simulator.Status, Status: 200, Body: body})
 			found, err := a.client(byRAM).Providers(t.Context())
 			if want == "" && err != nil || want != "" && (err == nil || poller.ReasonOf(err) != want) || want != "" && found != nil {
@@ -233,7 +234,7 @@ func TestProvidersRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			withKeys(t, testKeyID, testKeySecret, "")
 			synctest.Test(t, func(t *testing.T) {
-				a := newAPI(t, simulator.Config{RAM: []simulator.RAMUser{tt.user}})
+				a := newAPI(t, simulator.WithRAM(simulator.Config{}, tt.user))
 				_, err := a.client(byRAM).Providers(t.Context())
 				if poller.ReasonOf(err) != tt.reason || !strings.Contains(fmt.Sprint(err), tt.text) {
 					t.Errorf("%v: %v", poller.ReasonOf(err), err)
@@ -247,7 +248,7 @@ func TestProvidersRefused(t *testing.T) {
 func TestProvidersHang(t *testing.T) {
 	withKeys(t, testKeyID, testKeySecret, "")
 	synctest.Test(t, func(t *testing.T) {
-		a := newAPI(t, simulator.Config{RAM: []simulator.RAMUser{{AccessKeyID: testKeyID, AccessKeySecret: testKeySecret}}})
+		a := newAPI(t, simulator.WithRAM(simulator.Config{}, simulator.RAMUser{AccessKeyID: testKeyID, AccessKeySecret: testKeySecret}))
 		remove := a.Inject(simulator.Fault{Operation: simulator.Providers, Kind: simulator.Hang})
 		c := a.client(byRAM)
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
@@ -262,6 +263,22 @@ func TestProvidersHang(t *testing.T) {
 		}()
 		if found, err := c.Providers(t.Context()); err != nil || len(found) != 1 {
 			t.Errorf("%v %v", found, err)
+		}
+	})
+}
+
+// A list that has always another page ends with an error.
+func TestProvidersWithoutEnd(t *testing.T) {
+	withKeys(t, testKeyID, testKeySecret, "")
+	synctest.Test(t, func(t *testing.T) {
+		a := &api{}
+		pages := 0
+		a.serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			pages++
+			fmt.Fprintf(w, `{"CredentialProviders":[],"NextToken":"%d"}`, pages)
+		}))
+		if _, err := a.client(byRAM).Providers(t.Context()); poller.ReasonOf(err) != poller.Loop || pages != maxEmpty {
+			t.Errorf("%d pages: %v", pages, err)
 		}
 	})
 }

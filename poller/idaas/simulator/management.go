@@ -31,6 +31,12 @@ type Provider struct {
 	Disabled   bool
 }
 
+// WithRAM returns c with the management API, and who may call it. It is no method, or a binary that does without would have it all.
+func WithRAM(c Config, users ...RAMUser) Config {
+	c.ram, c.manage = users, (*Server).manage
+	return c
+}
+
 // SetProvider makes a provider known, or changes it. Those that Add makes known are enabled and of the type jwt.
 func (s *Server) SetProvider(p Provider) {
 	s.mu.Lock()
@@ -107,11 +113,11 @@ func (s *Server) signer(r *http.Request) (RAMUser, *answer) {
 	if age := now.Sub(date); err != nil || age.Abs() > maxAge {
 		return refuse(http.StatusBadRequest, "InvalidTimeStamp.Expired", "Specified time stamp or date value is expired.")
 	}
-	at := slices.IndexFunc(s.config.RAM, func(u RAMUser) bool { return u.AccessKeyID == fields["Credential"] })
+	at := slices.IndexFunc(s.config.ram, func(u RAMUser) bool { return u.AccessKeyID == fields["Credential"] })
 	if at < 0 {
 		return refuse(http.StatusNotFound, "InvalidAccessKeyId.NotFound", "Specified access key is not found.")
 	}
-	user := s.config.RAM[at]
+	user := s.config.ram[at]
 	switch {
 	case r.Header.Get("X-Acs-Security-Token") != user.SecurityToken:
 		return refuse(http.StatusBadRequest, "InvalidSecurityToken.MismatchWithAccessKey", "Specified SecurityToken mismatch with the AccessKey.")
@@ -216,21 +222,22 @@ func (s *Server) listCredentialProviders(_ *http.Request, query url.Values) answ
 		return *gateway(http.StatusBadRequest, "InvalidParameter.MaxResults", "The specified parameter MaxResults is not valid.")
 	}
 	statuses, types := listOf(query, "Statuses"), listOf(query, "CredentialProviderTypes")
-	s.mu.Lock()
-	var found []Provider
-	for _, p := range s.providers {
-		if (statuses == nil || slices.Contains(statuses, p.status())) && (types == nil || slices.Contains(types, p.Type)) {
-			found = append(found, p)
-		}
-	}
-	s.mu.Unlock()
-	slices.SortFunc(found, func(a, b Provider) int { return strings.Compare(a.Identifier, b.Identifier) })
-	total := len(found)
 	after, err := base64.RawURLEncoding.DecodeString(query.Get("NextToken"))
 	if err != nil {
 		return *gateway(http.StatusBadRequest, "InvalidParameter.NextToken", "The specified parameter NextToken is not valid.")
 	}
-	found = slices.DeleteFunc(found, func(p Provider) bool { return p.Identifier <= string(after) })
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var found []Provider
+	total := 0
+	for _, identifier := range slices.Sorted(maps.Keys(s.providers)) {
+		p := s.providers[identifier]
+		if (statuses == nil || slices.Contains(statuses, p.status())) && (types == nil || slices.Contains(types, p.Type)) {
+			if total++; p.Identifier > string(after) {
+				found = append(found, p)
+			}
+		}
+	}
 	more := len(found) > size
 	found = found[:min(size, len(found))]
 	return answer{status: http.StatusOK, key: "CredentialProviderIdentifier", encode: func(e *encoder) {

@@ -30,7 +30,7 @@ func TestSignatureOfTheDocument(t *testing.T) {
 
 // What is changed after it was signed, too old or used before is refused.
 func TestSignedCalls(t *testing.T) {
-	f := start(t, Config{RAM: []RAMUser{{AccessKeyID: "key", AccessKeySecret: "secret"}}})
+	f := start(t, WithRAM(Config{}, RAMUser{AccessKeyID: "key", AccessKeySecret: "secret"}))
 	f.SetProvider(Provider{Identifier: "p~1 +*"})
 	// call lists providers, signed, and lets change what is sent.
 	call := func(query string, at time.Time, nonce string, change func(*http.Request)) response {

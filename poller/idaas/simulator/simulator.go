@@ -42,7 +42,6 @@ const (
 type Config struct {
 	InstanceID          string        // "idaas_simulator"
 	Clients             []Client      // machine clients that may get access tokens
-	RAM                 []RAMUser     // who may call the management API
 	AccessTokenLifetime time.Duration // 20 minutes; whole seconds
 	MaxPageSize         int           // 100; a larger maxResults is answered 400
 	ClampPageSize       bool          // a larger maxResults is answered with MaxPageSize tokens instead
@@ -58,6 +57,10 @@ type Config struct {
 	TokenEndpoint       string           // in discovery, and the audience of assertions; by default BaseURL and TokenPath
 	InternetEndpoint    string           // developer endpoint in discovery; by default BaseURL
 	VPCEndpoint         string           // the same inside a VPC
+
+	// Of WithRAM; the demo has nothing of it.
+	ram    []RAMUser
+	manage func(*Server, *http.Request) answer
 }
 
 // Server is the simulated API. It is an http.Handler, and all its methods are safe for concurrent use.
@@ -139,14 +142,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a = s.list(r)
 	case Access:
 		if r.URL.Path == "/" {
-			a = s.manage(r)
+			a = s.config.manage(s, r)
 		} else {
 			a = s.grant(r, formErr)
 		}
 	case Discovery:
 		a = s.discover(r)
 	case Providers:
-		a = s.manage(r)
+		a = s.config.manage(s, r)
 	default:
 		a = failure(http.StatusNotFound, "not_found", "no such path")
 	}
@@ -176,6 +179,9 @@ func (s *Server) describe(r *http.Request, now time.Time) Request {
 	case IssuerDiscoveryPath, InstanceDiscoveryPath:
 		request.Operation = Discovery
 	case "/":
+		if s.config.manage == nil {
+			break
+		}
 		switch r.Header.Get("X-Acs-Action") {
 		case "":
 		case "GenerateOauthToken":
