@@ -86,7 +86,7 @@ func (s *Signer) credentials(ctx context.Context) (*providers.Credentials, error
 			}
 		}()
 		if c, err = chain.GetCredentials(); err != nil {
-			told := slices.Compact(harmless.FindAllString(err.Error(), -1))
+			told := slices.Compact(regexp.MustCompile(harmless).FindAllString(err.Error(), -1))
 			return nil, errors.New(strings.Join(append(told, "what else was said is not shown, as it may hold secrets"), "; "))
 		}
 		if strings.ContainsFunc(c.AccessKeyId+c.AccessKeySecret+c.SecurityToken, func(r rune) bool { return r <= ' ' || r > '~' }) {
@@ -96,9 +96,9 @@ func (s *Signer) credentials(ctx context.Context) (*providers.Credentials, error
 	})
 }
 
-// harmless is what may be repeated of the chain's errors, which hold whole files and answers.
-var harmless = regexp.MustCompile(`Access key (ID|secret) must be specified via environment variable \(\w+\)|(open|read) [^\s:,]+: [a-z ]+` +
+// harmless matches what may be repeated of the chain's errors, which hold whole files and answers.
+const harmless = `Access key (ID|secret) must be specified via environment variable \(\w+\)|(open|read) [^\s:,]+: [a-z ]+` +
 	`|reading aliyun cli config|unmarshal aliyun cli config from '[^'\s]+' failed|no any configured profiles|unable to get profile` +
 	`|unsupported profile mode|Can not load section|Can not find credential type|key-value delimiter not found|Failed to get \w+` +
 	`|failed to execute external command|command process timed out|dial tcp[\w .:\[\]/-]*|Client\.Timeout exceeded|(x509|tls): [\w .:-]+` +
-	`|http://100\.100\.100\.200[\w./-]* \d{3}\b|httpStatus: \d+|Code is not Success|fail to get credentials|json\.Unmarshal fail|"Code" ?: ?"[\w.]+"`)
+	`|http://100\.100\.100\.200[\w./-]* \d{3}\b|httpStatus: \d+|Code is not Success|fail to get credentials|json\.Unmarshal fail|"Code" ?: ?"[\w.]+"`
