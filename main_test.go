@@ -1,18 +1,13 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -304,45 +299,6 @@ func TestAFailingTargetLeavesTheOthersAndItsOwnLastData(t *testing.T) {
 	r.stop()
 	if log := r.stderr.String(); strings.Count(log, "target failing") != 1 || strings.Count(log, "target recovered") != 1 || strings.Contains(log, "\x1b") {
 		t.Errorf("want one plain line per transition:\n%s", log)
-	}
-}
-
-func TestDemoShowsEveryMetric(t *testing.T) {
-	golden, err := os.Open(filepath.Join("collector", "testdata", "everything.prom"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer golden.Close()
-	r := start(t, []string{"demo"}, "IDAAS_LISTEN_ADDRESS=127.0.0.1:0", "IDAAS_CLIENT_SECRET_FILE=/of/the/real/one", "IDAAS_ENDPOINT=https://real.example.com")
-	r.attempted()
-	e := r.scrape()
-	missing := map[string]bool{}
-	for lines := bufio.NewScanner(golden); lines.Scan(); {
-		if fields := strings.Fields(lines.Text()); fields[1] == "HELP" && e[fields[2]] == nil {
-			missing[fields[2]] = true
-		}
-	}
-	// Present only while a target fails, with a state file, where a target asks for all providers.
-	maps.DeleteFunc(missing, func(name string, _ bool) bool {
-		return regexp.MustCompile("^idaas_(poll_error|state_last_write|provider_discovery)").MatchString(name)
-	})
-	if len(missing) > 0 {
-		t.Errorf("the demo does not show %v", slices.Sorted(maps.Keys(missing)))
-	}
-	for _, name := range []string{"go_goroutines", "process_resident_memory_bytes", "idaas_token_exporter_build_info"} {
-		if e[name] == nil {
-			t.Errorf("%s is missing", name)
-		}
-	}
-	if v, _ := e.value("idaas_authentication_tokens_active", "consumer", "billing", "credential_provider", "crm_oauth"); v != 1 {
-		t.Errorf("billing has %v active tokens at crm_oauth", v)
-	}
-
-	_, text := r.get("/api/v1/targets?consumer=billing&credential_provider=crm_oauth")
-	for _, want := range []string{`"state":"ok"`, `"tokens":2,"active":1,"expired":1,"revoked":0`, `"30d":0`, `"id":"atntkn_`, `"type":"oauth_access_token"`} {
-		if !strings.Contains(text, want) {
-			t.Errorf("the JSON lacks %s:\n%s", want, text)
-		}
 	}
 }
 
