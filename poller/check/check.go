@@ -74,12 +74,13 @@ type preflight struct {
 	client *idaas.Client
 	method string // to get an access token, or given
 	read   []idaas.Sample
+	named  int            // of the targets, those not found as all providers are: an empty one of these is expected
 	skew   *time.Duration // the one least in doubt; nil: unknown
 }
 
 // Run looks at everything. It always returns: what cannot be looked at is skipped.
 func Run(ctx context.Context, c Config) Report {
-	p := &preflight{Config: c, method: c.Client.Auth.Method}
+	p := &preflight{Config: c, method: c.Client.Auth.Method, named: len(c.Targets)}
 	if c.Client.AccessToken.Given() {
 		p.method = given
 	}
@@ -195,7 +196,7 @@ func (p *preflight) readTargets(ctx context.Context) {
 			if s.Reported >= 0 {
 				reported = strconv.FormatInt(s.Reported, 10)
 			}
-			if s.Tokens == 0 && s.Complete {
+			if s.Tokens == 0 && s.Complete && i < p.named {
 				advice = "the API may answer an unknown consumer with an empty list, too: unless none was issued yet, check the id in " +
 					"IDAAS_TARGETS or IDAAS_TARGETS_FILE"
 			}

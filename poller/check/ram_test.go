@@ -105,7 +105,7 @@ func TestProviders(t *testing.T) {
 		}
 		return targets
 	}
-	w.wantRows(t, []string{"ok  providers  all  enabled: 3; targets with them: 5", "warning  target  all at new_jwt  totalCount 0", "a cycle  about 5 in"})
+	w.wantRows(t, []string{"ok  providers  all  enabled: 3; targets with them: 5", "ok  target  all at new_jwt  totalCount 0", "a cycle  about 5 in"})
 	remove := w.Inject(simulator.Fault{Operation: simulator.Providers, Kind: simulator.Status, Status: http.StatusForbidden, Code: "NoPermission", Shape: simulator.ShapeGateway})
 	w.wantRows(t, []string{"failed  providers  all  credential providers, page 1: 403 Forbidden: NoPermission", "→ in the RAM console, attach", "ok  target  billing at github_oauth"})
 	remove()
