@@ -71,7 +71,7 @@ func (c *Client) Providers(ctx context.Context) ([]poller.Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	query := url.Values{"MaxResults": {"100"}, "Statuses.1": {"enabled"}}
+	query := url.Values{"MaxResults": {"100"}} // of any status, as TotalCount may be
 	types, listed, seen := map[string]string{}, map[string]bool{}, map[string]bool{}
 	for number := 1; ; number++ {
 		var page providerPage

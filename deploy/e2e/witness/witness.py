@@ -41,12 +41,12 @@ def walk(job):
 
 
 def providers(job):
-    """Reads every page of the enabled credential providers."""
+    """Reads every page of the credential providers."""
     client = ManagementClient(Config(endpoint=job["endpoint"], credential=Credentials()))
     found, next_token = [], None
     while True:
         page = client.list_credential_providers(
-            ListCredentialProvidersRequest(instance_id=job["instance"], max_results=100, next_token=next_token, statuses=["enabled"])
+            ListCredentialProvidersRequest(instance_id=job["instance"], max_results=100, next_token=next_token)
         ).body
         found += [[p.credential_provider_identifier, p.credential_provider_type, p.status] for p in page.credential_providers]
         next_token = page.next_token
