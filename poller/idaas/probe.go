@@ -2,11 +2,7 @@ package idaas
 
 import (
 	"context"
-	"net/http"
 	"time"
-
-	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
@@ -44,45 +40,31 @@ func (c *Client) Sample(ctx context.Context, t poller.Target, pages int) (Sample
 			return s, err
 		}
 		if s.Pages == 0 {
-			s.Took, s.Reported, s.Size = w.answer.took, w.page.Total, w.size
+			s.Took, s.Reported, s.Size = w.call.took, w.page.Total, w.size
 		}
 		s.Pages++
 		s.Tokens += len(w.page.Tokens)
 		s.Complete = w.next == ""
-		if err := s.look(w.body.Bytes(), w.answer.header); err != nil {
-			return s, err
-		}
+		s.look(w)
 	}
 	return s, nil
 }
 
-// look notes what a decoded page no longer shows.
-func (s *Sample) look(body []byte, header http.Header) error {
-	var w struct {
-		Entities []struct {
-			Expires int64 `json:"expirationTime"`
-		} `json:"entities"`
-		NextToken jsontext.Value `json:"nextToken"`
-	}
-	if err := json.Unmarshal(body, &w); err != nil {
-		return err
-	}
-	for _, e := range w.Entities {
-		switch ms := millis(e.Expires); {
-		case ms == 0:
+// look notes the ways of the page that w has read.
+func (s *Sample) look(w *walk) {
+	for _, t := range w.page.Tokens {
+		if t.Expires == 0 {
 			s.WithoutExpiration++
-		case ms != e.Expires:
-			s.InSeconds++
 		}
 	}
+	s.InSeconds += w.decoder.inSeconds
 	if s.Complete {
-		s.End = map[string]string{"": "absent", "null": "null", `""`: "empty"}[string(w.NextToken)]
+		s.End = w.decoder.end
 	}
-	s.RequestID = header.Get(requestIDHeader) != ""
+	s.RequestID = w.call.header.Get(requestIDHeader) != ""
 	for _, name := range rateLimitHeaders {
-		if header.Get(name) != "" && s.Pages == 1 {
+		if w.call.header.Get(name) != "" && s.Pages == 1 {
 			s.RateLimit = append(s.RateLimit, name)
 		}
 	}
-	return nil
 }

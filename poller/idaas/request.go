@@ -25,6 +25,7 @@ const (
 type call struct {
 	operation string
 	what      string // names the request in errors
+	page      int    // instead, if it is for a page
 	hide      scrubber
 	retries   int
 	// build makes the request, for every attempt anew, and passes the gate.
@@ -34,6 +35,13 @@ type call struct {
 	// header is that of the answer, once there is one, and took how long it was on its way.
 	header http.Header
 	took   time.Duration
+}
+
+func (c *call) name() string {
+	if c.page > 0 {
+		return fmt.Sprintf("page %d", c.page)
+	}
+	return c.what
 }
 
 // do sends a call until its answer is decoded or its retries are used up. The body is read into buf. Errors are
@@ -90,7 +98,7 @@ func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *fa
 	}}))
 	transport := c.transport.Load()
 	noAnswer := func(err error) *failure {
-		f := noAnswer(err, call.what, call.hide)
+		f := noAnswer(err, call.name(), call.hide)
 		if f.cause.Reason == poller.Timeout {
 			c.leave(transport)
 		}
@@ -110,18 +118,18 @@ func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *fa
 	buf.Reset()
 	var n int64
 	if resp.StatusCode != http.StatusSwitchingProtocols { // that "body" is the connection, and heeds no context (golang/go#44988)
-		n, err = buf.ReadFrom(io.LimitReader(resp.Body, maxBody+1))
+		n, err = readBody(buf, resp)
 	}
 	call.took = time.Since(start)
 	c.config.Events.Request(call.operation, strconv.Itoa(resp.StatusCode), call.took)
 	switch {
 	case resp.StatusCode != http.StatusOK:
 		// An answer's status says enough, should its body be cut.
-		return refused(resp.StatusCode, resp.Header, parseError(buf.Bytes()), call.what, call.hide)
+		return refused(resp.StatusCode, resp.Header, parseError(buf.Bytes()), call.name(), call.hide)
 	case err != nil:
 		return noAnswer(err)
 	case n > maxBody:
-		return fail(poller.Malformed, "%s: the answer is longer than %d MiB", call.what, maxBody>>20)
+		return fail(poller.Malformed, "%s: the answer is longer than %d MiB", call.name(), maxBody>>20)
 	}
 	err = call.decode(buf.Bytes())
 	if err == nil {
@@ -129,14 +137,31 @@ func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *fa
 	}
 	said := parseError(buf.Bytes())
 	if said.throttling() || resp.Header.Get(retryAfterHeader) != "" {
-		return refused(resp.StatusCode, resp.Header, said, call.what, call.hide)
+		return refused(resp.StatusCode, resp.Header, said, call.name(), call.hide)
 	}
 	if said.code != "" {
 		err = fmt.Errorf("status 200 with the error %s", said)
 	} else if bytes.HasPrefix(bytes.TrimSpace(buf.Bytes()), []byte("<")) {
 		err = errors.New("status 200 with HTML instead of JSON: a proxy or login page?")
 	}
-	f := fail(poller.Malformed, "%s: %s", call.what, call.hide.clean(err.Error()))
+	f := fail(poller.Malformed, "%s: %s", call.name(), call.hide.clean(err.Error()))
 	f.foreign = said.code == ""
 	return f
+}
+
+// readBody reads the body of an answer into buf, up to one byte more than it may have. Either there is room for all of it
+// from the start, or for the longest once it is long: a buffer that grows by itself would be there three times over.
+func readBody(buf *bytes.Buffer, resp *http.Response) (int64, error) {
+	const most, long = maxBody + 1, 1 << 20
+	if resp.ContentLength >= 0 {
+		buf.Grow(int(min(resp.ContentLength, most)) + bytes.MinRead)
+		return buf.ReadFrom(io.LimitReader(resp.Body, most))
+	}
+	n, err := buf.ReadFrom(io.LimitReader(resp.Body, long))
+	if err != nil || n < long {
+		return n, err
+	}
+	buf.Grow(most - long + bytes.MinRead)
+	more, err := buf.ReadFrom(io.LimitReader(resp.Body, most-long))
+	return n + more, err
 }
