@@ -3,6 +3,7 @@ package poller
 import (
 	"cmp"
 	"hash/maphash"
+	"iter"
 	"math"
 	"slices"
 	"strings"
@@ -106,8 +107,8 @@ func (s States) Expiring(d time.Duration) int {
 
 // A record is one reading of a token. expires is revoked, never, or its expiration.
 type record struct {
-	hash            uint64
-	expires, issued int64
+	hash    uint64
+	expires int64
 }
 
 const (
@@ -124,49 +125,92 @@ const (
 // candidate is a token that may be among the soonest to expire.
 type candidate struct {
 	record
+	issued   int64
 	id, kind string
+	counts   bool // this reading of it
 }
 
-// counting is a Census in the making. It keeps 24 bytes a token, and strings of a few candidates only.
+// counting is a Census in the making. It keeps 16 bytes a token, and strings of a few candidates only.
 type counting struct {
 	seed     maphash.Seed
-	records  []record
+	records  [][]record // in pieces, since what grows by being copied is there twice
+	readings int
+	pending  int // readings that expire, but had not when they were read
 	soon     []candidate
-	bound    int64 // expiration from which on there are candidates enough; 0: not yet
+	bound    int64     // expiration from which on there are candidates enough; 0: not yet
+	latest   candidate // of those that expire, the one that does last
+	newest   int64     // issue of those active when they were read
 	info     *Info
 	issued   int64
 	reported int64
 	pages    int
 }
 
+// piece is the most records in one.
+const piece = 1 << 14
+
 func (c *counting) add(p Page, now time.Time) {
 	c.pages++
 	if p.Total >= 0 {
 		c.reported = p.Total
 	}
-	for _, t := range p.Tokens {
-		r := record{maphash.String(c.seed, t.ID), t.Expires, t.Issued}
+	ms, before := now.UnixMilli(), len(c.soon)
+	for i := range p.Tokens {
+		t := &p.Tokens[i]
+		r := record{maphash.String(c.seed, t.ID), t.Expires}
 		switch {
 		case t.Revoked:
 			r.expires = revoked
 		case t.Expires <= 0:
 			r.expires = never
 		}
-		c.records = append(c.records, r)
-		if r.expires > now.UnixMilli() && r.expires < never && (c.bound == 0 || r.expires < c.bound) {
-			c.soon = append(c.soon, candidate{r, short(t.ID), t.Info.TokenType})
+		c.keep(r)
+		if r.expires > ms {
+			c.newest = max(c.newest, t.Issued)
+		}
+		if r.expires > ms && r.expires < never {
+			c.pending++
+			if r.expires > c.latest.expires || r.expires == c.latest.expires && t.Issued > c.latest.issued {
+				c.latest.record, c.latest.issued = r, t.Issued
+			}
+			if c.bound == 0 || r.expires < c.bound {
+				c.soon = append(c.soon, candidate{record: r, issued: t.Issued, id: short(t.ID), kind: t.Info.TokenType})
+			}
 		}
 		if c.info == nil || t.Issued > c.issued {
 			info := t.Info
 			c.info, c.issued = &info, t.Issued
 		}
 	}
+	pack(c.soon[before:])
 	if len(c.soon) >= 2*candidates {
 		c.sift(now)
 		c.soon = c.soon[:min(len(c.soon), candidates)]
 		if c.bound = 0; len(c.soon) == candidates {
 			c.bound = c.soon[candidates-1].expires
 		}
+	}
+}
+
+func (c *counting) keep(r record) {
+	n := len(c.records)
+	if n == 0 || len(c.records[n-1]) == cap(c.records[n-1]) {
+		c.records = append(c.records, make([]record, 0, min(max(c.readings, 100), piece)))
+		n++
+	}
+	c.records[n-1] = append(c.records[n-1], r)
+	c.readings++
+}
+
+// pack copies the ids of candidates out of what may be all of a page.
+func pack(soon []candidate) {
+	var all strings.Builder
+	for _, t := range soon {
+		all.WriteString(t.id)
+	}
+	ids := all.String()
+	for i, t := range soon {
+		soon[i].id, ids = ids[:len(t.id)], ids[len(t.id):]
 	}
 }
 
@@ -191,47 +235,44 @@ func (c *counting) sift(now time.Time) {
 
 // compare orders readings by token, and by which of them counts.
 func compare(a, b record) int {
-	return cmp.Or(cmp.Compare(a.hash, b.hash), cmp.Compare(a.expires, b.expires), cmp.Compare(a.issued, b.issued))
+	return cmp.Or(cmp.Compare(a.hash, b.hash), cmp.Compare(a.expires, b.expires))
 }
 
 // census ends the walk: each id counts once, by one of its readings, and what this walk cannot know is carried on
 // from prev, which may be nil.
 func (c *counting) census(prev *Census, end time.Time, took time.Duration) *Census {
-	slices.SortFunc(c.records, compare)
-	c.records = slices.CompactFunc(c.records, func(a, b record) bool { return a.hash == b.hash })
-
-	out := &Census{Info: c.info, Reported: c.reported, Pages: c.pages, ReadAt: end, Took: took}
-	now := end.UnixMilli()
-	var last record
-	for _, r := range c.records {
-		switch {
-		case r.expires == revoked:
-			out.Revoked++
-			continue
-		case r.expires == never:
-			out.NeverExpiring++
-		case r.expires <= now:
-			out.Expired++
-			continue
-		default:
-			out.Expirations = append(out.Expirations, r.expires)
-			if r.expires > last.expires || r.expires == last.expires && r.issued > last.issued {
-				last = r
+	out := &Census{NewestIssue: c.newest, Info: c.info, Reported: c.reported, Pages: c.pages, ReadAt: end, Took: took}
+	if c.pending > 0 {
+		out.Expirations = make([]int64, 0, c.pending)
+	}
+	c.sift(end)
+	for part := range c.parts() {
+		for i, t := range c.soon {
+			_, counts := slices.BinarySearchFunc(part, t.record, compare)
+			c.soon[i].counts = t.counts || counts
+		}
+		for _, r := range part {
+			switch {
+			case r.expires == revoked:
+				out.Revoked++
+			case r.expires == never:
+				out.NeverExpiring++
+			case r.expires <= end.UnixMilli():
+				out.Expired++
+			default:
+				out.Expirations = append(out.Expirations, r.expires)
 			}
 		}
-		out.NewestIssue = max(out.NewestIssue, r.issued)
 	}
 	slices.Sort(out.Expirations)
-	out.Expirations = slices.Clone(out.Expirations) // without the room to grow: this is what stays in memory
-	c.sift(end)
 	for _, t := range c.soon {
 		// Not when another reading of it counts: it was revoked, say.
-		if _, counts := slices.BinarySearchFunc(c.records, t.record, compare); counts && len(out.Soonest) < soonest {
+		if t.counts && len(out.Soonest) < soonest {
 			out.Soonest = append(out.Soonest, Expiry{strings.Clone(t.id), t.kind, t.issued, t.expires})
 		}
 	}
-	if last.issued > 0 {
-		out.Lifetime = max(0, last.expires-last.issued)
+	if n := len(out.Expirations); n > 0 && c.latest.issued > 0 && out.Expirations[n-1] == c.latest.expires {
+		out.Lifetime = max(0, c.latest.expires-c.latest.issued)
 	}
 	if prev == nil {
 		return out
@@ -246,4 +287,29 @@ func (c *counting) census(prev *Census, end time.Time, took time.Duration) *Cens
 		out.Info = prev.Info
 	}
 	return out
+}
+
+// parts yields one reading of each token, in order, some at a time: to sort them all at once, they would have to be copied.
+func (c *counting) parts() iter.Seq[[]record] {
+	return func(yield func([]record) bool) {
+		bits := 4
+		if c.readings <= piece {
+			bits = 0
+		}
+		part := make([]record, 0, c.readings>>bits+c.readings>>(bits+4))
+		for prefix := range uint64(1) << bits {
+			part = part[:0]
+			for _, records := range c.records {
+				for _, r := range records {
+					if r.hash>>(64-bits) == prefix {
+						part = append(part, r)
+					}
+				}
+			}
+			slices.SortFunc(part, compare)
+			if !yield(slices.CompactFunc(part, func(a, b record) bool { return a.hash == b.hash })) {
+				return
+			}
+		}
+	}
 }

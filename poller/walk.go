@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"hash/maphash"
+	"runtime/debug"
 	"slices"
 	"time"
 )
@@ -77,6 +78,9 @@ func (p *Poller) walk(ctx context.Context, t Target) (*counting, time.Duration, 
 	return c, time.Since(start), nil
 }
 
+// many readings are those whose memory is given back as soon as they are counted.
+const many = 100_000
+
 // publish puts the outcome of one walk into the snapshot and tells what changed. A walk that was abandoned meanwhile has
 // no outcome.
 func (p *Poller) publish(j *job, counted *counting, took time.Duration, err error) {
@@ -98,6 +102,10 @@ func (p *Poller) publish(j *job, counted *counting, took time.Duration, err erro
 	} else {
 		// Outside the lock, since it can take a while: no other walk of this target can be published meanwhile.
 		after.Census = counted.census(before.Census, p.wall(), took)
+		if counted.readings > many {
+			counted.records = nil
+			debug.FreeOSMemory() // or what the walk took would look like what the facts take, for minutes
+		}
 	}
 	p.mu.Lock()
 	if before, ok = p.reading(j); !ok {
