@@ -13,7 +13,7 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
-// decoder reads pages, token by token: five times faster than into structs, which is most of what a walk computes. What
+// decoder reads pages, token by token: with 3 allocations a page instead of 110, which is most of what a walk computes. What
 // it needs for one page it uses again for the next.
 type decoder struct {
 	in     jsontext.Decoder
@@ -32,44 +32,38 @@ type decoder struct {
 
 func newDecoder() *decoder {
 	return &decoder{
-		page: vocabulary{[]string{"entities", "totalCount", "nextToken", "error"}, map[string]string{}},
+		page: vocabulary{[]string{"entities", "totalCount", "nextToken", "error"}, map[string]bool{}},
 		token: vocabulary{[]string{
 			"authenticationTokenId", "revoked", "expirationTime", "createTime", "updateTime", "credentialProviderId", "authenticationTokenType", "consumerType",
-		}, map[string]string{}},
+		}, map[string]bool{}},
 		labels: map[string]string{},
 	}
 }
 
 // vocabulary is the names that are used of an object.
 type vocabulary struct {
-	used []string
-	seen map[string]string // by how they are quoted
+	used   []string
+	others map[string]bool // seen, and none of these in another spelling
 }
 
 // maxSeen bounds what is kept of texts that an API may send: each has few, if it is none that makes them up.
 const maxSeen = 200
 
-// name returns the name that is quoted. One in another case, or with underscores, is an error: passed over as unknown, it
+// pass passes over a member of that name. A used one in another case, or with underscores, is an error: passed over, it
 // would let a token never expire.
-func (v vocabulary) name(quoted []byte) (string, error) {
-	if name, ok := v.seen[string(quoted)]; ok {
-		return name, nil
-	}
-	text, err := jsontext.AppendUnquote(nil, quoted)
-	if err != nil {
-		return "", err
-	}
-	name := string(text)
-	plain := strings.NewReplacer("_", "", "-", "").Replace(name)
-	for _, used := range v.used {
-		if name != used && strings.EqualFold(plain, used) {
-			return "", fmt.Errorf("%q is %s in another spelling", name, used)
+func (d *decoder) pass(v vocabulary, name []byte) error {
+	if !v.others[string(name)] {
+		plain := strings.NewReplacer("_", "", "-", "").Replace(string(name))
+		for _, used := range v.used {
+			if strings.EqualFold(plain, used) {
+				return fmt.Errorf("%q is %s in another spelling", name, used)
+			}
+		}
+		if len(v.others) < maxSeen && len(name) < maxText {
+			v.others[string(name)] = true
 		}
 	}
-	if len(v.seen) < maxSeen && len(quoted) < maxText {
-		v.seen[string(quoted)] = name
-	}
-	return name, nil
+	return d.in.SkipValue()
 }
 
 // read reads a page and its nextToken, good until the next is read. An answer that is not surely a page is an error, never
@@ -79,8 +73,8 @@ func (d *decoder) read(body []byte) (poller.Page, string, error) {
 	d.in.Reset(&d.body)
 	d.tokens, d.ids, d.ends, d.inSeconds, d.end = d.tokens[:0], d.ids[:0], d.ends[:0], 0, "absent"
 	total, next, listed, failed := int64(-1), "", false, false
-	err := d.object(d.page, func(name string) (err error) {
-		switch name {
+	err := d.object(func(name []byte) (err error) {
+		switch string(name) {
 		case "entities":
 			listed, err = d.entities()
 		case "totalCount":
@@ -105,7 +99,7 @@ func (d *decoder) read(body []byte) (poller.Page, string, error) {
 			quoted, err = d.text()
 			failed = len(quoted) > len(`""`)
 		default:
-			err = d.in.SkipValue()
+			err = d.pass(d.page, name)
 		}
 		return err
 	})
@@ -136,20 +130,22 @@ func (d *decoder) read(body []byte) (poller.Page, string, error) {
 }
 
 // object reads an object, member by member: once a name is read, member reads its value.
-func (d *decoder) object(v vocabulary, member func(name string) error) error {
+func (d *decoder) object(member func(name []byte) error) error {
 	t, err := d.in.ReadToken()
 	if err == nil && t.Kind() != '{' {
 		err = d.not("an object", t.Kind())
 	}
 	for err == nil && d.in.PeekKind() != '}' {
-		var quoted []byte
-		if quoted, err = d.in.ReadValue(); err != nil {
+		var name []byte
+		if name, err = d.in.ReadValue(); err != nil {
 			break
 		}
-		var name string
-		if name, err = v.name(quoted); err == nil {
-			err = member(name)
+		if bytes.IndexByte(name, '\\') < 0 {
+			name = name[1 : len(name)-1]
+		} else if name, err = jsontext.AppendUnquote(nil, name); err != nil {
+			break
 		}
+		err = member(name)
 	}
 	if err == nil {
 		_, err = d.in.ReadToken()
@@ -179,8 +175,8 @@ func (d *decoder) entity() error {
 	var t poller.Token
 	var created, updated int64
 	before := len(d.ids)
-	err := d.object(d.token, func(name string) (err error) {
-		switch name {
+	err := d.object(func(name []byte) (err error) {
+		switch string(name) {
 		case "authenticationTokenId":
 			var quoted []byte
 			if quoted, err = d.text(); err == nil {
@@ -205,7 +201,7 @@ func (d *decoder) entity() error {
 		case "consumerType":
 			t.Info.ConsumerType, err = d.label()
 		default:
-			err = d.in.SkipValue()
+			err = d.pass(d.token, name)
 		}
 		return err
 	})

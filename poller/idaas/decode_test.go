@@ -156,7 +156,7 @@ func TestADecoderKeepsFewTexts(t *testing.T) {
 			t.Fatalf("%s: %+v, %v", body, page, err)
 		}
 	}
-	if n := max(len(d.page.seen), len(d.token.seen), len(d.labels)); n > maxSeen {
+	if n := max(len(d.page.others), len(d.token.others), len(d.labels)); n > maxSeen {
 		t.Errorf("%d texts are kept", n)
 	}
 }
