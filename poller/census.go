@@ -144,6 +144,7 @@ type counting struct {
 	issued   int64
 	reported int64
 	pages    int
+	dead     *dead // of a live walk
 }
 
 // piece is the most records in one.
@@ -177,10 +178,7 @@ func (c *counting) add(p Page, now time.Time) {
 				c.soon = append(c.soon, candidate{record: r, issued: t.Issued, id: short(t.ID), kind: t.Info.TokenType})
 			}
 		}
-		if c.info == nil || t.Issued > c.issued {
-			info := t.Info
-			c.info, c.issued = &info, t.Issued
-		}
+		c.learn(t)
 	}
 	pack(c.soon[before:])
 	if len(c.soon) >= 2*candidates {
@@ -189,6 +187,14 @@ func (c *counting) add(p Page, now time.Time) {
 		if c.bound = 0; len(c.soon) == candidates {
 			c.bound = c.soon[candidates-1].expires
 		}
+	}
+}
+
+// learn takes the info of t, if none issued later is known.
+func (c *counting) learn(t *Token) {
+	if c.info == nil || t.Issued > c.issued {
+		info := t.Info
+		c.info, c.issued = &info, t.Issued
 	}
 }
 
@@ -246,12 +252,16 @@ func (c *counting) census(prev *Census, end time.Time, took time.Duration) *Cens
 		out.Expirations = make([]int64, 0, c.pending)
 	}
 	c.sift(end)
+	twice := 0
 	for part := range c.parts() {
 		for i, t := range c.soon {
 			_, counts := slices.BinarySearchFunc(part, t.record, compare)
 			c.soon[i].counts = t.counts || counts
 		}
 		for _, r := range part {
+			if c.dead != nil && r.expires > 0 && r.expires <= c.dead.at {
+				twice++
+			}
 			switch {
 			case r.expires == revoked:
 				out.Revoked++
@@ -263,6 +273,10 @@ func (c *counting) census(prev *Census, end time.Time, took time.Duration) *Cens
 				out.Expirations = append(out.Expirations, r.expires)
 			}
 		}
+	}
+	if c.dead != nil {
+		out.Revoked = c.dead.revoked
+		out.Expired += max(0, c.dead.expired-twice)
 	}
 	slices.Sort(out.Expirations)
 	for _, t := range c.soon {

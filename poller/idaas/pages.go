@@ -18,8 +18,13 @@ import (
 
 // Pages lists the authentication tokens of t, page by page. See poller.Source.
 func (c *Client) Pages(ctx context.Context, t poller.Target) iter.Seq2[poller.Page, error] {
+	return c.pages(ctx, t, "")
+}
+
+func (c *Client) pages(ctx context.Context, t poller.Target, filter string) iter.Seq2[poller.Page, error] {
 	return func(yield func(poller.Page, error) bool) {
 		w := c.newWalk(t)
+		w.filter = filter
 		seed, seen := maphash.MakeSeed(), map[uint64]bool{}
 		for number := 1; ; number++ {
 			err := w.read(ctx, number)
@@ -44,7 +49,8 @@ func (c *Client) Pages(ctx context.Context, t poller.Target) iter.Seq2[poller.Pa
 type walk struct {
 	client  *Client
 	target  poller.Target
-	size    int // of the pages asked for
+	filter  string // of the tokens listed, as in a query
+	size    int    // of the pages asked for
 	decoder *decoder
 	body    bytes.Buffer
 	call    call
@@ -111,7 +117,7 @@ func (w *walk) request(ctx context.Context) (*http.Request, error) {
 			"credentialProviderIdentifier": {w.target.Provider},
 			"maxResults":                   {strconv.Itoa(w.size)},
 		}
-		w.asked = asked{at, w.size, at.Endpoint + "/v2/" + url.PathEscape(at.ID) + "/authenticationTokens?" + plain(query.Encode())}
+		w.asked = asked{at, w.size, at.Endpoint + "/v2/" + url.PathEscape(at.ID) + "/authenticationTokens?" + plain(query.Encode()) + w.filter}
 	}
 	u := w.asked.url
 	if w.next != "" {

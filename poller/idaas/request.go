@@ -32,8 +32,9 @@ type call struct {
 	build func(ctx context.Context) (*http.Request, error)
 	// decode reads the body of an answer with status 200; an error means that it is malformed.
 	decode func(body []byte) error
-	// header is that of the answer, once there is one, and took how long it was on its way.
+	// header is that of the answer, once there is one; it was asked for at sent, and took that long.
 	header http.Header
+	sent   time.Time
 	took   time.Duration
 }
 
@@ -120,7 +121,7 @@ func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *fa
 	if resp.StatusCode != http.StatusSwitchingProtocols { // that "body" is the connection, and heeds no context (golang/go#44988)
 		n, err = readBody(buf, resp)
 	}
-	call.took = time.Since(start)
+	call.sent, call.took = start, time.Since(start)
 	c.config.Events.Request(call.operation, strconv.Itoa(resp.StatusCode), call.took)
 	switch {
 	case resp.StatusCode != http.StatusOK:
