@@ -150,7 +150,7 @@ func (q quiet) Write(text []byte) (int, error) {
 // preflight looks at everything once and prints what it found.
 func preflight(ctx context.Context, cfg *config.Config, asJSON bool, stdout io.Writer, log *slog.Logger) int {
 	report := check.Run(ctx, check.Config{
-		Client: exporter.APIConfig(cfg, log), Targets: cfg.Targets, Schedule: cfg.Schedule, Concurrency: cfg.PollConcurrency, Warnings: cfg.Warnings,
+		Client: exporter.APIConfig(cfg, log), Targets: cfg.Targets, Schedule: cfg.Schedule, Live: cfg.Walk == "live", Concurrency: cfg.PollConcurrency, Warnings: cfg.Warnings,
 	})
 	write := report.Table
 	if asJSON {

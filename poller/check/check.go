@@ -23,6 +23,7 @@ type Config struct {
 	Client      idaas.Config    // its Events are not used, and of its Retries one at most
 	Targets     []poller.Target // of this process
 	Schedule    poller.Schedule
+	Live        bool     // walks are to be live
 	Concurrency int      // targets walked at once when polling; a Run reads one after the other
 	Warnings    []string // about settings that are legal but odd
 }
@@ -59,6 +60,7 @@ const (
 	stepClock     = "clock"
 	stepWays      = "instance's ways"
 	stepRequests  = "requests"
+	stepLive      = "live walk" // only if Live
 )
 
 // samplePages of a list are read at most.
@@ -71,7 +73,8 @@ type preflight struct {
 	method   string // to get an access token, or given
 	findings []Finding
 	read     []idaas.Sample
-	skew     *time.Duration // the one least in doubt; nil: unknown
+	small    []poller.Target // of those read, the ones to be walked both ways
+	skew     *time.Duration  // the one least in doubt; nil: unknown
 }
 
 // Run looks at everything. It always returns: what cannot be looked at is skipped.
@@ -104,6 +107,9 @@ func Run(ctx context.Context, c Config) Report {
 	} else {
 		p.ways()
 		p.predict()
+		if c.Live {
+			p.compare(ctx)
+		}
 	}
 	return Report{p.findings}
 }
@@ -161,6 +167,9 @@ func (p *preflight) readTargets(ctx context.Context) {
 		s, err := p.client.Sample(ctx, t, samplePages)
 		if err == nil {
 			p.read = append(p.read, s)
+			if s.Reported <= maxCompared {
+				p.small = append(p.small, t)
+			}
 			p.tellSample(subject, s)
 			continue
 		}

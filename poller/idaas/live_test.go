@@ -35,7 +35,9 @@ func crowd(active, endless, expired, revoked int) []simulator.Token {
 			all = append(all, token)
 		}
 	}
-	add(active, func(i int) simulator.Token { return simulator.Token{Expires: now.Add(time.Duration(i+1) * time.Minute)} })
+	add(active, func(i int) simulator.Token {
+		return simulator.Token{Expires: now.Add(time.Duration(i+1) * time.Minute)}
+	})
 	add(endless, func(i int) simulator.Token { return simulator.Token{ExpiresAs: simulator.Form(i % 4)} })
 	add(expired, func(i int) simulator.Token { return simulator.Token{Expires: now.Add(-time.Duration(i) * time.Minute)} })
 	add(revoked, func(i int) simulator.Token {
