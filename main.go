@@ -37,6 +37,10 @@ func main() {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	signal.Ignore(syscall.SIGPIPE) // who reads the log may be gone
+	if os.Getenv("GOGC") == "" {
+		// Most of the heap is numbers, which cost no time to collect: a sixth less memory at the peak of a walk, for no more CPU.
+		debug.SetGCPercent(50)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	if info, ok := debug.ReadBuildInfo(); ok {
 		version.Version = cmp.Or(version.Version, strings.Trim(info.Main.Version, "()")) // what go install was asked for

@@ -71,7 +71,7 @@ var exporterBinary = sync.OnceValues(func() (string, error) {
 
 var built string // by exporterBinary
 
-func exporter(t *testing.T) string {
+func exporter(t testing.TB) string {
 	t.Helper()
 	binary, err := exporterBinary()
 	if err != nil {
@@ -81,6 +81,9 @@ func exporter(t *testing.T) string {
 }
 
 func TestMain(m *testing.M) {
+	if peer := os.Getenv("E2E_PEER"); peer != "" {
+		os.Exit(runPeer(peer))
+	}
 	code := m.Run()
 	if built != "" {
 		os.RemoveAll(filepath.Dir(built))
@@ -98,7 +101,7 @@ type process struct {
 }
 
 // start starts a server that is stopped, at the latest, when the test ends.
-func start(t *testing.T, env []string, name string, args ...string) *process {
+func start(t testing.TB, env []string, name string, args ...string) *process {
 	t.Helper()
 	p := &process{name: filepath.Base(name), cmd: exec.Command(name, args...), log: &logFile{}, done: make(chan struct{})}
 	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}, env...)
@@ -120,7 +123,7 @@ func start(t *testing.T, env []string, name string, args ...string) *process {
 }
 
 // stop ends the server and reports an end that was not its own decision.
-func (p *process) stop(t *testing.T) {
+func (p *process) stop(t testing.TB) {
 	t.Helper()
 	p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
@@ -158,7 +161,7 @@ func (l *logFile) tail() []byte {
 }
 
 // freeAddress is a loopback address that nobody listens on. Whoever takes it between now and its use makes the test fail.
-func freeAddress(t *testing.T) string {
+func freeAddress(t testing.TB) string {
 	t.Helper()
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -169,7 +172,7 @@ func freeAddress(t *testing.T) string {
 }
 
 // eventually waits until check returns nil.
-func eventually(t *testing.T, within time.Duration, what string, check func() error) {
+func eventually(t testing.TB, within time.Duration, what string, check func() error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
@@ -208,7 +211,7 @@ func get(ctx context.Context, url string, accept ...string) (string, error) {
 	return string(body), err
 }
 
-func waitFor(t *testing.T, url string) {
+func waitFor(t testing.TB, url string) {
 	t.Helper()
 	eventually(t, time.Minute, url, func() error {
 		_, err := get(t.Context(), url)
