@@ -26,6 +26,7 @@ import (
 // "get" only fetches them, by Go's client; "vendor" is the runtime that the vendor's Go SDKs are made of.
 
 const (
+	fastest  = 1000 // requests a second, the most that IDAAS_RATE_LIMIT takes
 	pageSize = 100
 	listPath = "/v2/idaas_simulator/authenticationTokens"
 	consumer = "app_ngtkgrr0000ktg5eao6z400000"
@@ -37,7 +38,10 @@ func runPeer(peer string) int {
 	pages, _ := strconv.Atoi(os.Getenv("E2E_PAGES"))
 	address, token := os.Getenv("E2E_ADDRESS"), os.Getenv("E2E_ACCESS_TOKEN")
 	read := map[string]func() error{"get": bareGet(address, token), "vendor": vendorCall(address, token)}[peer]
-	for range pages {
+	// As fast as the exporter may: a process that sleeps in between pays more for each page.
+	begin := time.Now()
+	for i := range pages {
+		time.Sleep(time.Until(begin.Add(time.Duration(i) * time.Second / fastest)))
 		if err := read(); err != nil {
 			fmt.Fprintln(os.Stderr, peer, err)
 			return 1
@@ -166,55 +170,73 @@ func (p *process) cost(b *testing.B) cost {
 	return cost{time.Duration(user+system) * 10 * time.Millisecond, kilobytes("VmHWM"), kilobytes("VmRSS")}
 }
 
-// BenchmarkWalk walks a list once: what that costs, and how many times more than only fetching the pages.
+// BenchmarkWalk walks a list once: what that costs, and how many times more than only fetching the pages. SIZING names a file
+// that the outcome is written to, as a table.
 func BenchmarkWalk(b *testing.B) {
-	for _, tt := range []struct {
-		name         string
-		tokens, live int
-		walk         string
-	}{
-		{"10k", 10_000, 1, "full"},
-		{"1M", 1_000_000, 1, "full"},
-		{"1M, 1% live", 1_000_000, 100, "full"},
-		{"1M, 1% live, walked live", 1_000_000, 100, "live"},
-	} {
-		b.Run(tt.name, func(b *testing.B) {
-			binary := exporter(b)
-			for b.Loop() {
-				sim, address, token := crowd(b, tt.tokens, tt.live)
-				listen := freeAddress(b)
-				p := start(b, []string{
-					"IDAAS_INSTANCE_ID=idaas_simulator", "IDAAS_ENDPOINT=http://" + address, "IDAAS_ACCESS_TOKEN=" + token,
-					"IDAAS_TARGETS=" + consumer + ":" + provider, "IDAAS_POLL_SCHEDULE=@yearly", "IDAAS_RATE_LIMIT=1000",
-					"IDAAS_WALK=" + tt.walk, "IDAAS_LISTEN_ADDRESS=" + listen,
-				}, binary)
-				total := fmt.Sprintf("idaas_authentication_tokens{consumer=%q,credential_provider=%q} %v\n", consumer, provider, float64(tt.tokens))
-				walked := false
-				eventually(b, 5*time.Minute, "the walk", func() error {
-					// Not by scrapes, which cost something.
-					if walked = walked || sim.Requests(simulator.List)*pageSize >= tt.tokens || tt.walk == "live"; !walked {
-						return errors.New("not all pages were asked for")
-					}
-					text, err := get(b.Context(), "http://"+listen+"/metrics")
-					if err == nil && !strings.Contains(text, total) {
-						err = fmt.Errorf("not yet %s", total)
-					}
-					return err
-				})
-				ours, requests := p.cost(b), sim.Requests(simulator.List)
-				p.stop(b)
-				pages := tt.tokens / pageSize
-				some := min(pages, 3000)
-				perPage := func(d time.Duration, pages int) float64 { return float64(d.Microseconds()) / float64(pages) }
-				fetched, vendor := perPage(peer(b, "get", address, token, some), some), perPage(peer(b, "vendor", address, token, some), some)
-				b.ReportMetric(float64(requests), "requests")
-				b.ReportMetric(ours.cpu.Seconds(), "CPU-s")
-				b.ReportMetric(perPage(ours.cpu, requests), "CPU-µs/page")
-				b.ReportMetric(perPage(ours.cpu, requests)/fetched, "×get")
-				b.ReportMetric(vendor/perPage(ours.cpu, requests), "vendor/×")
-				b.ReportMetric(ours.peak, "MiB-peak")
-				b.ReportMetric(ours.now, "MiB-after")
-			}
-		})
+	const oneIn = 100 // tokens is live, where not all are
+	var table strings.Builder
+	table.WriteString("| tokens | walk | requests | schedule at 200 requests a minute | memory, at most | memory after | CPU |\n|---|---|---|---|---|---|---|\n")
+	for _, tokens := range []int{1_000, 10_000, 100_000, 1_000_000, 5_000_000} {
+		for _, walk := range []string{"full", "live"} {
+			b.Run(fmt.Sprint(tokens, "/", walk), func(b *testing.B) {
+				if testing.Short() && tokens > 10_000 {
+					b.Skip("short")
+				}
+				live := 1
+				if walk == "live" {
+					live = oneIn
+				}
+				for b.Loop() {
+					ours, requests := walkOnce(b, tokens, live, walk)
+					fmt.Fprintf(&table, "| %d | %s | %d | %v | %.0f MiB | %.0f MiB | %.2f s |\n", tokens, walk, requests,
+						max(time.Minute, time.Duration(requests)*time.Minute/200).Round(time.Minute), ours.peak, ours.now, ours.cpu.Seconds())
+				}
+			})
+		}
 	}
+	if file := os.Getenv("SIZING"); file != "" {
+		text := "<!-- Made by make -C deploy/e2e sizing -->\n# Sizing\n\nWhat one walk of one target costs, with pages of 100 tokens and, where it is walked live " +
+			fmt.Sprintf("(`IDAAS_WALK=live`), one token in %d active. Memory is that of the whole process; requests add up over targets.\n\n", oneIn) + table.String()
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func walkOnce(b *testing.B, tokens, live int, walk string) (ours cost, requests int) {
+	binary := exporter(b)
+	sim, address, token := crowd(b, tokens, live)
+	listen := freeAddress(b)
+	p := start(b, []string{
+		"IDAAS_INSTANCE_ID=idaas_simulator", "IDAAS_ENDPOINT=http://" + address, "IDAAS_ACCESS_TOKEN=" + token,
+		"IDAAS_TARGETS=" + consumer + ":" + provider, "IDAAS_POLL_SCHEDULE=@yearly", "IDAAS_RATE_LIMIT=" + strconv.Itoa(fastest),
+		"IDAAS_REQUEST_TIMEOUT=1m", "IDAAS_WALK=" + walk, "IDAAS_LISTEN_ADDRESS=" + listen,
+	}, binary)
+	total := fmt.Sprintf("idaas_authentication_tokens{consumer=%q,credential_provider=%q} %v\n", consumer, provider, float64(tokens))
+	eventually(b, 10*time.Minute, "the walk", func() error {
+		// Not by scrapes, which cost something.
+		if walk == "full" && sim.Requests(simulator.List)*pageSize < tokens {
+			return errors.New("not all pages were asked for")
+		}
+		text, err := get(b.Context(), "http://"+listen+"/metrics")
+		if err == nil && !strings.Contains(text, total) {
+			err = fmt.Errorf("not yet %s", total)
+		}
+		return err
+	})
+	ours, requests = p.cost(b), sim.Requests(simulator.List)
+	p.stop(b)
+	some := min(tokens/pageSize, 3000)
+	perPage := func(d time.Duration, pages int) float64 { return float64(d.Microseconds()) / float64(pages) }
+	mine := perPage(ours.cpu, requests)
+	b.ReportMetric(float64(requests), "requests")
+	b.ReportMetric(ours.cpu.Seconds(), "CPU-s")
+	b.ReportMetric(mine, "CPU-µs/page")
+	b.ReportMetric(ours.peak, "MiB-peak")
+	b.ReportMetric(ours.now, "MiB-after")
+	if walk == "full" {
+		b.ReportMetric(mine/perPage(peer(b, "get", address, token, some), some), "×get")
+		b.ReportMetric(perPage(peer(b, "vendor", address, token, some), some)/mine, "vendor/×")
+	}
+	return ours, requests
 }

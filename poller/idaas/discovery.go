@@ -102,7 +102,11 @@ func (c *Client) document(ctx context.Context, retries int, url, what string, de
 			if err := c.gate.wait(ctx); err != nil {
 				return nil, err
 			}
-			return http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+			if err == nil {
+				req.Header = c.header()
+			}
+			return req, err
 		},
 	}, new(bytes.Buffer))
 }

@@ -56,6 +56,7 @@ type walk struct {
 	call    call
 	asked   asked
 	token   accessToken // in use
+	header  http.Header // with that; of several requests, so never changed
 	page    poller.Page
 	next    string // nextToken of the page; empty: it was the last
 }
@@ -140,8 +141,10 @@ func (w *walk) request(ctx context.Context) (*http.Request, error) {
 			if token.text != w.token.text {
 				w.token = token
 				w.call.hide = w.hide()
+				w.header = c.header()
+				w.header.Set("Authorization", "Bearer "+token.text)
 			}
-			req.Header.Set("Authorization", "Bearer "+token.text)
+			req.Header = w.header
 			return req, nil
 		}
 	}

@@ -36,6 +36,9 @@ type call struct {
 	header http.Header
 	sent   time.Time
 	took   time.Duration
+
+	trace *httptrace.ClientTrace // of every attempt
+	ctx   context.Context        // of the attempt under way
 }
 
 func (c *call) name() string {
@@ -79,6 +82,11 @@ func (c *Client) do(ctx context.Context, call *call, buf *bytes.Buffer) error {
 	}
 }
 
+// header returns a new header with what every request has.
+func (c *Client) header() http.Header {
+	return http.Header{"Accept": {"application/json"}, "User-Agent": {c.config.UserAgent}}
+}
+
 // attempt sends a call once.
 func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *failure {
 	req, err := call.build(ctx)
@@ -88,15 +96,16 @@ func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *fa
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
 	defer cancel()
-	req.Header.Set("Accept", "application/json")
-	req.Header.Set("User-Agent", c.config.UserAgent)
-
-	start := time.Now()
-	req = req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) {
-		waiting := time.Now()
-		_ = c.gate.pass(ctx, c.gate.sends) // should ctx end meanwhile, so does the request
-		start = start.Add(time.Since(waiting))
-	}}))
+	call.sent = time.Now()
+	if call.trace == nil {
+		call.trace = &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) {
+			waiting := time.Now()
+			_ = c.gate.pass(call.ctx, c.gate.sends) // should that end meanwhile, so does the request
+			call.sent = call.sent.Add(time.Since(waiting))
+		}}
+	}
+	call.ctx = ctx
+	req = req.WithContext(httptrace.WithClientTrace(ctx, call.trace))
 	transport := c.transport.Load()
 	noAnswer := func(err error) *failure {
 		f := noAnswer(err, call.name(), call.hide)
@@ -107,13 +116,13 @@ func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *fa
 	}
 	resp, err := (*transport).RoundTrip(req)
 	if err != nil {
-		c.config.Events.Request(call.operation, "error", time.Since(start))
+		c.config.Events.Request(call.operation, "error", time.Since(call.sent))
 		return noAnswer(err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
 		// It is cut to the second, and was told about the middle of the exchange.
-		c.config.Events.Skew(date.Add(500 * time.Millisecond).Sub(start.Add(time.Since(start) / 2)))
+		c.config.Events.Skew(date.Add(500 * time.Millisecond).Sub(call.sent.Add(time.Since(call.sent) / 2)))
 	}
 	call.header = resp.Header
 	buf.Reset()
@@ -121,7 +130,7 @@ func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *fa
 	if resp.StatusCode != http.StatusSwitchingProtocols { // that "body" is the connection, and heeds no context (golang/go#44988)
 		n, err = readBody(buf, resp)
 	}
-	call.sent, call.took = start, time.Since(start)
+	call.took = time.Since(call.sent)
 	c.config.Events.Request(call.operation, strconv.Itoa(resp.StatusCode), call.took)
 	switch {
 	case resp.StatusCode != http.StatusOK:

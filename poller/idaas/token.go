@@ -176,6 +176,7 @@ func (c *Client) requestToken(ctx context.Context, retries int) (accessToken, le
 		if err != nil {
 			return nil, fail(poller.AccessToken, "access token: %w", err)
 		}
+		req.Header = c.header()
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		if g.basic != "" {
 			req.Header.Set("Authorization", "Basic "+g.basic)
