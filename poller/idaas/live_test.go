@@ -114,8 +114,8 @@ func TestALiveWalkEqualsAFullOne(t *testing.T) {
 	}
 }
 
-// A token request at two thirds of a token's life, and none besides: half a day of cycles, counted.
-func TestRequestsOfHalfADay(t *testing.T) {
+// A token request at two thirds of a token's life, and none besides: three hours of cycles, counted.
+func TestRequestsOfThreeHours(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(t, simulator.Config{AccessTokenLifetime: 30 * time.Minute})
 		var targets []poller.Target
@@ -142,7 +142,7 @@ func TestRequestsOfHalfADay(t *testing.T) {
 				p.Once(t.Context()) // to know what is cheaper
 			}
 			lists, tokens, start := a.Requests(simulator.List), a.Requests(simulator.Access), time.Now()
-			const cycles = 144
+			const cycles = 36
 			for range cycles {
 				p.Once(t.Context())
 				time.Sleep(5 * time.Minute)
