@@ -18,6 +18,7 @@ import (
 	openapi "github.com/alibabacloud-go/darabonba-openapi/v2/client"
 	openapiutil "github.com/alibabacloud-go/darabonba-openapi/v2/utils"
 	"github.com/alibabacloud-go/tea/dara"
+	"github.com/prometheus/common/model"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 )
@@ -189,7 +190,7 @@ func BenchmarkWalk(b *testing.B) {
 				for b.Loop() {
 					ours, requests := walkOnce(b, tokens, live, walk)
 					fmt.Fprintf(&table, "| %d | %s | %d | %v | %.0f MiB | %.0f MiB | %.2f s |\n", tokens, walk, requests,
-						max(time.Minute, time.Duration(requests)*time.Minute/200).Round(time.Minute), ours.peak, ours.now, ours.cpu.Seconds())
+						model.Duration(max(time.Minute, time.Duration(requests)*time.Minute/200).Round(time.Minute)), ours.peak, ours.now, ours.cpu.Seconds())
 				}
 			})
 		}
