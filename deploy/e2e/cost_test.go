@@ -190,7 +190,7 @@ func BenchmarkWalk(b *testing.B) {
 				for b.Loop() {
 					ours, requests := walkOnce(b, tokens, live, walk)
 					fmt.Fprintf(&table, "| %d | %s | %d | %v | %.0f MiB | %.0f MiB | %.2f s |\n", tokens, walk, requests,
-						model.Duration(max(time.Minute, time.Duration(requests)*time.Minute/200).Round(time.Minute)), ours.peak, ours.now, ours.cpu.Seconds())
+						model.Duration(time.Duration((requests+199)/200)*time.Minute), ours.peak, ours.now, ours.cpu.Seconds())
 				}
 			})
 		}
