@@ -137,12 +137,25 @@ type counting struct {
 	issued   int64
 	reported int64
 	pages    int
+	most     int64 // tokens to be walked in full
+	dead     *dead // of a live walk
+}
+
+func newCounting() *counting {
+	return &counting{seed: maphash.MakeSeed(), reported: -1, most: math.MaxInt64}
 }
 
 func (c *counting) add(p Page, now time.Time) {
 	c.pages++
 	if p.Total >= 0 {
 		c.reported = p.Total
+	}
+	if n := len(c.records) + len(p.Tokens); n > cap(c.records) {
+		room := n + n/4
+		if all := int(c.reported); n <= all && all < 4*n {
+			room = all + all/64 // what grows by itself would be there twice
+		}
+		c.records = append(make([]record, 0, room), c.records...)
 	}
 	for _, t := range p.Tokens {
 		r := record{maphash.String(c.seed, t.ID), t.Expires, t.Issued}
@@ -156,10 +169,7 @@ func (c *counting) add(p Page, now time.Time) {
 		if r.expires > now.UnixMilli() && r.expires < never && (c.bound == 0 || r.expires < c.bound) {
 			c.soon = append(c.soon, candidate{r, short(t.ID), t.Info.TokenType})
 		}
-		if c.info == nil || t.Issued > c.issued {
-			info := t.Info
-			c.info, c.issued = &info, t.Issued
-		}
+		c.learn(t)
 	}
 	if len(c.soon) >= 2*candidates {
 		c.sift(now)
@@ -170,11 +180,19 @@ func (c *counting) add(p Page, now time.Time) {
 	}
 }
 
-// short is an id as it is kept, which has no bound where it comes from.
+// learn takes the info of t, if none issued later is known.
+func (c *counting) learn(t Token) {
+	if c.info == nil || t.Issued > c.issued {
+		info := t.Info
+		c.info, c.issued = &info, t.Issued
+	}
+}
+
+// short is an id as it is kept, which has no bound where it comes from, and may be part of a page there.
 func short(id string) string {
 	const most = 200
 	if len(id) <= most {
-		return id
+		return strings.Clone(id)
 	}
 	return strings.ToValidUTF8(strings.Clone(id[:most]), "") + "…"
 }
@@ -202,6 +220,18 @@ func (c *counting) census(prev *Census, end time.Time, took time.Duration) *Cens
 
 	out := &Census{Info: c.info, Reported: c.reported, Pages: c.pages, ReadAt: end, Took: took}
 	now := end.UnixMilli()
+	pending, twice := 0, 0
+	for _, r := range c.records {
+		if r.expires > now && r.expires < never {
+			pending++
+		}
+		if c.dead != nil && r.expires > 0 && r.expires <= c.dead.at {
+			twice++
+		}
+	}
+	if pending > 0 {
+		out.Expirations = make([]int64, 0, pending) // without room to grow: this is what stays in memory
+	}
 	var last record
 	for _, r := range c.records {
 		switch {
@@ -221,13 +251,16 @@ func (c *counting) census(prev *Census, end time.Time, took time.Duration) *Cens
 		}
 		out.NewestIssue = max(out.NewestIssue, r.issued)
 	}
+	if c.dead != nil {
+		out.Revoked = c.dead.revoked
+		out.Expired += max(0, c.dead.expired-twice)
+	}
 	slices.Sort(out.Expirations)
-	out.Expirations = slices.Clone(out.Expirations) // without the room to grow: this is what stays in memory
 	c.sift(end)
 	for _, t := range c.soon {
 		// Not when another reading of it counts: it was revoked, say.
 		if _, counts := slices.BinarySearchFunc(c.records, t.record, compare); counts && len(out.Soonest) < soonest {
-			out.Soonest = append(out.Soonest, Expiry{strings.Clone(t.id), t.kind, t.issued, t.expires})
+			out.Soonest = append(out.Soonest, Expiry{t.id, t.kind, t.issued, t.expires})
 		}
 	}
 	if last.issued > 0 {

@@ -37,7 +37,9 @@ type Events struct {
 
 // Config of a Poller. Targets are distinct by Key.
 type Config struct {
-	Source   Source
+	Source Source
+	// Live, if set, is that Source: only what is active is listed, where that takes fewer requests.
+	Live     Live
 	Schedule Schedule
 	Targets  []Target
 	// Restored is what was known before a restart; what it has of other targets is ignored.

@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"hash/maphash"
+	"runtime/debug"
 	"slices"
 	"time"
 )
@@ -12,6 +12,7 @@ import (
 // job is one walk to be done, of a target that was configured when it was queued.
 type job struct {
 	target Target
+	known  *Census // when it was queued; nil: nothing
 	since  time.Time
 	ctx    context.Context // ends with the poller, or when the target is removed
 	cancel context.CancelFunc
@@ -27,7 +28,7 @@ func (p *Poller) enqueue(batch []*Reading) {
 	}
 	slices.SortStableFunc(batch, func(a, b *Reading) int { return cmp.Compare(pages(b), pages(a)) })
 	for _, r := range batch {
-		j := &job{target: r.Target, since: p.wall()}
+		j := &job{target: r.Target, known: r.Census, since: p.wall()}
 		j.ctx, j.cancel = context.WithCancel(p.ctx)
 		p.jobs[r.Target.Key()] = j
 		p.queue = append(p.queue, j)
@@ -52,30 +53,27 @@ func (p *Poller) work() {
 		p.mu.Unlock()
 
 		if j.ctx.Err() == nil {
-			counted, took, err := p.walk(j.ctx, j.target)
+			counted, took, err := p.walk(j.ctx, j)
 			p.publish(j, counted, took, err)
 		}
 		j.cancel()
 	}
 }
 
-// walk reads every page of t. Its error carries a Reason.
-func (p *Poller) walk(ctx context.Context, t Target) (*counting, time.Duration, error) {
+// walk reads what j is about. Its error carries a Reason.
+func (p *Poller) walk(ctx context.Context, j *job) (*counting, time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.config.Timeout)
 	defer cancel()
-	start := time.Now()
-	c := &counting{seed: maphash.MakeSeed(), reported: -1}
-	for page, err := range p.config.Source.Pages(ctx, t) {
-		if err != nil && ctx.Err() != nil {
-			err = &Error{Deadline, fmt.Errorf("not finished within %v: page %d was next", p.config.Timeout, c.pages+1)}
-		}
-		if err != nil {
-			return nil, time.Since(start), err
-		}
-		c.add(page, p.wall())
+	start, c := time.Now(), newCounting()
+	err := p.read(ctx, j.target, j.known, c)
+	if err != nil && ctx.Err() != nil {
+		err = &Error{Deadline, fmt.Errorf("not finished within %v: page %d was next", p.config.Timeout, c.pages+1)}
 	}
-	return c, time.Since(start), nil
+	return c, time.Since(start), err
 }
+
+// many readings are those whose memory is given back as soon as they are counted.
+const many = 100_000
 
 // publish puts the outcome of one walk into the snapshot and tells what changed. A walk that was abandoned meanwhile has
 // no outcome.
@@ -98,6 +96,10 @@ func (p *Poller) publish(j *job, counted *counting, took time.Duration, err erro
 	} else {
 		// Outside the lock, since it can take a while: no other walk of this target can be published meanwhile.
 		after.Census = counted.census(before.Census, p.wall(), took)
+		if len(counted.records) > many {
+			counted.records = nil
+			debug.FreeOSMemory() // or it would look like what the facts take, for minutes
+		}
 	}
 	p.mu.Lock()
 	if before, ok = p.reading(j); !ok {

@@ -89,8 +89,13 @@ func New(cfg *config.Config, network Network, log *slog.Logger) *Exporter {
 		AccessToken: app.collector.AccessToken, AccessTokenFailed: app.collector.AccessTokenFailed,
 		Instance: app.collector.Instance, PageSize: app.collector.PageSize, Skew: app.collector.Skew,
 	}
+	source := idaas.New(api)
+	var live poller.Live
+	if cfg.Walk == "live" {
+		live = source
+	}
 	app.poller = poller.New(poller.Config{
-		Source: idaas.New(api), Schedule: cfg.Schedule, Targets: cfg.Targets, Restored: restored,
+		Source: source, Live: live, Schedule: cfg.Schedule, Targets: cfg.Targets, Restored: restored,
 		Concurrency: cfg.PollConcurrency, Timeout: cfg.PollTimeout, BeforeCycle: app.reloader.ReloadIfChanged, Log: log,
 		Events: poller.Events{Cycle: app.collector.Cycle, Walked: app.collector.Walked},
 	})

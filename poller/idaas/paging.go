@@ -44,6 +44,13 @@ func (p *paging) get() int {
 	return p.current
 }
 
+// now returns the size in use.
+func (p *paging) now() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.current
+}
+
 // settle takes size for later walks; refusal says why it is not the one configured.
 func (p *paging) settle(size int, refusal error) {
 	p.mu.Lock()
@@ -67,12 +74,12 @@ func (p *paging) settle(size int, refusal error) {
 // that is refused twice, where the small one is taken, is left.
 func (w *walk) first(ctx context.Context) error {
 	sizes := w.client.pageSize
-	err := w.list(ctx, 1)
+	err := w.list(ctx)
 	if w.size > smallPage && badRequest(err) {
-		if err = w.list(ctx, 1); badRequest(err) {
+		if err = w.list(ctx); badRequest(err) {
 			refused := w.size
 			w.size = smallPage
-			if w.list(ctx, 1) == nil {
+			if w.list(ctx) == nil {
 				sizes.settle(smallPage, err)
 				return nil
 			}
