@@ -137,18 +137,20 @@ type counting struct {
 	issued   int64
 	reported int64
 	pages    int
-	most     int64 // tokens to be walked in full
-	dead     *dead // of a live walk
-}
-
-func newCounting() *counting {
-	return &counting{seed: maphash.MakeSeed(), reported: -1, most: math.MaxInt64}
+	dead     Dead // of a live walk
 }
 
 func (c *counting) add(p Page, now time.Time) {
 	c.pages++
 	if p.Total >= 0 {
 		c.reported = p.Total
+	}
+	if p.Dead != nil {
+		c.dead, c.pages = *p.Dead, c.pages-1+p.Dead.Requests
+		for _, t := range p.Tokens {
+			c.learn(t)
+		}
+		return
 	}
 	if n := len(c.records) + len(p.Tokens); n > cap(c.records) {
 		room := n + n/4
@@ -178,6 +180,11 @@ func (c *counting) add(p Page, now time.Time) {
 			c.bound = c.soon[candidates-1].expires
 		}
 	}
+}
+
+// ends reports whether a token read so far ends after from, and at to or before.
+func (c *counting) ends(from, to time.Time) bool {
+	return slices.ContainsFunc(c.records, func(r record) bool { return r.expires > from.UnixMilli() && r.expires <= to.UnixMilli() })
 }
 
 // learn takes the info of t, if none issued later is known.
@@ -218,20 +225,15 @@ func (c *counting) census(prev *Census, end time.Time, took time.Duration) *Cens
 	slices.SortFunc(c.records, compare)
 	c.records = slices.CompactFunc(c.records, func(a, b record) bool { return a.hash == b.hash })
 
-	out := &Census{Info: c.info, Reported: c.reported, Pages: c.pages, ReadAt: end, Took: took}
-	now := end.UnixMilli()
-	pending, twice := 0, 0
+	out := &Census{Revoked: int(c.dead.Revoked), Expired: int(c.dead.Expired), Info: c.info, Reported: c.reported, Pages: c.pages, ReadAt: end, Took: took}
+	now, counted := end.UnixMilli(), c.dead.At.UnixMilli()
+	pending := 0
 	for _, r := range c.records {
 		if r.expires > now && r.expires < never {
 			pending++
 		}
-		if c.dead != nil && r.expires > 0 && r.expires <= c.dead.at {
-			twice++
-		}
 	}
-	if pending > 0 {
-		out.Expirations = make([]int64, 0, pending) // without room to grow: this is what stays in memory
-	}
+	out.Expirations = slices.Grow(out.Expirations, pending) // and no more: this is what stays in memory
 	var last record
 	for _, r := range c.records {
 		switch {
@@ -241,7 +243,9 @@ func (c *counting) census(prev *Census, end time.Time, took time.Duration) *Cens
 		case r.expires == never:
 			out.NeverExpiring++
 		case r.expires <= now:
-			out.Expired++
+			if r.expires > counted {
+				out.Expired++
+			}
 			continue
 		default:
 			out.Expirations = append(out.Expirations, r.expires)
@@ -250,10 +254,6 @@ func (c *counting) census(prev *Census, end time.Time, took time.Duration) *Cens
 			}
 		}
 		out.NewestIssue = max(out.NewestIssue, r.issued)
-	}
-	if c.dead != nil {
-		out.Revoked = c.dead.revoked
-		out.Expired += max(0, c.dead.expired-twice)
 	}
 	slices.Sort(out.Expirations)
 	c.sift(end)

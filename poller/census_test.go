@@ -1,6 +1,7 @@
 package poller
 
 import (
+	"hash/maphash"
 	"math"
 	"math/rand/v2"
 	"reflect"
@@ -13,6 +14,8 @@ var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // at returns the Unix milliseconds of a moment after epoch.
 func at(d time.Duration) int64 { return epoch.Add(d).UnixMilli() }
+
+func newCounting() *counting { return &counting{seed: maphash.MakeSeed(), reported: -1} }
 
 func count(end time.Time, prev *Census, tokens ...Token) *Census {
 	c := newCounting()

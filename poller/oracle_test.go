@@ -56,7 +56,9 @@ func reckon(tokens []Token, end time.Time) *Census {
 		out.Soonest = append(out.Soonest, Expiry{t.ID, t.Info.TokenType, t.Issued, t.Expires})
 	}
 	if n := len(pending); n > 0 {
-		last := slices.MaxFunc(pending, func(a, b Token) int { return cmp.Or(cmp.Compare(a.Expires, b.Expires), cmp.Compare(a.Issued, b.Issued)) })
+		last := slices.MaxFunc(pending, func(a, b Token) int {
+			return cmp.Or(cmp.Compare(a.Expires, b.Expires), cmp.Compare(a.Issued, b.Issued))
+		})
 		if last.Issued > 0 {
 			out.Lifetime = max(0, last.Expires-last.Issued)
 		}

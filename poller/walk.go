@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"hash/maphash"
+	"math"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -64,12 +66,38 @@ func (p *Poller) work() {
 func (p *Poller) walk(ctx context.Context, j *job) (*counting, time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.config.Timeout)
 	defer cancel()
-	start, c := time.Now(), newCounting()
-	err := p.read(ctx, j.target, j.known, c)
+	start := time.Now()
+	c, err := read(ctx, p.config.Source, p.config.Live, j.target, j.known, p.wall)
 	if err != nil && ctx.Err() != nil {
 		err = &Error{Deadline, fmt.Errorf("not finished within %v: page %d was next", p.config.Timeout, c.pages+1)}
 	}
 	return c, time.Since(start), err
+}
+
+// read reads t, live unless live is nil.
+func read(ctx context.Context, s Source, live Live, t Target, known *Census, now func() time.Time) (*counting, error) {
+	c := &counting{seed: maphash.MakeSeed(), reported: -1}
+	pages := s.Pages(ctx, t)
+	if live != nil {
+		pages = live.LivePages(ctx, t, known, c.ends)
+	}
+	for page, err := range pages {
+		if err != nil {
+			return c, err
+		}
+		c.add(page, now())
+	}
+	return c, nil
+}
+
+// Walk walks t once, in full, or live unless live is nil, even if that takes more requests. Its error carries a Reason.
+func Walk(ctx context.Context, s Source, live Live, t Target) (*Census, error) {
+	start := time.Now()
+	c, err := read(ctx, s, live, t, &Census{Revoked: math.MaxInt32}, time.Now)
+	if err != nil {
+		return nil, err
+	}
+	return c.census(nil, time.Now(), time.Since(start)), nil
 }
 
 // many readings are those whose memory is given back as soon as they are counted.

@@ -14,8 +14,8 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
-// decoder reads pages token by token, and uses again what it needs: a third of the time that decoding into structs takes, with
-// 3 allocations a page instead of 180. A member that is null counts as absent.
+// decoder reads pages token by token, and uses again what it needs: 3 allocations a page instead of the 110 of decoding into
+// structs, and 1.35 times less CPU time. A member that is null counts as absent.
 type decoder struct {
 	in          jsontext.Decoder
 	body        bytes.Buffer
@@ -23,9 +23,11 @@ type decoder struct {
 	page, token vocabulary
 	labels      map[string]string // by how they are quoted
 
-	tokens []poller.Token
-	ids    []byte // of all tokens, one after the other
-	ends   []int  // of each in ids
+	tokens    []poller.Token
+	ids       []byte // of all tokens, one after the other
+	ends      []int  // of each in ids
+	inSeconds int    // tokens of the page whose expirationTime is
+	end       string // of a list, how the page tells it: absent, null or empty
 }
 
 // vocabulary is the names that are used of an object.
@@ -38,9 +40,13 @@ type vocabulary struct {
 const maxSeen = 200
 
 func newDecoder() *decoder {
-	return &decoder{labels: map[string]string{}, page: vocabulary{[]string{"entities", "totalCount", "nextToken", "error"}, map[string]bool{}}, token: vocabulary{[]string{
-		"authenticationTokenId", "revoked", "expirationTime", "createTime", "updateTime", "credentialProviderId", "authenticationTokenType", "consumerType",
-	}, map[string]bool{}}}
+	names := func(used ...string) vocabulary { return vocabulary{used, map[string]bool{}} }
+	return &decoder{
+		labels: map[string]string{},
+		page:   names("entities", "totalCount", "nextToken", "error"),
+		token: names("authenticationTokenId", "revoked", "expirationTime", "createTime", "updateTime", "credentialProviderId",
+			"authenticationTokenType", "consumerType"),
+	}
 }
 
 // read reads a page and its nextToken, good until the next is read. An answer that is not surely a page is an error, never an
@@ -48,27 +54,31 @@ func newDecoder() *decoder {
 func (d *decoder) read(body []byte) (poller.Page, string, error) {
 	d.body = *bytes.NewBuffer(body)
 	d.in.Reset(&d.body)
-	d.err, d.tokens, d.ids, d.ends = nil, d.tokens[:0], d.ids[:0], d.ends[:0]
+	d.err, d.tokens, d.ids, d.ends, d.inSeconds, d.end = nil, d.tokens[:0], d.ids[:0], d.ends[:0], 0, "absent"
 	total, next, listed, failed := int64(-1), "", false, false
-	for name := range d.object {
+	d.each('{', func(name []byte) {
 		switch string(name) {
 		case "entities":
-			listed = d.entities()
+			listed = d.each('[', d.entity)
 		case "totalCount":
 			if v := d.scalar('0'); v != nil {
 				total = max(-1, d.number(v))
 			}
 		case "nextToken":
-			next = string(d.text(nil))
+			v := d.scalar('"')
+			next, d.end = string(d.unquote(nil, v)), "empty"
+			if v == nil {
+				d.end = "null"
+			}
 		case "error":
-			failed = len(d.text(nil)) > 0
+			failed = len(d.scalar('"')) > len(`""`)
 		default:
 			d.pass(d.page, name)
 		}
-	}
+	})
 	if d.err == nil {
 		if _, err := d.in.ReadToken(); !errors.Is(err, io.EOF) {
-			d.err = fmt.Errorf("more than one object: %w", err)
+			d.err = errors.New("text after the object")
 		}
 	}
 	switch {
@@ -89,65 +99,21 @@ func (d *decoder) read(body []byte) (poller.Page, string, error) {
 	return poller.Page{Tokens: d.tokens, Total: total}, next, nil
 }
 
-// object reads an object and yields the names of its members; their values are to be read before the next.
-func (d *decoder) object(yield func(name []byte) bool) {
-	for d.open('{'); d.err == nil && d.in.PeekKind() != '}'; {
-		name := d.scalar('"')
-		if d.err != nil {
-			return
-		}
-		if bytes.IndexByte(name, '\\') < 0 {
-			name = name[1 : len(name)-1]
-		} else if name, d.err = jsontext.AppendUnquote(nil, name); d.err != nil {
-			return
-		}
-		yield(name)
-	}
-	d.close()
-}
-
-// open reads the begin of an object or list and reports whether there is one, rather than null.
-func (d *decoder) open(kind jsontext.Kind) bool {
-	t, err := d.in.ReadToken()
-	switch {
-	case err != nil:
-		d.err = err
-	case t.Kind() != kind && (t.Kind() != 'n' || kind == '{'):
-		d.err = fmt.Errorf("%s: %s instead of %s", d.in.StackPointer(), t.Kind(), kind)
-	}
-	return d.err == nil && t.Kind() == kind
-}
-
-func (d *decoder) close() {
-	if d.err == nil {
-		_, d.err = d.in.ReadToken()
-	}
-}
-
-// entities reads the tokens of a page and reports whether there is a list.
-func (d *decoder) entities() bool {
-	if !d.open('[') {
-		return false
-	}
-	for d.err == nil && d.in.PeekKind() != ']' {
-		d.entity()
-	}
-	d.close()
-	return true
-}
-
-func (d *decoder) entity() {
+func (d *decoder) entity([]byte) {
 	var t poller.Token
 	var created, updated int64
 	start := len(d.ids)
-	for name := range d.object {
+	d.each('{', func(name []byte) {
 		switch string(name) {
 		case "authenticationTokenId":
-			d.ids = d.text(d.ids)
+			d.ids = d.unquote(d.ids, d.scalar('"'))
 		case "revoked":
 			t.Revoked = d.scalar('t').Kind() == 't'
 		case "expirationTime":
-			t.Expires = millis(d.number(d.scalar('0')))
+			sent := d.number(d.scalar('0'))
+			if t.Expires = millis(sent); t.Expires > 0 && t.Expires != sent {
+				d.inSeconds++
+			}
 		case "createTime":
 			created = millis(d.number(d.scalar('0')))
 		case "updateTime":
@@ -161,12 +127,41 @@ func (d *decoder) entity() {
 		default:
 			d.pass(d.token, name)
 		}
-	}
+	})
 	if d.err == nil && len(d.ids) == start {
 		d.err = fmt.Errorf("entities[%d] has no authenticationTokenId", len(d.tokens))
 	}
 	t.Issued = max(created, updated)
 	d.tokens, d.ends = append(d.tokens, t), append(d.ends, len(d.ids))
+}
+
+// each reads an object or a list and reports whether there is one, rather than null. The value of a member is read by member.
+func (d *decoder) each(kind jsontext.Kind, member func(name []byte)) bool {
+	t, err := d.in.ReadToken()
+	if d.err = err; err != nil || t.Kind() != kind {
+		if err == nil && (t.Kind() != 'n' || d.in.StackDepth() == 0) {
+			d.err = fmt.Errorf("%s: %s instead of %s", d.in.StackPointer(), t.Kind(), kind)
+		}
+		return false
+	}
+	for end := kind + 2; d.err == nil && d.in.PeekKind() != end; { // both pairs of brackets are as far apart
+		var name []byte
+		if kind == '{' {
+			if name = d.scalar('"'); d.err != nil {
+				return false
+			}
+			if bytes.IndexByte(name, '\\') < 0 {
+				name = name[1 : len(name)-1]
+			} else {
+				name = d.unquote(nil, name)
+			}
+		}
+		member(name)
+	}
+	if d.err == nil {
+		_, d.err = d.in.ReadToken()
+	}
+	return true
 }
 
 // scalar reads a value of that kind, t for true and false; nil for null or after an error.
@@ -183,21 +178,19 @@ func (d *decoder) scalar(kind jsontext.Kind) jsontext.Value {
 	return nil
 }
 
-// number returns v, nil or a number, as an integer.
-func (d *decoder) number(v jsontext.Value) int64 {
-	if v == nil {
-		return 0
-	}
-	n, err := strconv.ParseInt(string(v), 10, 64)
-	if err != nil {
-		d.err = fmt.Errorf("%s: not a whole number of 64 bits", d.in.StackPointer())
+// number returns what scalar read as an integer.
+func (d *decoder) number(v jsontext.Value) (n int64) {
+	if v != nil {
+		if n, d.err = strconv.ParseInt(string(v), 10, 64); d.err != nil {
+			d.err = fmt.Errorf("%s: not a whole number of 64 bits", d.in.StackPointer())
+		}
 	}
 	return n
 }
 
-// text reads a text and appends it to what there is.
-func (d *decoder) text(before []byte) []byte {
-	if v := d.scalar('"'); v != nil {
+// unquote appends what scalar read as a text to what there is.
+func (d *decoder) unquote(before []byte, v jsontext.Value) []byte {
+	if v != nil {
 		before, d.err = jsontext.AppendUnquote(before, v)
 	}
 	return before
@@ -207,10 +200,8 @@ func (d *decoder) text(before []byte) []byte {
 func (d *decoder) label() string {
 	quoted := d.scalar('"')
 	text, ok := d.labels[string(quoted)]
-	if quoted != nil && !ok {
-		var long []byte
-		long, d.err = jsontext.AppendUnquote(nil, quoted)
-		text = label(string(long))
+	if !ok {
+		text = label(string(d.unquote(nil, quoted)))
 		if len(d.labels) < maxSeen && len(quoted) < maxText {
 			d.labels[string(quoted)] = text
 		}

@@ -2,6 +2,7 @@ package idaas
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -91,6 +92,12 @@ func TestLongPagesAreInMemoryOnce(t *testing.T) {
 	}
 }
 
+// fetched is an access token that was fetched, as it mostly was.
+type fetched accessToken
+
+func (f fetched) get(context.Context) (accessToken, error) { return accessToken(f), nil }
+func (fetched) drop(accessToken) bool                      { return false }
+
 // Beyond the exchange itself a page costs a few allocations, however many tokens it has.
 func TestAllocationsOfAPage(t *testing.T) {
 	body := aPage(t)
@@ -100,6 +107,7 @@ func TestAllocationsOfAPage(t *testing.T) {
 		return answer, nil
 	})
 	c := (&api{}).client(readyText("ready"), rateLimit(1e9), func(c *Config) { c.Transport, c.Events = transport, Events{} })
+	c.tokens = fetched{text: "ready"}
 	w := c.newWalk(target("consumer", "provider"))
 	ours := testing.AllocsPerRun(100, func() {
 		if err := w.list(t.Context()); err != nil || len(w.page.Tokens) != 100 {

@@ -22,7 +22,7 @@ const maxEmpty = 500
 
 // Pages lists the authentication tokens of t, page by page. See poller.Source.
 func (c *Client) Pages(ctx context.Context, t poller.Target) iter.Seq2[poller.Page, error] {
-	return c.newWalk(t).pages(ctx)
+	return func(yield func(poller.Page, error) bool) { c.newWalk(t).pages(ctx)(yield) }
 }
 
 // pages reads one page after the other.
@@ -61,18 +61,17 @@ type walk struct {
 	client  *Client
 	target  poller.Target
 	filter  string // of the tokens listed, as the end of a query
-	size    int    // of the pages asked for; 0: as many as the API takes
+	size    int    // of the pages asked for
 	decoder *decoder
 	body    bytes.Buffer
 	call    call
 	token   accessToken // in use
-	header  http.Header // with that; of several requests, so never changed
 	page    poller.Page
 	next    string // nextToken of the page; empty: it was the last
 }
 
 func (c *Client) newWalk(t poller.Target) *walk {
-	w := &walk{client: c, target: t, decoder: newDecoder()}
+	w := &walk{client: c, target: t, size: c.pageSize.get(), decoder: newDecoder()}
 	w.call = call{operation: OpList, retries: c.config.Retries, hide: w.hide(), build: w.request, decode: func(body []byte) error {
 		page, next, err := w.decoder.read(body)
 		if err == nil {
@@ -92,8 +91,7 @@ func (w *walk) hide() scrubber {
 // read reads the page that next tells.
 func (w *walk) read(ctx context.Context, number int) error {
 	w.call.what = "page " + strconv.Itoa(number)
-	if w.size == 0 {
-		w.size = w.client.pageSize.get()
+	if number == 1 {
 		return w.first(ctx)
 	}
 	return w.list(ctx)
@@ -138,9 +136,8 @@ func (w *walk) request(ctx context.Context) (*http.Request, error) {
 			if token.text != w.token.text {
 				w.token = token
 				w.call.hide = w.hide()
-				w.header = http.Header{"Authorization": {"Bearer " + token.text}, "Accept": {"application/json"}, "User-Agent": {c.config.UserAgent}}
 			}
-			req.Header = w.header
+			req.Header.Set("Authorization", "Bearer "+token.text)
 			return req, nil
 		}
 	}

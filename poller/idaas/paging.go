@@ -44,13 +44,6 @@ func (p *paging) get() int {
 	return p.current
 }
 
-// now returns the size in use.
-func (p *paging) now() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.current
-}
-
 // settle takes size for later walks; refusal says why it is not the one configured.
 func (p *paging) settle(size int, refusal error) {
 	p.mu.Lock()

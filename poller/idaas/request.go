@@ -80,10 +80,9 @@ func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *fa
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
 	defer cancel()
-	if req.Header["User-Agent"] == nil { // or it is the header of many pages
-		req.Header.Set("Accept", "application/json")
-		req.Header.Set("User-Agent", c.config.UserAgent)
-	}
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", c.config.UserAgent)
+
 	call.sent = time.Now()
 	req = req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) {
 		waiting := time.Now()
