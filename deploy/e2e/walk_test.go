@@ -30,7 +30,6 @@ const (
 	fastest  = 1000 // requests a second, the most that IDAAS_RATE_LIMIT takes
 	pageSize = 100
 	listPath = "/v2/idaas_simulator/authenticationTokens"
-	consumer = "app_ngtkgrr0000ktg5eao6z400000"
 	provider = "orders_jwt"
 )
 
@@ -38,7 +37,7 @@ const (
 func runPeer(peer string) int {
 	pages, _ := strconv.Atoi(os.Getenv("E2E_PAGES"))
 	address, token := os.Getenv("E2E_ADDRESS"), os.Getenv("E2E_ACCESS_TOKEN")
-	read := map[string]func() error{"get": bareGet(address, token), "vendor": vendorCall(address, token)}[peer]
+	read := map[string]func() error{"get": bareGet(address, token), "gauges": constGauges(address), "vendor": vendorCall(address, token)}[peer]
 	// As fast as the exporter may: a process that sleeps in between pays more for each page.
 	begin := time.Now()
 	for i := range pages {
@@ -100,18 +99,20 @@ func vendorCall(address, token string) func() error {
 	}
 }
 
-// million is an API with one target of many tokens, of which one of live has not ended yet.
-func million(b *testing.B, tokens, live int) (sim *simulator.Server, address, token string) {
+// million is an API with targets of many tokens each, of which one of live has not ended yet.
+func million(b *testing.B, targets, tokens, live int) (sim *simulator.Server, address, token string) {
 	b.Helper()
 	sim = simulator.New(simulator.Config{Clients: []simulator.Client{{ID: "exporter", Secret: "not a secret"}}, AccessTokenLifetime: 10 * time.Hour})
 	now := time.Now()
-	sim.Generate(consumer, provider, tokens, func(i int) simulator.Token {
-		end := now.Add(time.Hour + time.Duration(i)*time.Second)
-		if i%live != 0 {
-			end = now.Add(-time.Duration(i+1) * time.Second)
-		}
-		return simulator.Token{Created: now.Add(-day), Updated: now.Add(-day), Expires: end}
-	})
+	for n := range targets {
+		sim.Generate(numbered(n), provider, tokens, func(i int) simulator.Token {
+			end := now.Add(time.Hour + time.Duration(i)*time.Second)
+			if i%live != 0 {
+				end = now.Add(-time.Duration(i+1) * time.Second)
+			}
+			return simulator.Token{Created: now.Add(-day), Updated: now.Add(-day), Expires: end}
+		})
+	}
 	api := httptest.NewServer(sim)
 	b.Cleanup(api.Close)
 	b.Cleanup(sim.Close)
@@ -128,6 +129,11 @@ func million(b *testing.B, tokens, live int) (sim *simulator.Server, address, to
 	}
 	return sim, strings.TrimPrefix(api.URL, "http://"), string(found[1])
 }
+
+// numbered is the id of a consumer.
+func numbered(n int) string { return fmt.Sprintf("app_ngtkgrr0000ktg5eao6z4%05d", n) }
+
+var consumer = numbered(0)
 
 // peer returns the CPU time a peer takes to read as many pages, without that of its start.
 func peer(b *testing.B, name, address, token string, pages int) time.Duration {
@@ -171,6 +177,11 @@ func (p *process) cost(b *testing.B) cost {
 	return cost{time.Duration(user+system) * 10 * time.Millisecond, kilobytes("VmHWM"), kilobytes("VmRSS")}
 }
 
+const (
+	sizingBegin = "<!-- made by make -C deploy/e2e sizing -->"
+	sizingEnd   = "<!-- end -->"
+)
+
 // BenchmarkWalk walks a list once: what that costs, and how many times more than only fetching the pages. SIZING names a file
 // that the outcome is written to, as a table.
 func BenchmarkWalk(b *testing.B) {
@@ -196,17 +207,19 @@ func BenchmarkWalk(b *testing.B) {
 		}
 	}
 	if file := os.Getenv("SIZING"); file != "" {
-		text := "<!-- Made by make -C deploy/e2e sizing -->\n# Sizing\n\nWhat one walk of one target costs, with pages of 100 tokens and, where it is walked live " +
-			fmt.Sprintf("(`IDAAS_WALK=live`), one token in %d active. Memory is that of the whole process; requests add up over targets.\n\n", oneIn) + table.String()
-		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
-			b.Fatal(err)
+		text, err := os.ReadFile(file)
+		before, rest, found := strings.Cut(string(text), sizingBegin)
+		_, after, ended := strings.Cut(rest, sizingEnd)
+		if err != nil || !found || !ended {
+			b.Fatal(file, "has no place for the table", err)
 		}
+		writeFile(b, file, before+sizingBegin+"\n"+table.String()+sizingEnd+after)
 	}
 }
 
 func walkOnce(b *testing.B, tokens, live int, walk string) (ours cost, requests int) {
 	binary := exporter(b)
-	sim, address, token := million(b, tokens, live)
+	sim, address, token := million(b, 1, tokens, live)
 	listen := freeAddress(b)
 	p := start(b, []string{
 		"IDAAS_INSTANCE_ID=idaas_simulator", "IDAAS_ENDPOINT=http://" + address, "IDAAS_ACCESS_TOKEN=" + token,
