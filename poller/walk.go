@@ -123,9 +123,12 @@ func (p *Poller) publish(j *job, counted *counting, took time.Duration, err erro
 		}
 	} else {
 		// Outside the lock, since it can take a while: no other walk of this target can be published meanwhile.
+		large := len(counted.records) > many
+		if large {
+			debug.FreeOSMemory() // what was left of pages, before the facts need room: 6 MiB of a million tokens
+		}
 		after.Census = counted.census(before.Census, p.wall(), took)
-		if len(counted.records) > many {
-			counted.records = nil
+		if counted.records = nil; large {
 			debug.FreeOSMemory() // or it would look like what the facts take, for minutes
 		}
 	}
