@@ -13,20 +13,20 @@ import (
 
 // What follows read pages before the decoder did: slower, but plain to see through. Both must accept and refuse the same.
 
-// wirePage is an answer of the list call, as far as it is used. A null field counts as absent.
-type wirePage struct {
-	Entities   []wireToken `json:"entities"`
-	TotalCount *int64      `json:"totalCount"`
-	NextToken  string      `json:"nextToken"`
-	Error      string      `json:"error"` // of an error object, whatever else it has
+// plainWirePage is an answer of the list call, as far as it is used. A null field counts as absent.
+type plainWirePage struct {
+	Entities   []plainWireToken `json:"entities"`
+	TotalCount *int64           `json:"totalCount"`
+	NextToken  string           `json:"nextToken"`
+	Error      string           `json:"error"` // of an error object, whatever else it has
 
-	Entities2   otherSpelling `json:"_entities,case:ignore"`
-	TotalCount2 otherSpelling `json:"_totalCount,case:ignore"`
-	NextToken2  otherSpelling `json:"_nextToken,case:ignore"`
-	Error2      otherSpelling `json:"_error,case:ignore"`
+	Entities2   plainOtherSpelling `json:"_entities,case:ignore"`
+	TotalCount2 plainOtherSpelling `json:"_totalCount,case:ignore"`
+	NextToken2  plainOtherSpelling `json:"_nextToken,case:ignore"`
+	Error2      plainOtherSpelling `json:"_error,case:ignore"`
 }
 
-type wireToken struct {
+type plainWireToken struct {
 	ID           string `json:"authenticationTokenId"`
 	Revoked      bool   `json:"revoked"`
 	Expires      int64  `json:"expirationTime"`
@@ -36,29 +36,29 @@ type wireToken struct {
 	Type         string `json:"authenticationTokenType"`
 	ConsumerType string `json:"consumerType"`
 
-	ID2           otherSpelling `json:"_authenticationTokenId,case:ignore"`
-	Revoked2      otherSpelling `json:"_revoked,case:ignore"`
-	Expires2      otherSpelling `json:"_expirationTime,case:ignore"`
-	Created2      otherSpelling `json:"_createTime,case:ignore"`
-	Updated2      otherSpelling `json:"_updateTime,case:ignore"`
-	ProviderID2   otherSpelling `json:"_credentialProviderId,case:ignore"`
-	Type2         otherSpelling `json:"_authenticationTokenType,case:ignore"`
-	ConsumerType2 otherSpelling `json:"_consumerType,case:ignore"`
+	ID2           plainOtherSpelling `json:"_authenticationTokenId,case:ignore"`
+	Revoked2      plainOtherSpelling `json:"_revoked,case:ignore"`
+	Expires2      plainOtherSpelling `json:"_expirationTime,case:ignore"`
+	Created2      plainOtherSpelling `json:"_createTime,case:ignore"`
+	Updated2      plainOtherSpelling `json:"_updateTime,case:ignore"`
+	ProviderID2   plainOtherSpelling `json:"_credentialProviderId,case:ignore"`
+	Type2         plainOtherSpelling `json:"_authenticationTokenType,case:ignore"`
+	ConsumerType2 plainOtherSpelling `json:"_consumerType,case:ignore"`
 }
 
-// otherSpelling is where a known name in another case, or with underscores, ends up: passed over as unknown, it would let
+// plainOtherSpelling is where a known name in another case, or with underscores, ends up: passed over as unknown, it would let
 // a token never expire.
-type otherSpelling struct{}
+type plainOtherSpelling struct{}
 
 // UnmarshalJSON refuses whatever has that name.
-func (*otherSpelling) UnmarshalJSON([]byte) error {
+func (*plainOtherSpelling) UnmarshalJSON([]byte) error {
 	return errors.New("a known name in another spelling")
 }
 
 // decodeByStructs reads a page and its nextToken; the tokens are appended to tokens. An answer that is not surely a page is
 // an error, never an empty page.
 func decodeByStructs(body []byte, tokens []poller.Token) (poller.Page, string, error) {
-	var w wirePage
+	var w plainWirePage
 	if err := json.Unmarshal(body, &w); err != nil {
 		return poller.Page{}, "", err
 	}

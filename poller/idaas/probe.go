@@ -2,7 +2,11 @@ package idaas
 
 import (
 	"context"
+	"net/http"
 	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
@@ -45,24 +49,40 @@ func (c *Client) Sample(ctx context.Context, t poller.Target, pages int) (Sample
 		s.Pages++
 		s.Tokens += len(w.page.Tokens)
 		s.Complete = w.next == ""
-		s.look(w)
+		if err := s.look(w.body.Bytes(), w.call.header); err != nil {
+			return s, err
+		}
 	}
 	return s, nil
 }
 
-// look notes the ways of the page that w has read.
-func (s *Sample) look(w *walk) {
-	for _, t := range w.page.Tokens {
-		if t.Expires == 0 {
+// look notes what a decoded page no longer shows.
+func (s *Sample) look(body []byte, header http.Header) error {
+	var w struct {
+		Entities []struct {
+			Expires int64 `json:"expirationTime"`
+		} `json:"entities"`
+		NextToken jsontext.Value `json:"nextToken"`
+	}
+	if err := json.Unmarshal(body, &w); err != nil {
+		return err
+	}
+	for _, e := range w.Entities {
+		switch ms := millis(e.Expires); {
+		case ms == 0:
 			s.WithoutExpiration++
+		case ms != e.Expires:
+			s.InSeconds++
 		}
 	}
-	s.InSeconds += w.decoder.inSeconds
-	s.End = w.decoder.end
-	s.RequestID = w.call.header.Get(requestIDHeader) != ""
+	if s.Complete {
+		s.End = map[string]string{"": "absent", "null": "null", `""`: "empty"}[string(w.NextToken)]
+	}
+	s.RequestID = header.Get(requestIDHeader) != ""
 	for _, name := range rateLimitHeaders {
-		if w.call.header.Get(name) != "" && s.Pages == 1 {
+		if header.Get(name) != "" && s.Pages == 1 {
 			s.RateLimit = append(s.RateLimit, name)
 		}
 	}
+	return nil
 }
