@@ -147,10 +147,6 @@ func (c *counting) add(p Page, now time.Time) {
 	}
 	if p.Dead != nil {
 		c.dead, c.pages = *p.Dead, c.pages-1+p.Dead.Requests
-		for _, t := range p.Tokens {
-			c.learn(t)
-		}
-		return
 	}
 	if n := len(c.records) + len(p.Tokens); n > cap(c.records) {
 		room := n + n/4
@@ -160,6 +156,13 @@ func (c *counting) add(p Page, now time.Time) {
 		c.records = append(make([]record, 0, room), c.records...)
 	}
 	for _, t := range p.Tokens {
+		if c.info == nil || t.Issued > c.issued {
+			info := t.Info
+			c.info, c.issued = &info, t.Issued
+		}
+		if p.Dead != nil {
+			continue
+		}
 		r := record{maphash.String(c.seed, t.ID), t.Expires, t.Issued}
 		switch {
 		case t.Revoked:
@@ -171,7 +174,6 @@ func (c *counting) add(p Page, now time.Time) {
 		if r.expires > now.UnixMilli() && r.expires < never && (c.bound == 0 || r.expires < c.bound) {
 			c.soon = append(c.soon, candidate{r, short(t.ID), t.Info.TokenType})
 		}
-		c.learn(t)
 	}
 	if len(c.soon) >= 2*candidates {
 		c.sift(now)
@@ -185,14 +187,6 @@ func (c *counting) add(p Page, now time.Time) {
 // ends reports whether a token read so far ends after from, and at to or before.
 func (c *counting) ends(from, to time.Time) bool {
 	return slices.ContainsFunc(c.records, func(r record) bool { return r.expires > from.UnixMilli() && r.expires <= to.UnixMilli() })
-}
-
-// learn takes the info of t, if none issued later is known.
-func (c *counting) learn(t Token) {
-	if c.info == nil || t.Issued > c.issued {
-		info := t.Info
-		c.info, c.issued = &info, t.Issued
-	}
 }
 
 // short is an id as it is kept, which has no bound where it comes from, and may be part of a page there.
