@@ -56,8 +56,10 @@ lives:
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/idaas-token-exporter .
 
+# Of the packages, and of whole processes.
 bench:
 	go test -run '^$$' -bench . -benchmem ./...
+	$(MAKE) -C deploy/e2e bench
 
 $(TOOLS)/bin/golangci-lint-$(GOLANGCI_LINT):
 	go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT)

@@ -84,6 +84,32 @@ func TestAddressInUse(t *testing.T) {
 	}
 }
 
+// The same metrics, by fewer requests; and check says before whether that is so.
+func TestLiveWalks(t *testing.T) {
+	sim, environ := startSimulator(t, simulator.Config{})
+	environ = append(environ, "IDAAS_TARGETS=a:p", "IDAAS_PAGE_SIZE=10", "IDAAS_RATE_LIMIT=1000")
+	for i := range 100 {
+		sim.Add("a", "p", simulator.Token{Revoked: i > 5})
+	}
+	for walk, requests := range map[string]int{"full": 10, "live": 4} {
+		before := sim.Requests(simulator.List)
+		code, stdout, stderr := command(t, append(environ, "IDAAS_WALK="+walk), "once")
+		if code != 0 {
+			t.Fatalf("%s: exit code %d\n%s", walk, code, stderr)
+		}
+		if a, _ := parse(t, stdout).counts("a", "p"); a.Total != 100 || a.Active != 6 || a.Revoked != 94 {
+			t.Errorf("%s: %+v", walk, a)
+		}
+		if got := sim.Requests(simulator.List) - before; got != requests {
+			t.Errorf("%s: %d requests, want %d", walk, got, requests)
+		}
+		_, stdout, _ = command(t, append(environ, "IDAAS_WALK="+walk), "check")
+		if got := strings.Contains(stdout, "the same as the full walk for 1 of 1 targets"); got != (walk == "live") {
+			t.Errorf("%s:\n%s", walk, stdout)
+		}
+	}
+}
+
 func TestOnce(t *testing.T) {
 	sim, environ := startSimulator(t, simulator.Config{})
 	environ = append(environ, "IDAAS_TARGETS=a:p,b:p")

@@ -37,6 +37,10 @@ func main() {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	signal.Ignore(syscall.SIGPIPE) // who reads the log may be gone
+	if os.Getenv("GOGC") == "" {
+		// Most of the heap is numbers, which cost no time to collect: at the peak of a large walk a sixth less memory, for no more CPU.
+		debug.SetGCPercent(35)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	if info, ok := debug.ReadBuildInfo(); ok {
 		version.Version = cmp.Or(version.Version, strings.Trim(info.Main.Version, "()")) // what go install was asked for
@@ -150,7 +154,7 @@ func (q quiet) Write(text []byte) (int, error) {
 // preflight looks at everything once and prints what it found.
 func preflight(ctx context.Context, cfg *config.Config, asJSON bool, stdout io.Writer, log *slog.Logger) int {
 	c := check.Config{
-		Client: exporter.APIConfig(cfg, log), Targets: cfg.Targets, Schedule: cfg.Schedule, Concurrency: cfg.PollConcurrency, Warnings: cfg.Warnings,
+		Client: exporter.APIConfig(cfg, log), Targets: cfg.Targets, Schedule: cfg.Schedule, Live: cfg.Walk == "live", Concurrency: cfg.PollConcurrency, Warnings: cfg.Warnings,
 	}
 	if cfg.Watch.Discovers() {
 		c.TargetsAt = cfg.Watch.Targets

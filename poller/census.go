@@ -137,6 +137,7 @@ type counting struct {
 	issued   int64
 	reported int64
 	pages    int
+	dead     Dead // of a live walk
 }
 
 func (c *counting) add(p Page, now time.Time) {
@@ -144,7 +145,24 @@ func (c *counting) add(p Page, now time.Time) {
 	if p.Total >= 0 {
 		c.reported = p.Total
 	}
+	if p.Dead != nil {
+		c.dead, c.pages = *p.Dead, c.pages-1+p.Dead.Requests
+	}
+	if n := len(c.records) + len(p.Tokens); n > cap(c.records) {
+		room := n + n/4
+		if all := int(c.reported); n <= all && all < 4*n {
+			room = all + all/64 // what grows by itself would be there twice
+		}
+		c.records = append(make([]record, 0, room), c.records...)
+	}
 	for _, t := range p.Tokens {
+		if c.info == nil || t.Issued > c.issued {
+			info := t.Info
+			c.info, c.issued = &info, t.Issued
+		}
+		if p.Dead != nil {
+			continue
+		}
 		r := record{maphash.String(c.seed, t.ID), t.Expires, t.Issued}
 		switch {
 		case t.Revoked:
@@ -156,10 +174,6 @@ func (c *counting) add(p Page, now time.Time) {
 		if r.expires > now.UnixMilli() && r.expires < never && (c.bound == 0 || r.expires < c.bound) {
 			c.soon = append(c.soon, candidate{r, short(t.ID), t.Info.TokenType})
 		}
-		if c.info == nil || t.Issued > c.issued {
-			info := t.Info
-			c.info, c.issued = &info, t.Issued
-		}
 	}
 	if len(c.soon) >= 2*candidates {
 		c.sift(now)
@@ -170,11 +184,16 @@ func (c *counting) add(p Page, now time.Time) {
 	}
 }
 
-// short is an id as it is kept, which has no bound where it comes from.
+// ends reports whether a token read so far ends after from, and at to or before.
+func (c *counting) ends(from, to time.Time) bool {
+	return slices.ContainsFunc(c.records, func(r record) bool { return r.expires > from.UnixMilli() && r.expires <= to.UnixMilli() })
+}
+
+// short is an id as it is kept, which has no bound where it comes from, and may be part of a page there.
 func short(id string) string {
 	const most = 200
 	if len(id) <= most {
-		return id
+		return strings.Clone(id)
 	}
 	return strings.ToValidUTF8(strings.Clone(id[:most]), "") + "…"
 }
@@ -200,8 +219,15 @@ func (c *counting) census(prev *Census, end time.Time, took time.Duration) *Cens
 	slices.SortFunc(c.records, compare)
 	c.records = slices.CompactFunc(c.records, func(a, b record) bool { return a.hash == b.hash })
 
-	out := &Census{Info: c.info, Reported: c.reported, Pages: c.pages, ReadAt: end, Took: took}
-	now := end.UnixMilli()
+	out := &Census{Revoked: int(c.dead.Revoked), Expired: int(c.dead.Expired), Info: c.info, Reported: c.reported, Pages: c.pages, ReadAt: end, Took: took}
+	now, counted := end.UnixMilli(), c.dead.At.UnixMilli()
+	pending := 0
+	for _, r := range c.records {
+		if r.expires > now && r.expires < never {
+			pending++
+		}
+	}
+	out.Expirations = slices.Grow(out.Expirations, pending) // and no more: this is what stays in memory
 	var last record
 	for _, r := range c.records {
 		switch {
@@ -211,7 +237,9 @@ func (c *counting) census(prev *Census, end time.Time, took time.Duration) *Cens
 		case r.expires == never:
 			out.NeverExpiring++
 		case r.expires <= now:
-			out.Expired++
+			if r.expires > counted {
+				out.Expired++
+			}
 			continue
 		default:
 			out.Expirations = append(out.Expirations, r.expires)
@@ -222,12 +250,11 @@ func (c *counting) census(prev *Census, end time.Time, took time.Duration) *Cens
 		out.NewestIssue = max(out.NewestIssue, r.issued)
 	}
 	slices.Sort(out.Expirations)
-	out.Expirations = slices.Clone(out.Expirations) // without the room to grow: this is what stays in memory
 	c.sift(end)
 	for _, t := range c.soon {
 		// Not when another reading of it counts: it was revoked, say.
 		if _, counts := slices.BinarySearchFunc(c.records, t.record, compare); counts && len(out.Soonest) < soonest {
-			out.Soonest = append(out.Soonest, Expiry{strings.Clone(t.id), t.kind, t.issued, t.expires})
+			out.Soonest = append(out.Soonest, Expiry{t.id, t.kind, t.issued, t.expires})
 		}
 	}
 	if last.issued > 0 {

@@ -14,12 +14,27 @@ import (
 type Page struct {
 	Tokens []Token // owned by the source: valid until the next page
 	Total  int64   // the API's totalCount; -1 when it sent none
+	Dead   *Dead   // of the last page of a live walk, whose tokens only tell of their target
+}
+
+// Dead is what a live walk does not list.
+type Dead struct {
+	Revoked, Expired int64
+	At               time.Time // when the expired were counted: those listed that ended until then are among them
+	Requests         int       // besides those of pages
 }
 
 // Source lists the tokens of a target, page by page, until the list or ctx ends or an error is yielded, which ends it.
 // Errors carry their Reason. It is safe for concurrent use.
 type Source interface {
 	Pages(ctx context.Context, t Target) iter.Seq2[Page, error]
+}
+
+// Live is a Source that can also do with the active tokens and the number of the others.
+type Live interface {
+	// LivePages is as Pages where that takes no more requests, by what the last walk found, which may be nil. Else it lists the
+	// active tokens, and then a page with Dead. Ends reports whether a token listed so far ends after from, and at to or before.
+	LivePages(ctx context.Context, t Target, known *Census, ends func(from, to time.Time) bool) iter.Seq2[Page, error]
 }
 
 // Schedule is a calendar: Next returns the first due time after its argument.
@@ -38,6 +53,7 @@ type Events struct {
 // Config of a Poller. Targets are distinct by Key.
 type Config struct {
 	Source   Source
+	Live     Live // nil: every walk is full
 	Schedule Schedule
 	Targets  []Target
 	// Restored is what was known before a restart; what it has of other targets is ignored.

@@ -102,8 +102,12 @@ func New(cfg *config.Config, network Network, log *slog.Logger) *Exporter {
 	}
 	client := idaas.New(api)
 	app.discovery.list = client.Providers
+	var live poller.Live
+	if cfg.Walk == "live" {
+		live = client
+	}
 	app.poller = poller.New(poller.Config{
-		Source: client, Schedule: cfg.Schedule, Targets: cfg.Watch.Targets(app.discovery.found), Restored: restored,
+		Source: client, Live: live, Schedule: cfg.Schedule, Targets: cfg.Watch.Targets(app.discovery.found), Restored: restored,
 		Concurrency: cfg.PollConcurrency, Timeout: cfg.PollTimeout, Log: log,
 		BeforeCycle: func() {
 			app.reloader.ReloadIfChanged()

@@ -25,6 +25,7 @@ type Config struct {
 	// TargetsAt returns them if these are the credential providers there are; nil where none asks for all of those.
 	TargetsAt   func([]poller.Provider) []poller.Target
 	Schedule    poller.Schedule
+	Live        bool     // walks are to be live
 	Concurrency int      // targets walked at once when polling; a Run reads one after the other
 	Warnings    []string // about settings that are legal but odd
 }
@@ -62,6 +63,7 @@ const (
 	stepClock     = "clock"
 	stepWays      = "instance's ways"
 	stepRequests  = "requests"
+	stepLive      = "live walk" // only if Live
 )
 
 // samplePages of a list are read at most.
@@ -75,7 +77,8 @@ type preflight struct {
 	method string // to get an access token, or given
 	read   []idaas.Sample
 	named  int            // of the targets, those not found as all providers are: an empty one of these is expected
-	skew   *time.Duration // the one least in doubt; nil: unknown
+	small  []poller.Target // of those read, the ones to be walked both ways
+	skew   *time.Duration  // the one least in doubt; nil: unknown
 }
 
 // Run looks at everything. It always returns: what cannot be looked at is skipped.
@@ -109,6 +112,9 @@ func Run(ctx context.Context, c Config) Report {
 	if len(p.read) > 0 {
 		p.ways()
 		p.predict()
+		if p.Live {
+			p.compare(ctx)
+		}
 	} else {
 		p.add(Skipped, stepWays, "", "no target was read", "")
 		p.add(Skipped, stepRequests, "", "no target was read", "")
@@ -192,6 +198,9 @@ func (p *preflight) readTargets(ctx context.Context) {
 		s, err := p.client.Sample(ctx, t, samplePages)
 		if err == nil {
 			p.read = append(p.read, s)
+			if s.Reported <= maxCompared {
+				p.small = append(p.small, t)
+			}
 			reported, advice := "absent", ""
 			if s.Reported >= 0 {
 				reported = strconv.FormatInt(s.Reported, 10)

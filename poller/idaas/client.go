@@ -84,6 +84,7 @@ func NewTransport(roots *x509.CertPool) *http.Transport {
 	t := http.DefaultTransport.(*http.Transport).Clone()
 	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
 	t.MaxIdleConnsPerHost = t.MaxIdleConns
+	t.ReadBufferSize = 64 << 10 // a page at once
 	t.MaxResponseHeaderBytes = 1 << 20
 	// Else the error is the proxy's status alone, as if the API had answered.
 	t.OnProxyConnectResponse = func(_ context.Context, proxy *url.URL, _ *http.Request, answer *http.Response) error {

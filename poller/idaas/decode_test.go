@@ -68,6 +68,7 @@ func TestPagesThatAreAccepted(t *testing.T) {
 		{`{"entities":[{"authenticationTokenId":"a","consumerType":"` + strings.Repeat("x", 500) + `"}]}`, []poller.Token{{ID: "a", Info: poller.Info{ConsumerType: strings.Repeat("x", maxText) + "…"}}}, -1, ""},
 		{`{"entities":[{"authenticationTokenId":"a","authenticationTokenType":"j\nwt"}]}`, []poller.Token{{ID: "a", Info: poller.Info{TokenType: "j wt"}}}, -1, ""},
 	} {
+		sameAsByStructs(t, []byte(tt.body))
 		page, next, err := decodePage([]byte(tt.body), nil)
 		if err != nil || !reflect.DeepEqual(page.Tokens, tt.want) || page.Total != tt.total || next != tt.next {
 			t.Errorf("%s: %+v, next %q, %v", tt.body, page, next, err)
@@ -96,6 +97,7 @@ func TestPagesThatAreMalformed(t *testing.T) {
 		"{\"entities\":[{\"authenticationTokenId\":\"\xff\"}]}", "{\"entities\":[],\"\xff\":1}",
 		`{"entities":[],"nested":` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000) + `}`,
 	} {
+		sameAsByStructs(t, []byte(body))
 		page, next, err := decodePage([]byte(body), nil)
 		if err == nil {
 			t.Errorf("%.100s: accepted as %+v, next %q", body, page, next)
@@ -118,6 +120,7 @@ func TestKnownNamesInAnotherSpelling(t *testing.T) {
 				continue
 			}
 			body := fmt.Sprintf(text, other)
+			sameAsByStructs(t, []byte(body))
 			if page, next, err := decodePage([]byte(body), nil); err == nil || !strings.Contains(err.Error(), other) {
 				t.Errorf("%s: %+v, next %q, %v", body, page, next, err)
 			}
@@ -125,11 +128,22 @@ func TestKnownNamesInAnotherSpelling(t *testing.T) {
 	}
 }
 
-func TestDecodedTokensAreAppended(t *testing.T) {
-	buffer := make([]poller.Token, 0, 10)
-	page, _, err := decodePage([]byte(`{"entities":[{"authenticationTokenId":"a"}]}`), buffer)
-	if err != nil || len(page.Tokens) != 1 || &page.Tokens[0] != &buffer[:1][0] {
-		t.Errorf("the buffer was not used: %+v, %v", page, err)
+// A page must not show anything of the one before, be that good or not.
+func TestADecoderForgets(t *testing.T) {
+	d := newDecoder()
+	bodies := []string{
+		`{"entities":[{"authenticationTokenId":"a","revoked":true,"expirationTime":1,"createTime":2,"consumerType":"custom"},{"authenticationTokenId":"b"}],"totalCount":7,"nextToken":"n"}`,
+		`{"entities":[{"authenticationTokenId":"c"},{"authenticationTokenId":"d","expirationTime":"x"}]}`,
+		`{"entities":[{"authenticationTokenId":"e"`, `{"error":"x"}`, `{"totalCount":3}`, `{"entities":null}`, `{"entities":[{}]}`, `{"entities":[]}`, `{"totalCount":1}`, `{"entities":[{"authenticationTokenId":"f"}]}`, `{"entities":[],"nextToken":null}`, `{"totalCount":0,"nextToken":""}`,
+	}
+	for range 3 {
+		for _, body := range bodies {
+			got, next, err := d.read([]byte(body))
+			want, wantNext, wantErr := newDecoder().read([]byte(body))
+			if next != wantNext || fmt.Sprint(err) != fmt.Sprint(wantErr) || got.Total != want.Total || !slices.Equal(got.Tokens, want.Tokens) {
+				t.Errorf("%s: %+v, next %q, %v; want %+v, next %q, %v", body, got, next, err, want, wantNext, wantErr)
+			}
+		}
 	}
 }
 

@@ -34,10 +34,15 @@ func FuzzDecodePage(f *testing.F) {
 		`{"code":"Throttling","message":"x"}`, `<html>`, `{"entities":[{"authenticationTokenId":"a","expirationTime":1e3}]}`,
 		`{"entities":[{"authenticationTokenId":"a","unknown":922337203685e775807,"authenticationTokenType":" jwt","consumerType":"\u2003"}]}`,
 		`{"entities":[{"authenticationTokenId":"a","ExpirationTime":1}]}`, `{"entities":[],"next_token":"n"}`, `{"entities":[{"authenticationTokenId":"a","expirationTime":253402300799}]}`,
+		// Names in other spellings, also by letters that only fold to the right ones, and quoted otherwise.
+		`{"entities":[{"authentication\u0054okenId":"a","expiration-Time":1}]}`, `{"entitie\u0073":[],"to-tal_Count":1}`, `{"entities":[{"authenticationTo\u212aenId":"a"}]}`,
+		`{"entities":[{"authenticationTokenId":"a","revoked":null,"error":1,"entities":1}],"revoked":1,"\u0065rror":"x"}`, `{"entities":[],"totalCount":-0}`, `{"entities":[],"totalCount":-01}`,
+		`{"entities":[{"authenticationTokenId":"a","createTime":-9223372036854775808,"updateTime":-9223372036854775809}]}`, `{"entities":[],}`, `{"entities":[{"authenticationTokenId":"a"},]}`,
 	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
+		sameAsByStructs(t, body)
 		before := []poller.Token{{ID: "before"}}
 		page, next, err := decodePage(body, before)
 		if err != nil {

@@ -67,12 +67,12 @@ func (p *paging) settle(size int, refusal error) {
 // that is refused twice, where the small one is taken, is left.
 func (w *walk) first(ctx context.Context) error {
 	sizes := w.client.pageSize
-	err := w.list(ctx, 1)
+	err := w.list(ctx)
 	if w.size > smallPage && badRequest(err) {
-		if err = w.list(ctx, 1); badRequest(err) {
+		if err = w.list(ctx); badRequest(err) {
 			refused := w.size
 			w.size = smallPage
-			if w.list(ctx, 1) == nil {
+			if w.list(ctx) == nil {
 				sizes.settle(smallPage, err)
 				return nil
 			}

@@ -44,12 +44,12 @@ func (c *Client) Sample(ctx context.Context, t poller.Target, pages int) (Sample
 			return s, err
 		}
 		if s.Pages == 0 {
-			s.Took, s.Reported, s.Size = w.answer.took, w.page.Total, w.size
+			s.Took, s.Reported, s.Size = w.call.took, w.page.Total, w.size
 		}
 		s.Pages++
 		s.Tokens += len(w.page.Tokens)
 		s.Complete = w.next == ""
-		if err := s.look(w.body.Bytes(), w.answer.header); err != nil {
+		if err := s.look(w.body.Bytes(), w.call.header); err != nil {
 			return s, err
 		}
 	}

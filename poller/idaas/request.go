@@ -31,8 +31,9 @@ type call struct {
 	build func(ctx context.Context) (*http.Request, error)
 	// decode reads the body of an answer with status 200; an error means that it is malformed.
 	decode func(body []byte) error
-	// header is that of the answer, once there is one, and took how long it was on its way.
+	// header is that of the answer, once there is one; it was asked for at sent, and took that long.
 	header http.Header
+	sent   time.Time
 	took   time.Duration
 }
 
@@ -85,11 +86,11 @@ func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *fa
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", c.config.UserAgent)
 
-	start := time.Now()
+	call.sent = time.Now()
 	req = req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) {
 		waiting := time.Now()
 		_ = c.gate.pass(ctx, c.gate.sends) // should ctx end meanwhile, so does the request
-		start = start.Add(time.Since(waiting))
+		call.sent = call.sent.Add(time.Since(waiting))
 	}}))
 	transport := c.transport.Load()
 	noAnswer := func(err error) *failure {
@@ -101,21 +102,21 @@ func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *fa
 	}
 	resp, err := (*transport).RoundTrip(req)
 	if err != nil {
-		c.config.Events.Request(call.operation, "error", time.Since(start))
+		c.config.Events.Request(call.operation, "error", time.Since(call.sent))
 		return noAnswer(err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
 		// It is cut to the second, and was told about the middle of the exchange.
-		c.config.Events.Skew(date.Add(500 * time.Millisecond).Sub(start.Add(time.Since(start) / 2)))
+		c.config.Events.Skew(date.Add(500 * time.Millisecond).Sub(call.sent.Add(time.Since(call.sent) / 2)))
 	}
 	call.header = resp.Header
 	buf.Reset()
 	var n int64
 	if resp.StatusCode != http.StatusSwitchingProtocols { // that "body" is the connection, and heeds no context (golang/go#44988)
-		n, err = buf.ReadFrom(io.LimitReader(resp.Body, maxBody+1))
+		n, err = readBody(buf, resp)
 	}
-	call.took = time.Since(start)
+	call.took = time.Since(call.sent)
 	c.config.Events.Request(call.operation, strconv.Itoa(resp.StatusCode), call.took)
 	switch {
 	case resp.StatusCode != http.StatusOK:
@@ -142,4 +143,20 @@ func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *fa
 	f := fail(poller.Malformed, "%s: %s", call.what, call.hide.clean(err.Error()))
 	f.foreign = said.code == ""
 	return f
+}
+
+// readBody reads the body of an answer into buf, up to one byte more than it may have. There is room for all of it from the
+// start, or for the longest once it is long: a buffer that grows by itself would be there three times over.
+func readBody(buf *bytes.Buffer, resp *http.Response) (n int64, err error) {
+	const most, long = maxBody + 1, 1 << 20
+	size := resp.ContentLength
+	if size < 0 {
+		if n, err = buf.ReadFrom(io.LimitReader(resp.Body, long)); n < long || err != nil {
+			return n, err
+		}
+		size = most
+	}
+	buf.Grow(int(min(size, most)-n) + bytes.MinRead)
+	rest, err := buf.ReadFrom(io.LimitReader(resp.Body, most-n))
+	return n + rest, err
 }

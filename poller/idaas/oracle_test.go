@@ -1,0 +1,111 @@
+package idaas
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
+)
+
+// What follows read pages before the decoder did: slower, but plain to see through. Both must accept and refuse the same.
+
+// plainWirePage is an answer of the list call, as far as it is used. A null field counts as absent.
+type plainWirePage struct {
+	Entities   []plainWireToken `json:"entities"`
+	TotalCount *int64           `json:"totalCount"`
+	NextToken  string           `json:"nextToken"`
+	Error      string           `json:"error"` // of an error object, whatever else it has
+
+	Entities2   plainOtherSpelling `json:"_entities,case:ignore"`
+	TotalCount2 plainOtherSpelling `json:"_totalCount,case:ignore"`
+	NextToken2  plainOtherSpelling `json:"_nextToken,case:ignore"`
+	Error2      plainOtherSpelling `json:"_error,case:ignore"`
+}
+
+type plainWireToken struct {
+	ID           string `json:"authenticationTokenId"`
+	Revoked      bool   `json:"revoked"`
+	Expires      int64  `json:"expirationTime"`
+	Created      int64  `json:"createTime"`
+	Updated      int64  `json:"updateTime"`
+	ProviderID   string `json:"credentialProviderId"`
+	Type         string `json:"authenticationTokenType"`
+	ConsumerType string `json:"consumerType"`
+
+	ID2           plainOtherSpelling `json:"_authenticationTokenId,case:ignore"`
+	Revoked2      plainOtherSpelling `json:"_revoked,case:ignore"`
+	Expires2      plainOtherSpelling `json:"_expirationTime,case:ignore"`
+	Created2      plainOtherSpelling `json:"_createTime,case:ignore"`
+	Updated2      plainOtherSpelling `json:"_updateTime,case:ignore"`
+	ProviderID2   plainOtherSpelling `json:"_credentialProviderId,case:ignore"`
+	Type2         plainOtherSpelling `json:"_authenticationTokenType,case:ignore"`
+	ConsumerType2 plainOtherSpelling `json:"_consumerType,case:ignore"`
+}
+
+// plainOtherSpelling is where a known name in another case, or with underscores, ends up: passed over as unknown, it would let
+// a token never expire.
+type plainOtherSpelling struct{}
+
+// UnmarshalJSON refuses whatever has that name.
+func (*plainOtherSpelling) UnmarshalJSON([]byte) error {
+	return errors.New("a known name in another spelling")
+}
+
+// decodeByStructs reads a page and its nextToken; the tokens are appended to tokens. An answer that is not surely a page is
+// an error, never an empty page.
+func decodeByStructs(body []byte, tokens []poller.Token) (poller.Page, string, error) {
+	var w plainWirePage
+	if err := json.Unmarshal(body, &w); err != nil {
+		return poller.Page{}, "", err
+	}
+	page := poller.Page{Tokens: tokens, Total: -1}
+	if w.TotalCount != nil && *w.TotalCount >= 0 {
+		page.Total = *w.TotalCount
+	}
+	if w.Error != "" || len(w.Entities) == 0 && parseError(body).code != "" {
+		return poller.Page{}, "", errors.New("an error instead of a page")
+	}
+	if w.Entities == nil && page.Total != 0 {
+		return poller.Page{}, "", errors.New("neither entities nor a totalCount of 0")
+	}
+	for i, t := range w.Entities {
+		if t.ID == "" {
+			return poller.Page{}, "", fmt.Errorf("entities[%d] has no authenticationTokenId", i)
+		}
+		page.Tokens = append(page.Tokens, poller.Token{
+			ID:      t.ID,
+			Revoked: t.Revoked,
+			Expires: millis(t.Expires),
+			Issued:  max(millis(t.Created), millis(t.Updated)),
+			Info: poller.Info{
+				ProviderID:   label(t.ProviderID),
+				TokenType:    label(t.Type),
+				ConsumerType: label(t.ConsumerType),
+			},
+		})
+	}
+	return page, w.NextToken, nil
+}
+
+// decodePage reads a single page after what is in tokens.
+func decodePage(body []byte, tokens []poller.Token) (poller.Page, string, error) {
+	page, next, err := newDecoder().read(body)
+	if err == nil {
+		page.Tokens = append(tokens, page.Tokens...)
+	}
+	return page, next, err
+}
+
+// sameAsByStructs fails unless both decoders make the same of a body.
+func sameAsByStructs(t *testing.T, body []byte) {
+	t.Helper()
+	got, next, err := decodePage(body, nil)
+	want, wantNext, wantErr := decodeByStructs(body, nil)
+	if (err == nil) != (wantErr == nil) || next != wantNext || got.Total != want.Total || !slices.Equal(got.Tokens, want.Tokens) {
+		t.Errorf("%.300q:\n got %+v, next %q, %v\nwant %+v, next %q, %v", body, got, next, err, want, wantNext, wantErr)
+	}
+}
