@@ -122,7 +122,7 @@ func (w *World) Renew(target string, lifetime, first, every, last time.Duration)
 	}
 }
 
-type span struct{ from, to time.Duration }
+type span struct{ From, To time.Duration }
 
 // Break injects a fault from one time on for a while. Both the beginning and the end are told if what is not empty.
 func (w *World) Break(from, lasts time.Duration, what string, f simulator.Fault) {
@@ -143,7 +143,7 @@ func (w *World) Cut(from, lasts time.Duration) {
 
 func (w *World) offline() bool {
 	now := w.Now()
-	return slices.ContainsFunc(w.outages, func(s span) bool { return now >= s.from && now < s.to })
+	return slices.ContainsFunc(w.outages, func(s span) bool { return now >= s.From && now < s.To })
 }
 
 // Clock has the clock of the API differ from ours from one time on, or ours from that of the API, which looks the same.
