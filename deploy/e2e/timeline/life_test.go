@@ -120,6 +120,7 @@ func (w *world) scenario(story string) Scenario {
 	s := Scenario{Name: "life", Story: story, Lasts: w.Lasts, Scrape: coarse, Evaluate: coarse}
 	s.Play = func(world *World) {
 		for _, l := range w.Lives {
+			world.Target(l.Consumer + ":" + l.Provider)
 			for _, g := range l.Grants {
 				l.play(world, g)
 			}
