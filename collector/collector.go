@@ -56,11 +56,7 @@ func New(c Config, snapshot func() *poller.Snapshot) *Collector {
 
 // Describe sends every description.
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{
-		tokens, active, expired, revoked, expiring, withoutExpiration, earliest, latest, lifetime, newestIssue,
-		lastActive, targetInfo, pollSuccess, pollError, lastSuccess, reported,
-		pollTargets, inProgress, lastCycle, nextCycle, interval,
-	} {
+	for _, d := range descriptions {
 		ch <- d
 	}
 	c.events.Describe(ch)

@@ -87,12 +87,17 @@ func newEvents() *events {
 	}
 }
 
+// descriptions are those of all the above.
+var descriptions []*prometheus.Desc
+
 func perTarget(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc(namespace+"_"+name, help, append([]string{"consumer", "credential_provider"}, labels...), nil)
+	return plain(name, help, append([]string{"consumer", "credential_provider"}, labels...)...)
 }
 
-func plain(name, help string) *prometheus.Desc {
-	return prometheus.NewDesc(namespace+"_"+name, help, nil, nil)
+func plain(name, help string, labels ...string) *prometheus.Desc {
+	d := prometheus.NewDesc(namespace+"_"+name, help, labels, nil)
+	descriptions = append(descriptions, d)
+	return d
 }
 
 type maker struct{ promauto.Factory }

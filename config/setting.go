@@ -1,7 +1,9 @@
 package config
 
 import (
+	_ "embed" // the usage
 	"fmt"
+	"io"
 	"reflect"
 	"regexp"
 	"slices"
@@ -61,6 +63,20 @@ func settings() []setting {
 
 func (s setting) fault(value, problem string) Fault {
 	return Fault{s.name, value, problem + "; accepted: " + strings.ReplaceAll(s.accepts, "'", "")}
+}
+
+//go:embed help.txt
+var usage string
+
+// Help writes the commands, and every setting with its default, meaning and what it accepts, for a terminal of 100
+// columns.
+func Help(w io.Writer) {
+	var b strings.Builder
+	b.WriteString(usage)
+	for _, s := range settings() {
+		fmt.Fprintf(&b, "%s  (default %s)\n    %s\n    accepts %s\n", s.name, s.fallback, s.help, s.accepts)
+	}
+	_, _ = io.WriteString(w, strings.NewReplacer("  (default )", "", "'", "").Replace(b.String()))
 }
 
 // inRange compares value with the range of s; a setting without one has no bounds.

@@ -2,7 +2,12 @@
 // as an immutable snapshot: facts only, whose states are computed when asked.
 package poller
 
-import "time"
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"time"
+)
 
 // Target is one consumer at one credential provider: the unit that is walked, published and shown.
 // Consumer and Provider together identify it.
@@ -27,4 +32,26 @@ func (t Target) Key() Key { return Key{t.Consumer, t.Provider} }
 type Window struct {
 	Label    string
 	Duration time.Duration
+}
+
+// Share returns those of targets that shard index of count polls: each target belongs to exactly one, by rendezvous
+// hashing of its shown labels, so that growth from n to n+1 shards moves about one target in n+1.
+func Share(targets []Target, index, count int) []Target {
+	if count == 1 {
+		return targets
+	}
+	var share []Target
+	for _, t := range targets {
+		winner, most := 0, uint64(0)
+		for shard := range count {
+			sum := sha256.Sum256(fmt.Appendf(nil, "%d %q %q", shard, t.Label, t.Provider))
+			if weight := binary.BigEndian.Uint64(sum[:]); weight > most {
+				winner, most = shard, weight
+			}
+		}
+		if winner == index {
+			share = append(share, t)
+		}
+	}
+	return share
 }

@@ -1,33 +1,27 @@
 package poller
 
-import (
-	"context"
-	"log/slog"
-)
-
-// change is what a walk can change about a target: it fails for a reason from now on, or no more.
+// change is what a walk can change about a target: it fails for a reason from now on, or no more. Without a reason, nothing
+// has changed.
 type change struct {
 	recovered bool
 	reason    Reason
 }
 
-func changed(before, after *Reading) (change, bool) {
+func changed(before, after *Reading) change {
 	switch f, was := after.Failure, before.Failure; {
 	case f != nil && (was == nil || was.Reason != f.Reason):
-		return change{false, f.Reason}, true
+		return change{false, f.Reason}
 	case f == nil && was != nil:
-		return change{true, was.Reason}, true
+		return change{true, was.Reason}
 	}
-	return change{}, false
+	return change{}
 }
 
 // first counts a change and reports whether it is the first of its kind since gathered: one outage is one line for the
 // first target and one with the number of the others, for each reason. p.mu must be held.
 func (p *Poller) first(before, after *Reading) bool {
-	c, ok := changed(before, after)
-	if ok {
-		p.changes[c]++
-	}
+	c := changed(before, after)
+	p.changes[c]++
 	return p.changes[c] == 1
 }
 
@@ -41,16 +35,16 @@ func (p *Poller) gathered() map[change]int {
 // logTransition logs what changed between two readings of a target: a quiet log means that nothing did.
 func (p *Poller) logTransition(before, after *Reading, first bool) {
 	log := p.config.Log.With("consumer", after.Target.Label, "credential_provider", after.Target.Provider)
-	c, ok := changed(before, after)
-	failing, recovered := slog.LevelDebug, slog.LevelDebug
+	c := changed(before, after)
+	failing, recovered := log.Debug, log.Debug
 	if first {
-		failing, recovered = slog.LevelWarn, slog.LevelInfo
+		failing, recovered = log.Warn, log.Info
 	}
 	switch f := after.Failure; {
-	case ok && c.recovered:
-		log.Log(context.Background(), recovered, "target recovered", "after", c.reason)
-	case ok:
-		log.Log(context.Background(), failing, "target failing", "reason", f.Reason, "error", f.Text)
+	case c.recovered:
+		recovered("target recovered", "after", c.reason)
+	case c.reason != "":
+		failing("target failing", "reason", f.Reason, "error", f.Text)
 	case f != nil:
 		log.Debug("target still failing", "reason", f.Reason, "error", f.Text)
 	default:

@@ -59,10 +59,13 @@ func (p *pipes) get(path string) reply {
 // startPipes serves a configuration in memory. The listeners are of everything, and of the probes.
 func startPipes(ctx context.Context, t *testing.T, c Config) (all, probes *pipes, ended <-chan error) {
 	t.Helper()
-	h, p := handlers(t, c)
 	all, probes = newPipes(), newPipes()
+	c.ListenAddress, c.ProbeAddress = "all", "probes"
+	c.Listen = func(_ context.Context, _, address string) (net.Listener, error) {
+		return map[string]net.Listener{"all": all, "probes": probes}[address], nil
+	}
 	end := make(chan error, 1)
-	go func() { end <- serve(ctx, c.Log, []site{{all, h, c.ConfigFile}, {probes, p, ""}}) }()
+	go func() { end <- Serve(ctx, c) }()
 	return all, probes, end
 }
 

@@ -35,7 +35,7 @@ type unread struct {
 // whole returns a handler that answers as h does.
 func (u *unhurried) whole(h http.Handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		made := &inMemory{header: w.Header(), status: http.StatusOK}
+		made := &inMemory{ResponseWriter: w, status: http.StatusOK}
 		h.ServeHTTP(made, r)
 		cut := func() error { return http.NewResponseController(w).SetWriteDeadline(time.Now()) }
 		answer := &unread{size: made.body.Len(), cut: cut, over: make(chan struct{})}
@@ -85,13 +85,12 @@ func (u *unhurried) remove(a *unread) bool {
 	return true
 }
 
-// inMemory is an http.ResponseWriter that keeps the answer.
+// inMemory is an http.ResponseWriter that keeps the answer, but for its header.
 type inMemory struct {
-	header http.Header
+	http.ResponseWriter
 	status int
 	body   bytes.Buffer
 }
 
-func (m *inMemory) Header() http.Header            { return m.header }
 func (m *inMemory) WriteHeader(status int)         { m.status = status }
 func (m *inMemory) Write(part []byte) (int, error) { return m.body.Write(part) }

@@ -24,45 +24,32 @@ func CheckConfig(file string) error { return web.Validate(file) }
 // ended.
 func Serve(ctx context.Context, c Config) error {
 	all, probes := newHandlers(c)
+	sites := []site{{c.ListenAddress, all, c.ConfigFile}}
+	if c.ProbeAddress != "" {
+		sites = append(sites, site{c.ProbeAddress, probes, ""})
+	}
 	if c.Listen == nil {
 		c.Listen = new(net.ListenConfig).Listen
 	}
-	listener, err := c.Listen(ctx, "tcp", c.ListenAddress)
-	if err != nil {
-		return err
-	}
-	sites := []site{{listener, all, c.ConfigFile}}
-	if c.ProbeAddress != "" {
-		listener, err := c.Listen(ctx, "tcp", c.ProbeAddress)
-		if err != nil {
-			_ = sites[0].listener.Close()
-			return err
-		}
-		sites = append(sites, site{listener, probes, ""})
-	}
-	return serve(ctx, c.Log, sites)
-}
-
-type site struct {
-	listener   net.Listener
-	handler    http.Handler
-	configFile string
-}
-
-func serve(ctx context.Context, log *slog.Logger, sites []site) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	failed := make(chan error, len(sites))
 	var serving sync.WaitGroup
 	for _, site := range sites {
+		listener, err := c.Listen(ctx, "tcp", site.address)
+		if err != nil {
+			failed <- err
+			cancel()
+			break
+		}
 		server := &http.Server{
-			Handler: site.handler, ErrorLog: stdlog.New(serverLog{log}, "", 0),
+			Handler: site.handler, ErrorLog: stdlog.New(serverLog{c.Log}, "", 0),
 			ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
 		}
 		serving.Go(func() {
-			err := web.Serve(site.listener, server, &web.FlagConfig{WebConfigFile: &site.configFile}, log)
+			err := web.Serve(listener, server, &web.FlagConfig{WebConfigFile: &site.configFile}, c.Log)
 			// A fault of the configuration file leaves it open.
-			_ = site.listener.Close()
+			_ = listener.Close()
 			if !errors.Is(err, http.ErrServerClosed) {
 				failed <- err
 				cancel()
@@ -81,6 +68,12 @@ func serve(ctx context.Context, log *slog.Logger, sites []site) error {
 	serving.Wait()
 	close(failed)
 	return <-failed
+}
+
+type site struct {
+	address    string
+	handler    http.Handler
+	configFile string
 }
 
 // serverLog is where an http.Server writes: a warning, unless a client went away before it said anything, as the

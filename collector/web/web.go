@@ -3,6 +3,7 @@ package web
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -45,15 +46,15 @@ func newHandlers(c Config) (all, probes http.Handler) {
 	// From the moment it is ready on: what fails later is for alerts, not for a load balancer.
 	ready := func(w http.ResponseWriter, _ *http.Request) {
 		if !latched.Load() && !c.Ready() && time.Since(since) < readyAfter {
-			answer(w, http.StatusServiceUnavailable, "not ready: not every target was attempted yet")
+			http.Error(w, "not ready: not every target was attempted yet", http.StatusServiceUnavailable)
 			return
 		}
 		latched.Store(true)
-		answer(w, http.StatusOK, "ready")
+		fmt.Fprintln(w, "ready")
 	}
 	health := func() *http.ServeMux {
 		mux := http.NewServeMux()
-		mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "healthy") })
+		mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "healthy") })
 		mux.HandleFunc("GET /-/ready", ready)
 		return mux
 	}
@@ -67,17 +68,11 @@ func newHandlers(c Config) (all, probes http.Handler) {
 	})))
 	mux.HandleFunc("POST /-/reload", func(w http.ResponseWriter, _ *http.Request) {
 		if err := c.Reload(); err != nil {
-			answer(w, http.StatusBadRequest, "nothing was changed:\n"+err.Error())
+			http.Error(w, "nothing was changed:\n"+err.Error(), http.StatusBadRequest)
 			return
 		}
-		answer(w, http.StatusOK, "reloaded")
+		fmt.Fprintln(w, "reloaded")
 	})
 	// No page of another site may make a browser reload.
 	return http.NewCrossOriginProtection().Handler(mux), health()
-}
-
-func answer(w http.ResponseWriter, status int, text string) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.WriteHeader(status)
-	_, _ = w.Write([]byte(text + "\n"))
 }

@@ -41,7 +41,7 @@ func (f File) Keep(ctx context.Context, snapshot func() *poller.Snapshot, saved 
 			last = s.Readings
 		}
 	}
-	for {
+	for ctx.Err() == nil {
 		pause := lookEvery
 		if failing {
 			pause = retryEvery
@@ -50,21 +50,17 @@ func (f File) Keep(ctx context.Context, snapshot func() *poller.Snapshot, saved 
 		case <-time.After(pause):
 			save()
 		case <-ctx.Done():
-			save()
-			return
 		}
 	}
+	save()
 }
 
 // changed reports whether there is something to write that was not. That a target still fails as it did is not.
 func changed(old, now []*poller.Reading) bool {
-	how := func(f *poller.Failure) poller.Failure {
-		if f == nil {
-			return poller.Failure{}
-		}
-		return poller.Failure{Reason: f.Reason, Text: f.Text}
+	alike := func(a, b *poller.Failure) bool {
+		return a == b || a != nil && b != nil && a.Reason == b.Reason && a.Text == b.Text
 	}
 	return !slices.EqualFunc(old, now, func(a, b *poller.Reading) bool {
-		return a == b || a.Target.Key() == b.Target.Key() && a.Census == b.Census && how(a.Failure) == how(b.Failure)
+		return a == b || a.Target.Key() == b.Target.Key() && a.Census == b.Census && alike(a.Failure, b.Failure)
 	})
 }

@@ -252,23 +252,13 @@ func writeTimes(out *jsontext.Encoder, times []int64) error {
 }
 
 func readTimes(in *jsontext.Decoder, times *[]int64) error {
-	if _, err := in.ReadToken(); err != nil {
-		return err
+	type differences []int64 // of which this function is not asked
+	err := json.UnmarshalDecode(in, (*differences)(times))
+	if len(*times) == 0 {
+		*times = nil // as a census without any has it
 	}
-	before := int64(0)
-	for {
-		token, err := in.ReadToken()
-		if err != nil || token.Kind() == ']' {
-			return err
-		}
-		if token.Kind() != '0' {
-			return fmt.Errorf("not a time: %s", token.Kind())
-		}
-		difference, err := token.Int()
-		if err != nil {
-			return err
-		}
-		before += difference
-		*times = append(*times, before)
+	for i := 1; i < len(*times); i++ {
+		(*times)[i] += (*times)[i-1]
 	}
+	return err
 }

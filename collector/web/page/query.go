@@ -69,9 +69,7 @@ func parse(raw string, accepted []string, limit, most int) (query, error) {
 
 func (q query) without(names ...string) url.Values {
 	values := maps.Clone(q.values)
-	for _, name := range names {
-		values.Del(name)
-	}
+	maps.DeleteFunc(values, func(name string, _ []string) bool { return slices.Contains(names, name) })
 	return values
 }
 

@@ -17,6 +17,16 @@ var jsonIndent = jsontext.WithIndent("  ")
 
 func escaped(s string) string { return url.QueryEscape(s) }
 
+// executed is what one of the page's templates makes of data.
+func executed(t *testing.T, name string, data any) string {
+	t.Helper()
+	var out strings.Builder
+	if err := markup.ExecuteTemplate(&out, name, data); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
 func TestSummary(t *testing.T) {
 	fresh := func(now time.Time, c *poller.Census) { expiring(c, now.Add(20*day)) }
 	risky := func(now time.Time, c *poller.Census) { expiring(c, now.Add(day)) }
@@ -53,8 +63,9 @@ func TestSummary(t *testing.T) {
 				now := time.Now()
 				s := &poller.Snapshot{LastCycle: now, NextCycle: now.Add(5 * time.Minute), Readings: tt.readings()}
 				got := newView(Config{Snapshot: func() *poller.Snapshot { return s }}, query{limit: 9}, now).Summary()
-				if got.Level != tt.level || got.Text != tt.text || got.Trust != tt.trusted || got.Why != tt.why {
-					t.Errorf("got %s: %s / %s: %s", got.Level, got.Text, got.Trust, got.Why)
+				trusted, why := executed(t, "trust", got), executed(t, "why", got)
+				if got.Level != tt.level || got.Text != tt.text || trusted != tt.trusted || why != tt.why {
+					t.Errorf("got %s: %s / %s: %s", got.Level, got.Text, trusted, why)
 				}
 			})
 		})
@@ -100,8 +111,8 @@ func TestTimeline(t *testing.T) {
 			"Next 7 days, 1202 active tokens ending, 2 of targets at risk; 0 s to 6 h from now: 1202, 2 of targets at risk, among them the last one of such a target",
 			"Next 30 days, 1202 active tokens ending, 2 of targets at risk; 0 s to 1 day from now: 1202, 2 of targets at risk, among them the last one of such a target",
 		} {
-			if charts[i].Spoken != want {
-				t.Errorf(" got %s\nwant %s", charts[i].Spoken, want)
+			if got := executed(t, "spoken", charts[i]); got != want {
+				t.Errorf(" got %s\nwant %s", got, want)
 			}
 			for _, b := range charts[i].Bars {
 				if b.X < 0 || b.X+b.Width > chartWidth || b.Y < chartTop || b.Y+b.Height != chartBase || b.Height < 3 || b.RiskHeight > b.Height {
@@ -109,7 +120,7 @@ func TestTimeline(t *testing.T) {
 				}
 			}
 		}
-		if got := charts[0].Bars[0].Count + " " + charts[0].Bars[1].Count; got != "1k 1" {
+		if got := charts[0].Bars[0].Label + " " + charts[0].Bars[1].Label; got != "1k 1" {
 			t.Errorf("over the bars: %s", got)
 		}
 	})

@@ -18,18 +18,20 @@ const (
 
 // chart shows how many active tokens end in the time that lies ahead.
 type chart struct {
-	Title, Text string
-	Spoken      string // in place of the picture
-	Bars        []bar
-	Ticks       []string
+	Title         string
+	Bars          []bar
+	Ticks         []string
+	Total, AtRisk int // tokens in it, and those of targets at risk
 }
 
 // bar is one step of a chart in which some tokens end.
 type bar struct {
-	X, Y, Width, Height, RiskY, RiskHeight float64
-	Middle                                 float64
-	Count, Text                            string
-	Mark                                   bool // a target at risk has its last token here
+	X, Y, Width, Height, RiskY, RiskHeight, Middle float64
+
+	From, To      time.Duration
+	Count, AtRisk int
+	Label         string
+	Mark          bool // a target at risk has its last token here
 }
 
 // Charts are those of the matched targets for the next day, week and month.
@@ -56,33 +58,23 @@ func (v *view) chart(title string, step time.Duration, steps int, ticks ...strin
 		}
 	}
 	out := chart{Title: title, Ticks: ticks}
-	total, atRisk, most := 0, 0, slices.Max(all)
-	width := chartWidth / float64(steps)
+	most, width := slices.Max(all), chartWidth/float64(steps)
 	for i, n := range all {
 		if n == 0 {
 			continue
 		}
-		total, atRisk = total+n, atRisk+risk[i]
-		b := bar{X: float64(i)*width + 1, Width: width - 2, Count: fmt.Sprint(n), Mark: marked[i]}
+		out.Total, out.AtRisk = out.Total+n, out.AtRisk+risk[i]
+		from := time.Duration(i) * step
+		b := bar{X: float64(i)*width + 1, Width: width - 2, From: from, To: from + step, Count: n, AtRisk: risk[i], Label: fmt.Sprint(n), Mark: marked[i]}
 		if n >= 1000 {
-			b.Count = fmt.Sprint(n/1000, "k")
+			b.Label = fmt.Sprint(n/1000, "k")
 		}
 		// A root scale: one token of a target that has no other must be seen beside thousands.
 		b.Height = max(3, (chartBase-chartTop)*math.Sqrt(float64(n)/float64(most)))
 		b.Middle, b.Y = b.X+b.Width/2, chartBase-b.Height
-		b.Text = fmt.Sprintf("%s to %s from now: %d", words(time.Duration(i)*step), words(time.Duration(i+1)*step), n)
-		if risk[i] > 0 {
-			b.RiskHeight = max(2, b.Height*float64(risk[i])/float64(n))
-			b.Text += fmt.Sprintf(", %d of targets at risk", risk[i])
-		}
+		b.RiskHeight = max(2, b.Height*float64(b.AtRisk)/float64(n)) // to be seen, if there is any
 		b.RiskY = chartBase - b.RiskHeight
-		if b.Mark {
-			b.Text += ", among them the last one of such a target"
-		}
-		out.Spoken += "; " + b.Text
 		out.Bars = append(out.Bars, b)
 	}
-	out.Text = fmt.Sprintf("%s ending, %d of targets at risk", count(total, "active token"), atRisk)
-	out.Spoken = title + ", " + out.Text + out.Spoken
 	return out
 }

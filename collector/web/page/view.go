@@ -75,17 +75,18 @@ func (v *view) At(t any) moment {
 }
 
 type summary struct {
-	Level      poller.Verdict // the worst of what there is; Unknown also when data is missing
-	Text       string
-	Next       *row   // loses its last token next, of those at risk
-	Lost       []*row // the latest first
-	Trust, Why string // whether the data can be relied on
+	Level poller.Verdict // the worst of what there is; Unknown also when data is missing
+	Text  string
+	Next  *row   // loses its last token next, of those at risk
+	Lost  []*row // the latest first
+
+	All, Good, Unread, Failing int           // targets; good are those whose data is up to date
+	Down, Oldest               time.Duration // the longest failure, and the age of the oldest data
 }
 
 // Summary judges all targets, whatever the query asks for.
 func (v *view) Summary() (s summary) {
-	var risk, failing, stale, unread int
-	var down, oldest time.Duration // the longest failure, and the age of the oldest data
+	var risk, stale int
 	for i := range v.All {
 		r := &v.All[i]
 		switch r.Verdict {
@@ -98,14 +99,14 @@ func (v *view) Summary() (s summary) {
 			}
 		}
 		if r.Failure != nil {
-			failing++
-			down = max(down, v.Now.Sub(r.Failure.Since))
+			s.Failing++
+			s.Down = max(s.Down, v.Now.Sub(r.Failure.Since))
 		}
 		if r.Census == nil {
-			unread++
+			s.Unread++
 			continue
 		}
-		oldest = max(oldest, v.Now.Sub(r.ReadAt))
+		s.Oldest = max(s.Oldest, v.Now.Sub(r.ReadAt))
 		if r.Stale || !r.Known {
 			stale++
 		}
@@ -118,30 +119,17 @@ func (v *view) Summary() (s summary) {
 			s.Level, parts = cmp.Or(s.Level, level), append(parts, text)
 		}
 	}
-	all, good := len(v.All), len(v.All)-stale-unread
-	outage := all > 0 && failing == all
+	s.All = len(v.All)
+	s.Good = s.All - stale - s.Unread
+	outage := s.All > 0 && s.Failing == s.All
 	part(len(s.Lost) > 0, poller.Lost, count(len(s.Lost), "target")+" lost")
 	part(risk > 0, poller.AtRisk, count(risk, "target")+" at risk")
-	part(outage, poller.Unknown, "API failing since "+exact(v.Now.Add(-down)))
+	part(outage, poller.Unknown, "API failing since "+exact(v.Now.Add(-s.Down)))
 	part(!outage && stale > 0, poller.Unknown, "data of "+count(stale, "target")+" stale")
-	part(!outage && unread > 0, poller.Unknown, count(unread, "target")+" not read yet")
-	part(all == 0, poller.Unknown, "no targets")
+	part(!outage && s.Unread > 0, poller.Unknown, count(s.Unread, "target")+" not read yet")
+	part(s.All == 0, poller.Unknown, "no targets")
 	part(len(parts) == 0, poller.OK, "all well, no target at risk")
 	s.Text = strings.Join(parts, ", ")
 	s.Text = strings.ToUpper(s.Text[:1]) + s.Text[1:]
-
-	switch s.Trust = "Partly"; good {
-	case 0:
-		s.Trust = "No"
-	case all:
-		s.Trust = "Yes"
-	}
-	s.Why = fmt.Sprintf("%d of %s up to date", good, count(all, "target"))
-	if all > unread {
-		s.Why += ", oldest data " + words(oldest) + " old"
-	}
-	if failing > 0 {
-		s.Why += fmt.Sprintf("; %s failing, for up to %s", count(failing, "target"), words(down))
-	}
 	return s
 }

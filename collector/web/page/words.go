@@ -10,6 +10,7 @@ import (
 )
 
 var functions = template.FuncMap{
+	"count": count, "words": words,
 	"columns": func() any { return columns },
 	"states":  func() []poller.Verdict { return append([]poller.Verdict{""}, poller.Verdicts()...) },
 	// Beside the word, so that colour is not the only sign.
