@@ -21,13 +21,22 @@ type world struct {
 type life struct {
 	Consumer, Provider string
 	Lifetime, Rhythm   time.Duration
-	Grants             []grant // by time of issue
-	Healthy            bool    // renewed in its rhythm, always
+	First, Stop, Back  time.Duration // the first renewal, and between which there are none
+	Revoked            revocation
+
+	grants  []grant // by time of issue
+	healthy bool    // renewed in its rhythm, always
+}
+
+// revocation is of all tokens of a moment or, of several, of the first to end. What is 0 never happens.
+type revocation struct {
+	At, Reinstated time.Duration
+	All            bool
 }
 
 // grant is a token as it truly is. What is 0 never happens.
 type grant struct {
-	Issued, Ends, Revoked, Reinstated time.Duration
+	issued, ends, revoked, reinstated time.Duration
 }
 
 // fault is something that breaks for a while.
@@ -53,30 +62,24 @@ func random(seed uint64, targets int, lasts time.Duration) *world {
 		lifetimes = lifetimes[2:] // what ends between two walks is not seen
 	}
 	for i := range targets {
-		l := &life{Consumer: fmt.Sprintf("app_%02d", i), Provider: fmt.Sprintf("provider_%d", r.IntN(4)), Healthy: true}
+		l := &life{Consumer: fmt.Sprintf("app_%02d", i), Provider: fmt.Sprintf("provider_%d", r.IntN(4)), Stop: lasts, Back: lasts}
 		l.Lifetime = lifetimes[r.IntN(len(lifetimes))]
 		l.Rhythm = between(l.Lifetime*3/10, l.Lifetime*7/10)
 		if l.Lifetime == 15*minute && r.IntN(2) == 0 {
 			l.Rhythm = hour // a job that fetches one when it runs
 		}
-		at := -between(0, l.Rhythm) - 2*l.Rhythm
-		stop, back := lasts, lasts
+		l.First = -between(0, l.Rhythm) - 2*l.Rhythm
 		if r.IntN(3) == 0 {
-			stop, l.Healthy = between(-l.Lifetime, lasts), false
+			l.Stop = between(-l.Lifetime, lasts)
 			if r.IntN(2) == 0 {
-				back = stop + between(l.Lifetime, l.Lifetime*3/2+day)
+				l.Back = l.Stop + between(l.Lifetime, l.Lifetime*3/2+day)
 			}
-		}
-		for ; at < lasts; at += l.Rhythm {
-			if (at < stop || at > back) && at+l.Lifetime > -10*l.Lifetime {
-				l.Grants = append(l.Grants, grant{Issued: at, Ends: at + l.Lifetime})
-			}
-		}
-		if l.Grants == nil {
-			l.Grants = []grant{{Issued: stop - l.Lifetime, Ends: stop}}
 		}
 		if r.IntN(4) == 0 {
-			l.revoke(between(hour, lasts), r.IntN(2) == 0, between(hour, 2*day), r.IntN(2) == 0)
+			l.Revoked = revocation{At: between(hour, lasts), All: r.IntN(2) == 0}
+			if while := between(hour, 2*day); r.IntN(2) == 0 {
+				l.Revoked.Reinstated = l.Revoked.At + while
+			}
 		}
 		w.Lives = append(w.Lives, l)
 	}
@@ -95,23 +98,29 @@ func random(seed uint64, targets int, lasts time.Duration) *world {
 	return w
 }
 
-// revoke has all tokens of a moment revoked, or, of several, the first to end; and perhaps reinstated after a while.
-func (l *life) revoke(at time.Duration, all bool, while time.Duration, reinstated bool) {
+// live works out what the life is.
+func (l *life) live(lasts time.Duration) {
+	l.grants, l.healthy = nil, l.Stop >= lasts
+	for at := l.First; at < lasts; at += l.Rhythm {
+		if (at < l.Stop || at > l.Back) && at > -11*l.Lifetime {
+			l.grants = append(l.grants, grant{issued: at, ends: at + l.Lifetime})
+		}
+	}
+	if l.grants == nil {
+		l.grants = []grant{{issued: l.Stop - l.Lifetime, ends: l.Stop}}
+	}
 	var active []*grant
-	for i := range l.Grants {
-		if g := &l.Grants[i]; g.Issued < at && at < g.Ends {
+	for i := range l.grants {
+		if g := &l.grants[i]; g.issued < l.Revoked.At && l.Revoked.At < g.ends {
 			active = append(active, g)
 		}
 	}
-	if !all {
+	if !l.Revoked.All {
 		active = active[:min(1, max(0, len(active)-1))]
 	}
 	for _, g := range active {
-		g.Revoked = at
-		if reinstated {
-			g.Reinstated = at + while
-		}
-		l.Healthy = l.Healthy && !all
+		g.revoked, g.reinstated = l.Revoked.At, l.Revoked.Reinstated
+		l.healthy = l.healthy && !l.Revoked.All
 	}
 }
 
@@ -120,8 +129,9 @@ func (w *world) scenario(story string) Scenario {
 	s := Scenario{Name: "life", Story: story, Lasts: w.Lasts, Scrape: coarse, Evaluate: coarse}
 	s.Play = func(world *World) {
 		for _, l := range w.Lives {
+			l.live(w.Lasts)
 			world.Target(l.Consumer + ":" + l.Provider)
-			for _, g := range l.Grants {
+			for _, g := range l.grants {
 				l.play(world, g)
 			}
 		}
@@ -135,17 +145,17 @@ func (w *world) scenario(story string) Scenario {
 
 func (l *life) play(w *World, g grant) {
 	name, id := l.Consumer+":"+l.Provider, ""
-	if g.Issued <= 0 {
-		id = w.Issue(name, g.Issued, l.Lifetime)
+	if g.issued <= 0 {
+		id = w.Issue(name, g.issued, l.Lifetime)
 	} else {
-		w.At(g.Issued, "", func() { id = w.Issue(name, g.Issued, l.Lifetime) })
-		w.At(g.Ends+day, "", func() { w.API.Remove(id) }) // the provider cleans up
+		w.At(g.issued, "", func() { id = w.Issue(name, g.issued, l.Lifetime) })
+		w.At(g.ends+day, "", func() { w.API.Remove(id) }) // the provider cleans up
 	}
-	if g.Revoked > 0 {
-		w.At(g.Revoked, "a token of "+l.subject()+" is revoked", func() { w.API.Revoke(id) })
+	if g.revoked > 0 {
+		w.At(g.revoked, "a token of "+l.subject()+" is revoked", func() { w.API.Revoke(id) })
 	}
-	if g.Reinstated > 0 {
-		w.At(g.Reinstated, "a token of "+l.subject()+" is reinstated", func() { w.API.Reinstate(id) })
+	if g.reinstated > 0 {
+		w.At(g.reinstated, "a token of "+l.subject()+" is reinstated", func() { w.API.Reinstate(id) })
 	}
 }
 

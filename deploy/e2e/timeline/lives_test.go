@@ -92,18 +92,41 @@ func live(t *testing.T, w *world) (broken map[string][]string, timeline string) 
 	return broken, timeline
 }
 
-// smallest leaves out the other targets, and each fault without which the promise is broken still.
+// smallest leaves out the other targets, each fault without which the promise is broken still, and the time before and after.
 func smallest(t *testing.T, w *world, l *life) *world {
-	small := &world{w.Lasts, w.Polled, []*life{l}, w.Faults}
-	if broken, _ := live(t, small); broken == nil {
-		return &world{w.Lasts, w.Polled, w.Lives, w.Faults}
-	}
-	for i := len(small.Faults) - 1; i >= 0; i-- {
-		without := *small
-		without.Faults = slices.Delete(slices.Clone(small.Faults), i, i+1)
-		if broken, _ := live(t, &without); broken != nil {
-			small = &without
+	small := world{w.Lasts, w.Polled, []*life{l}, w.Faults}
+	try := func(less world) {
+		if broken, _ := live(t, &less); broken != nil {
+			small = less
 		}
 	}
-	return small
+	for i := len(w.Faults) - 1; i >= 0; i-- {
+		try(world{small.Lasts, small.Polled, small.Lives, slices.Delete(slices.Clone(small.Faults), i, i+1)})
+	}
+	if len(small.Faults) > 0 {
+		try(small.from(small.Faults[0].From - 12*hour))
+		try(world{min(small.Lasts, small.Faults[len(small.Faults)-1].To+12*hour), small.Polled, small.Lives, small.Faults})
+	}
+	return &small
+}
+
+// from is the world since a time.
+func (w *world) from(at time.Duration) world {
+	later := world{Lasts: w.Lasts - at, Polled: w.Polled, Faults: slices.Clone(w.Faults)}
+	for i := range later.Faults {
+		later.Faults[i].From -= at
+		later.Faults[i].To -= at
+	}
+	for _, l := range w.Lives {
+		l := *l
+		for _, t := range []*time.Duration{&l.First, &l.Stop, &l.Back} {
+			*t -= at
+		}
+		if l.Revoked.At > 0 {
+			l.Revoked.At -= at
+			l.Revoked.Reinstated = max(0, l.Revoked.Reinstated-at)
+		}
+		later.Lives = append(later.Lives, &l)
+	}
+	return later
 }

@@ -29,14 +29,14 @@ func documented(polled time.Duration) bounds {
 
 // periods are the times in which one token is active, by beginning.
 func (l *life) periods() (active spans) {
-	for _, g := range l.Grants {
+	for _, g := range l.grants {
 		switch {
-		case g.Revoked == 0:
-			active = append(active, span{g.Issued, g.Ends})
-		case g.Reinstated == 0 || g.Reinstated > g.Ends:
-			active = append(active, span{g.Issued, g.Revoked})
+		case g.revoked == 0:
+			active = append(active, span{g.issued, g.ends})
+		case g.reinstated == 0 || g.reinstated > g.ends:
+			active = append(active, span{g.issued, g.revoked})
 		default:
-			active = append(active, span{g.Issued, g.Revoked}, span{g.Reinstated, g.Ends})
+			active = append(active, span{g.issued, g.revoked}, span{g.reinstated, g.ends})
 		}
 	}
 	slices.SortStableFunc(active, func(a, b span) int { return cmp.Compare(a.From, b.From) })
@@ -61,8 +61,8 @@ func (l *life) gaps(end time.Duration) (gaps spans) {
 
 // changed reports whether the end of the last token changed in a time but by a renewal.
 func (l *life) changed(from, to time.Duration) bool {
-	return slices.ContainsFunc(l.Grants, func(g grant) bool {
-		return from < g.Revoked && g.Revoked <= to || from < g.Reinstated && g.Reinstated <= to
+	return slices.ContainsFunc(l.grants, func(g grant) bool {
+		return from < g.revoked && g.revoked <= to || from < g.reinstated && g.reinstated <= to
 	})
 }
 
@@ -122,7 +122,7 @@ func (w *world) broken(l *life, h heard) (broken []string) {
 	// Never told for nothing.
 	for _, a := range tokenAlerts {
 		for _, s := range h["IDaaS"+a+" "+l.subject()] {
-			if l.Healthy {
+			if l.healthy {
 				fault(s.From, "%s, though it is renewed in its usual rhythm", a)
 			}
 		}
