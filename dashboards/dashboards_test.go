@@ -158,3 +158,18 @@ func TestWindowsByLength(t *testing.T) {
 		last = by[0]
 	}
 }
+
+// TestBlindIsNotWell: a table that shows trouble only does not look as if all were well when nothing is scraped, or, of what the
+// recording rules say, when they are not loaded.
+func TestBlindIsNotWell(t *testing.T) {
+	for _, d := range []dashboard{tokens(), exporter()} {
+		for _, p := range d.Panels {
+			if p.Type != "table" || !strings.HasSuffix(p.Description, emptyWhenWell) || p.Title == "Shards that are not watched" {
+				continue
+			}
+			if ruled := p.asks("idaas:") || p.asks("ALERTS"); !p.asks("absent(") || ruled && !p.asks("absent(idaas:") {
+				t.Errorf("%s, %s: without data it says %q", d.UID, p.Title, p.FieldConfig.Defaults["noValue"])
+			}
+		}
+	}
+}

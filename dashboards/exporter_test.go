@@ -32,13 +32,15 @@ func quantiles(metric, by, legend string) (list []query) {
 }
 
 func exporter() dashboard {
-	walked := "idaas_poll_last_success_timestamp_seconds" + facts
 	// Of when it was scraped, as the poll intervals beside it.
 	age := per("max without (instance, pod) (timestamp(%[1]s) - %[1]s)", walked)
 	known := per("on (job, instance) last_over_time(idaas_token_exporter_build_info%s[1d])", process)
-	inIntervals := per("-min without (instance, pod) (%s) / on (job) group_left () %s", ahead("idaas_poll_last_success_timestamp_seconds", facts), interval)
+	// failed are the reasons of the targets that fail, of which alone the age is asked there.
+	failed := "idaas_poll_error" + facts
+	failedAge := per("max without (instance, pod) (timestamp(%[1]s) - (%[1]s and on (job, credential_provider, consumer) %[2]s))", walked, failed)
 	cycle := per("max by (job) (max by (job, instance) (idaas_poll_last_success_timestamp_seconds%s) - %s >= 0)", process, byProcess("idaas_poll_last_cycle_timestamp_seconds"))
 	never := []object{shown("100000000000", "never read", "purple"), shown("200000000000", unknown, "purple")}
+	blind := []object{shown("-1", unknown, "purple")}
 	yesNo := []object{shown("1", "yes", "green"), shown("0", "no", "red"), shown("2", "not used", "text"), nothing(unknown)}
 
 	return newDashboard(exporterUID, "IDaaS token exporter",
@@ -46,9 +48,9 @@ func exporter() dashboard {
 		link{Title: "IDaaS tokens", URL: "/d/" + tokensUID, Tooltip: "The tokens themselves"},
 
 		stat("Oldest data", "Since the end of the last complete walk of the target that has waited longest, on any replica, when it was scraped.",
-			4, "dtdhmss", plain("blue"), query{per("max(%s)", age), "oldest"}),
+			4, "dtdhmss", plain("blue"), query{oldest, "oldest"}),
 		stat("Intervals", "The age of the oldest data in poll intervals: up to 2 is normal, from 3 on walks failed or are late.",
-			4, "none", []step{{color: "green"}, {3, "orange"}, {5, "red"}}, query{per("max(%s)", inIntervals), "intervals"}).with("decimals", 1),
+			4, "none", []step{{color: "green"}, {3, "orange"}, {5, "red"}}, query{per("max(max by (job) %s / on (job) %s)", ages, interval), "intervals"}).with("decimals", 1),
 		stat("Complete", "Share of the targets whose latest walk was complete, on every replica.",
 			4, "percentunit", []step{{color: "red"}, {0.95, "orange"}, {1, "green"}}, query{per("avg(%s)", complete), "complete"}),
 		stat("Failures", "Walks that failed in the chosen time range. A failed walk publishes nothing; the target keeps its last facts.",
@@ -78,19 +80,19 @@ func exporter() dashboard {
 			"no target fails", 12, 8, []string{"-Since complete"}, provider(exporterUID), consumer(exporterUID),
 			column{name: "Reason", from: "reason", width: 120},
 			column{name: "Since complete", expr: per("topk(50, max by (job, credential_provider, consumer, reason) (idaas_poll_error%[1]s) * on (job, credential_provider, consumer) group_left () (%[2]s or %[3]s)) or 2e11 * %[4]s",
-				facts, byName(age), byName(per("0 * %s + 1e11", complete)), unwatched), unit: "dtdhmss", maps: never, steps: plain("orange"), width: 155},
+				facts, byName(failedAge), byName(per("0 * %s + 1e11", failed)), unwatched), unit: "dtdhmss", maps: never, steps: plain("orange"), width: 155},
 			job()),
 		table("Targets with the oldest data", "The 20 targets that have waited longest for a complete walk. Poll intervals, when they were scraped: up to 2 are normal. Click a provider or a consumer to see its tokens.",
 			nothingHere, 12, 8, []string{"-Data age"}, provider(tokensUID), consumer(tokensUID),
 			column{name: "Data age", expr: byName(per("topk(20, %s)", age)), unit: "dtdhmss", width: 125},
-			column{name: "Poll intervals", expr: where(inIntervals, per("topk(20, %s)", age)), steps: []step{{color: "green"}, {3, "orange"}, {5, "red"}}, width: 130},
+			column{name: "Poll intervals", expr: byName(per("topk(20, %s) / on (job) group_left () %s", age, interval)), steps: []step{{color: "green"}, {3, "orange"}, {5, "red"}}, width: 130},
 			job()),
-		series("Data age", "Minutes since the last complete walk, over the targets: the oldest, the median and the newest, against the longest poll interval.",
-			12, "suffix: min", query{per("max(%s) / 60", age), "oldest"}, query{per("quantile(0.5, %s) / 60", age), "median"}, query{per("min(%s) / 60", age), "newest"},
+		series("Data age", "Minutes since the last complete walk, over the targets: the oldest, the median (of the process that is furthest behind) and the newest, against the longest poll interval.",
+			12, "suffix: min", query{oldest + " / 60", "oldest"}, query{per("max(%s - quantile by (job, instance) (0.5, %s)) / 60", scraped, walked), "median"}, query{per("min(%s - max by (job, instance) (%s)) / 60", scraped, walked), "newest"},
 			query{per("max(%s) / 60", interval), "poll interval"}).dashed("poll interval").coarse(),
 		table("Targets that failed most", "The 20 targets whose latest walk had failed for the largest part of the chosen time range."+emptyWhenWell,
 			"no target failed", 12, 8, []string{"-Time failed"}, provider(exporterUID), consumer(exporterUID),
-			column{name: "Time failed", expr: byName(per("topk(20, 1 - min without (instance, pod) (avg_over_time(idaas_poll_success%s[$__range])) > 0)", facts)), unit: "percentunit", steps: plain("orange"), width: 125},
+			column{name: "Time failed", expr: byName(per("topk(20, 1 - min without (instance, pod) (avg_over_time(idaas_poll_success%s[$__range])) > 0)", facts)) + " or -1 * " + unwatched, unit: "percentunit", maps: blind, steps: plain("orange"), width: 125},
 			job()),
 
 		row("Walks and schedule"),
@@ -109,7 +111,7 @@ func exporter() dashboard {
 			query{per("3600 * sum(rate(idaas_poll_cycles_total%s[$__rate_interval]))", process), "cycles"}).paint("skipped", "red").paint("cycles", "blue"),
 		table("Counts that differ from the API's", "Targets where the walk counted more than 2 % more or fewer tokens than the API itself reports; the 20 largest differences. One that stays means that pages are missed."+emptyWhenWell,
 			"no counts differ", 24, 6, []string{"-Difference"}, provider(tokensUID), consumer(tokensUID),
-			column{name: "Difference", expr: byName(per("topk(20, abs(%s - %[2]s) > 0.02 * %[2]s)", total, most("idaas_poll_reported_tokens"))), unit: "locale", steps: plain("orange"), width: 125},
+			column{name: "Difference", expr: byName(per("topk(20, abs(%s - %[2]s) > 0.02 * %[2]s)", total, most("idaas_poll_reported_tokens"))) + " or -1 * " + unwatched, unit: "locale", maps: blind, steps: plain("orange"), width: 125},
 			job()),
 
 		row("API"),
