@@ -14,7 +14,7 @@ import (
 
 var (
 	seed    = flag.Uint64("seed", 1, "of the first life")
-	count   = flag.Int("lives", 3, "how many, with seeds counting up")
+	count   = flag.Int("lives", 2, "how many, with seeds counting up")
 	targets = flag.Int("targets", 8, "targets of a life")
 	weeks   = flag.Int("weeks", 1, "weeks of a life")
 )

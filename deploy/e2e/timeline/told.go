@@ -42,6 +42,7 @@ type promise struct {
 func (t *told) notify(_ context.Context, _ string, alerts ...*rules.Alert) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	slices.SortFunc(alerts, func(a, b *rules.Alert) int { return labels.Compare(a.Labels, b.Labels) }) // of a map, in no order
 	for _, a := range alerts {
 		key, known := a.Labels.String(), t.firing[a.Labels.String()]
 		switch {
