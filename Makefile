@@ -10,7 +10,7 @@ FUZZED        := ./config ./poller/idaas
 export GOBIN   := $(TOOLS)/bin
 export GOFLAGS := -buildvcs=false
 
-.PHONY: run test lint fuzz e2e cluster timeline lives build bench screenshot
+.PHONY: run test lint fuzz e2e cluster timeline timelines lives build bench screenshot
 
 run:
 	go run . demo
@@ -47,6 +47,10 @@ cluster:
 # One scenario of deploy/e2e/timeline, in virtual time: make timeline SCENARIO=api_down
 timeline:
 	@cd deploy/e2e && go test ./timeline -count=1 -v -run 'TestScenarios/^$(SCENARIO)$$' -show
+
+# All of them, and what README.md of the rules shows, after a change of the rules.
+timelines:
+	cd deploy/e2e && go test ./timeline -count=1 -timeout 20m -run 'TestScenarios|TestKept|TestReadme' -update
 
 # Random lives against the promise: make lives SEED=7 LIVES=4 TARGETS=130 WEEKS=1
 lives:

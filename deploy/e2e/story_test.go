@@ -166,7 +166,7 @@ func TestStory(t *testing.T) {
 	halfWay := s.sim.Inject(simulator.Fault{Operation: simulator.List, Page: 2, Kind: simulator.CutBody})
 	s.endsIn("billing", 35*time.Second)
 	billingEnds := "pager critical IDaaSTokensAboutToEnd " + billing + job
-	buildsFail := "chat warning  IDaaSTargetFailing " + builds + job
+	buildsFail := "chat warning  IDaaSTargetFailing " + builds + job + " shard_index=0"
 	s.hooks.await(time.Minute, neverExpires, reportLost, billingEnds, buildsFail)
 	if after := s.metrics("idaas_authentication_tokens{", "github_oauth"); !slices.Equal(after, before) {
 		t.Errorf("half a walk was published: %q became %q", before, after)
@@ -176,7 +176,7 @@ func TestStory(t *testing.T) {
 	down := s.sim.Inject(simulator.Fault{Operation: simulator.List, Kind: simulator.Status, Status: 503})
 	halfWay()
 	add(s.sim, billing, simulator.Token{ID: "billing, renewed", Created: time.Now(), Expires: time.Now().Add(long)})
-	allFail := fmt.Sprintf("pager critical IDaaSAllTargetsFailing instance=%s%s", s.address, job)
+	allFail := fmt.Sprintf("pager critical IDaaSAllTargetsFailing instance=%s%s shard_index=0", s.address, job)
 	outage := []string{neverExpires, reportLost, billingEnds, buildsFail, allFail}
 	s.hooks.await(time.Minute, outage...)
 

@@ -52,7 +52,12 @@ func (p *Process) Start(environ ...string) {
 	if !slices.ContainsFunc(p.environ, func(pair string) bool { return strings.HasPrefix(pair, "IDAAS_TARGETS_FILE=") }) {
 		usual = append(usual, "IDAAS_TARGETS="+strings.Join(w.targets, ","))
 	}
-	cfg, err := config.Load(slices.Concat(usual, w.scenario.Environ, p.environ), web.CheckConfig)
+	given := slices.Concat(w.scenario.Environ, p.environ)
+	usual = slices.DeleteFunc(usual, func(pair string) bool { // an empty one unsets it
+		name, _, _ := strings.Cut(pair, "=")
+		return slices.ContainsFunc(given, func(g string) bool { return strings.HasPrefix(g, name+"=") })
+	})
+	cfg, err := config.Load(slices.Concat(usual, given), web.CheckConfig)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -94,11 +99,12 @@ func (n *network) RoundTrip(r *http.Request) (response *http.Response, err error
 	if r.Body != nil {
 		defer func() { _ = r.Body.Close() }()
 	}
-	if w.offline() {
+	host := w.host.Load().(string)
+	if w.offline() || r.URL.Host != host && r.URL.Host != domain {
 		return nil, errors.New("connect: connection refused")
 	}
 	served := r.Clone(r.Context())
-	served.Host, served.RequestURI = r.URL.Host, r.URL.RequestURI()
+	served.Host, served.RequestURI = host, r.URL.RequestURI()
 	if served.Body == nil {
 		served.Body = http.NoBody
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 )
 
 var exporters = []Scenario{
@@ -61,7 +63,7 @@ var exporters = []Scenario{
 	},
 	{
 		Name:  "shards",
-		Story: "Three shards: one is taken away and forgotten, one does not answer, one gets a wrong secret. The alerts of its targets fire too.",
+		Story: "Three shards: one is taken away and forgotten, one does not answer, one gets a wrong secret. That explains why its targets fail, but not why one of another shard does.",
 		Lasts: 20 * hour,
 		Play: func(w *World) {
 			for _, name := range many(9, "crm_oauth") {
@@ -86,6 +88,8 @@ var exporters = []Scenario{
 			good := shards[0].environ
 			wrong := append(slices.Clone(good), "IDAAS_CLIENT_SECRET=wrong")
 			w.At(14*hour+10*time.Second, "shard 0 is started with a wrong secret", func() { shards[0].Restart(wrong...) })
+			forbidden := simulator.Fault{Operation: simulator.List, Consumer: "app_000", Kind: simulator.Status, Status: 403, Code: "forbidden"}
+			w.Break(15*hour+10*time.Second, 3*hour, "the grant for app_000 is gone", forbidden)
 			w.At(17*hour+10*time.Second, "shard 0 is started with the right one", func() { shards[0].Restart(good...) })
 		},
 	},

@@ -1,150 +1,132 @@
 package timeline
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 )
 
 var (
 	seed    = flag.Uint64("seed", 1, "of the first life")
-	count   = flag.Int("lives", 1, "how many, with seeds counting up")
-	targets = flag.Int("targets", 24, "targets of a life")
+	count   = flag.Int("lives", 2, "how many, with seeds counting up")
+	targets = flag.Int("targets", 8, "targets of a life")
 	weeks   = flag.Int("weeks", 1, "weeks of a life")
 )
 
-// TestLives holds the promise against random lives.
+// TestLives holds the promise against random lives. Of one that breaks it, the smallest part that does is written to testdata/lives.
 func TestLives(t *testing.T) {
 	for n := range *count {
-		t.Run(fmt.Sprintf("seed=%d", *seed+uint64(n)), func(t *testing.T) {
+		seed := *seed + uint64(n)
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			t.Parallel()
-			s, lives := random(*seed+uint64(n), *targets, time.Duration(*weeks)*7*day)
-			transitions, timeline := Run(t, s)
-			h := hear(transitions, epoch, s.Lasts)
-			var faults []string
-			for _, l := range lives.lives {
-				faults = append(faults, l.broken(h, s.Lasts, lives.deaf)...)
+			w := random(seed, *targets, time.Duration(*weeks)*7*day)
+			broken, _ := live(t, w)
+			if broken == nil {
+				return
 			}
-			if faults != nil {
-				t.Errorf("seed %d, %d targets, %d weeks:\n%s", *seed+uint64(n), *targets, *weeks, strings.Join(faults, "\n"))
-				file := filepath.Join(os.TempDir(), fmt.Sprintf("life-%d.txt", *seed+uint64(n)))
-				t.Log("its timeline: ", file, os.WriteFile(file, []byte(timeline), 0o600))
+			var all []string
+			for _, of := range broken {
+				all = append(all, of...)
 			}
+			t.Errorf("seed %d, %d targets, %d weeks, polled every %v:\n%s", seed, *targets, *weeks, w.Polled, strings.Join(all, "\n"))
+			first := slices.IndexFunc(w.Lives, func(l *life) bool { return broken[l.subject()] != nil })
+			small, err := json.MarshalIndent(smallest(t, w, w.Lives[first]), "", "  ")
+			if err != nil {
+				t.Fatal(err)
+			}
+			file := fmt.Sprintf("%s/%d_%s.json", kept, seed, w.Lives[first].Consumer)
+			if err := os.WriteFile(file, small, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			t.Log("the smallest part of it: ", file)
 		})
 	}
 }
 
-// world is everything that will truly happen.
-type world struct {
-	lives []*life
-	deaf  []span
+const kept = "../e2e/timeline/testdata/lives"
+
+// TestKept lives again what once broke the promise.
+func TestKept(t *testing.T) {
+	files, err := filepath.Glob(kept + "/*.json")
+	if err != nil || files == nil {
+		t.Fatal("no lives", err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			t.Parallel()
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := &world{}
+			if err := json.Unmarshal(text, w); err != nil {
+				t.Fatal(err)
+			}
+			broken, timeline := live(t, w)
+			if broken != nil {
+				t.Error(broken)
+			}
+			golden(t, strings.TrimSuffix(file, ".json")+".txt", timeline)
+		})
+	}
 }
 
-func random(seed uint64, targets int, lasts time.Duration) (Scenario, *world) {
-	r := rand.New(rand.NewPCG(seed, 0))
-	between := func(a, b time.Duration) time.Duration {
-		return (a + time.Duration(r.Int64N(int64(b-a)))).Truncate(time.Minute)
-	}
-	all := &world{}
-	for i := range targets {
-		l := &life{consumer: fmt.Sprintf("app_%02d", i), provider: fmt.Sprintf("provider_%d", r.IntN(4)), healthy: true}
-		l.lifetime = []time.Duration{15 * minute, 30 * minute, 2 * hour, day, 3 * day, 10 * day, 30 * day, 90 * day}[r.IntN(8)]
-		l.rhythm = between(l.lifetime*3/10, l.lifetime*7/10)
-		if l.lifetime == 15*minute && r.IntN(2) == 0 {
-			l.rhythm = hour // a job that fetches one when it runs
-		}
-		at := -between(0, l.rhythm) - 2*l.rhythm
-		stop := lasts
-		if r.IntN(3) == 0 {
-			stop, l.healthy = between(-l.lifetime, lasts), false
-		}
-		back := lasts
-		if r.IntN(2) == 0 && !l.healthy {
-			back = stop + between(l.lifetime, l.lifetime*3/2+day)
-		}
-		for ; at < lasts; at += l.rhythm {
-			if (at < stop || at > back) && at+l.lifetime > -10*l.lifetime {
-				l.grants = append(l.grants, grant{at, at + l.lifetime})
+// live plays a world and returns what of the promise was not kept, by target.
+func live(t *testing.T, w *world) (broken map[string][]string, timeline string) {
+	transitions, timeline := Run(t, w.scenario(fmt.Sprintf("A random life, polled every %v.", w.Polled)))
+	h := hear(transitions, epoch, w.Lasts)
+	for _, l := range w.Lives {
+		if b := w.broken(l, h); b != nil {
+			if broken == nil {
+				broken = map[string][]string{}
 			}
-		}
-		if l.grants == nil {
-			l.grants = []grant{{stop - l.lifetime, stop}}
-		}
-		all.lives = append(all.lives, l)
-	}
-	type fault struct {
-		span
-		kind, provider int
-	}
-	var faults []fault
-	for at := between(hour, day); at < lasts; at += between(2*hour, 2*day) {
-		f := fault{span{at, 0}, r.IntN(8), r.IntN(4)}
-		length := []time.Duration{4 * minute, 20 * minute, 90 * minute, 8 * hour, 60 * hour}[r.IntN(5)]
-		if f.kind == 4 || f.kind == 5 {
-			length = 2 * minute // a restart
-		}
-		f.to = min(at+length, lasts-hour)
-		if f.to < at {
-			break
-		}
-		at = f.to
-		faults = append(faults, f)
-		for _, l := range all.lives {
-			if f.kind < 2 || f.kind == 3 || f.kind == 2 && l.provider == fmt.Sprintf("provider_%d", f.provider) {
-				l.blind = append(l.blind, span{f.from, f.to + 6*minute}) // until the next walk
-			}
-		}
-		if f.kind == 6 {
-			all.deaf = append(all.deaf, f.span)
+			broken[l.subject()] = b
 		}
 	}
-	s := Scenario{Name: "life", Story: fmt.Sprintf("A random life, seed %d.", seed), Lasts: lasts, Scrape: coarse, Evaluate: coarse}
-	s.Play = func(w *World) {
-		for _, l := range all.lives {
-			for _, g := range l.grants {
-				name := l.consumer + ":" + l.provider
-				if g.issued <= 0 {
-					w.Issue(name, g.issued, l.lifetime)
-				} else {
-					var id string
-					w.At(g.issued, "", func() { id = w.Issue(name, g.issued, l.lifetime) })
-					w.At(g.ends+day, "", func() { w.API.Remove(id) }) // the provider cleans up
-				}
-			}
-		}
-		p := w.Exporter("exporter:9877")
-		for _, f := range faults {
-			length := f.to - f.from
-			switch f.kind {
-			case 0:
-				w.Cut(f.from, length)
-			case 1:
-				w.Break(f.from, length, "the API answers with errors", simulator.Fault{Kind: simulator.Status, Status: 503})
-			case 2:
-				forbidden := simulator.Fault{Operation: simulator.List, Provider: fmt.Sprintf("provider_%d", f.provider), Kind: simulator.Status, Status: 403, Code: "forbidden"}
-				w.Break(f.from, length, "no access to "+forbidden.Provider, forbidden)
-			case 3:
-				w.At(f.from, "the exporter is gone", p.Stop)
-				w.At(f.to, "the exporter is back", func() { p.Start() })
-			case 4, 5:
-				w.At(f.from, "the exporter is restarted", func() { p.Restart() })
-			case 6:
-				w.RestartPrometheus(f.from, length)
-			case 7:
-				w.At(f.from, "every other scrape fails", func() {})
-				for at := f.from; at < f.to; at += 2 * coarse {
-					w.At(at, "", func() { w.Hear(false) })
-					w.At(at+coarse, "", func() { w.Hear(true) })
-				}
-			}
+	return broken, timeline
+}
+
+// smallest leaves out the other targets, each fault without which the promise is broken still, and the time before and after.
+func smallest(t *testing.T, w *world, l *life) *world {
+	small := world{w.Lasts, w.Polled, []*life{l}, w.Faults}
+	try := func(less world) {
+		if broken, _ := live(t, &less); broken != nil {
+			small = less
 		}
 	}
-	return s, all
+	for i := len(w.Faults) - 1; i >= 0; i-- {
+		try(world{small.Lasts, small.Polled, small.Lives, slices.Delete(slices.Clone(small.Faults), i, i+1)})
+	}
+	if len(small.Faults) > 0 {
+		try(small.from(small.Faults[0].From - 12*hour))
+		try(world{min(small.Lasts, small.Faults[len(small.Faults)-1].To+12*hour), small.Polled, small.Lives, small.Faults})
+	}
+	return &small
+}
+
+// from is the world since a time.
+func (w *world) from(at time.Duration) world {
+	later := world{Lasts: w.Lasts - at, Polled: w.Polled, Faults: slices.Clone(w.Faults)}
+	for i := range later.Faults {
+		later.Faults[i].From -= at
+		later.Faults[i].To -= at
+	}
+	for _, l := range w.Lives {
+		l := *l
+		for _, t := range []*time.Duration{&l.First, &l.Stop, &l.Back} {
+			*t -= at
+		}
+		if l.Revoked.At > 0 {
+			l.Revoked.At -= at
+			l.Revoked.Reinstated = max(0, l.Revoked.Reinstated-at)
+		}
+		later.Lives = append(later.Lives, &l)
+	}
+	return later
 }

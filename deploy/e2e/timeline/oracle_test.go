@@ -1,6 +1,7 @@
 package timeline
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -8,46 +9,49 @@ import (
 
 // This is the promise, in words of its own: it knows the true state of every token at any time, and no rule.
 
-// grant is a token as it truly is.
-type grant struct{ issued, ends time.Duration }
-
-// life is what truly happened to one target.
-type life struct {
-	consumer, provider string
-	lifetime, rhythm   time.Duration
-	grants             []grant // by time of issue
-	healthy            bool    // renewed in its rhythm, always
-	blind              []span  // when nobody could see it
+// bounds are what is documented, with what a poll, a scrape and an evaluation may add.
+type bounds struct {
+	atRiskFrom             time.Duration // lifetimes under this are told when lost
+	lag                    time.Duration // from a cause to what is told, or ends
+	lostAfter, lostEarlier time.Duration // from the end of the last token; the second of tokens that are not short-lived
+	staleAfter             time.Duration // from the last walk
 }
 
-// bounds as documented, with what a poll, a scrape and an evaluation may add.
-const (
-	atRiskFrom = 75 * minute // lifetimes under this are told when lost
-	shortLived = 5 * hour    // and under this, later
-	lag        = 45 * minute // from a cause to what is told, or ends
-	lostAfter  = 3 * hour    // the same for the loss of short-lived tokens
-	staleAfter = 30*minute + 15*minute
-)
+const shortLived = 5 * hour
 
-func (l *life) subject() string { return l.consumer + "/" + l.provider }
+func documented(polled time.Duration) bounds {
+	return bounds{
+		atRiskFrom: max(75*minute, 3*polled), lag: 40*minute + polled,
+		lostAfter: 2*hour + 55*minute + polled, lostEarlier: 30*minute + 3*polled,
+		staleAfter: 35*minute + 2*polled,
+	}
+}
 
-// lead is how long before its end the last token is announced.
-func (l *life) lead() time.Duration { return min(l.lifetime/5, 7*day) - lag }
-
-// seen reports whether nothing kept the target from being watched in a time.
-func (l *life) seen(from, to time.Duration) bool {
-	return !slices.ContainsFunc(l.blind, func(b span) bool { return b.from < to && from < b.to })
+// periods are the times in which one token is active, by beginning.
+func (l *life) periods() (active spans) {
+	for _, g := range l.grants {
+		switch {
+		case g.revoked == 0:
+			active = append(active, span{g.issued, g.ends})
+		case g.reinstated == 0 || g.reinstated > g.ends:
+			active = append(active, span{g.issued, g.revoked})
+		default:
+			active = append(active, span{g.issued, g.revoked}, span{g.reinstated, g.ends})
+		}
+	}
+	slices.SortStableFunc(active, func(a, b span) int { return cmp.Compare(a.From, b.From) })
+	return active
 }
 
 // gaps are the times without any token.
-func (l *life) gaps(end time.Duration) []span {
-	var gaps []span
-	until := l.grants[0].ends
-	for _, g := range l.grants[1:] {
-		if g.issued > until {
-			gaps = append(gaps, span{until, g.issued})
+func (l *life) gaps(end time.Duration) (gaps spans) {
+	active := l.periods()
+	until := active[0].To
+	for _, p := range active[1:] {
+		if p.From > until {
+			gaps = append(gaps, span{until, p.From})
 		}
-		until = max(until, g.ends)
+		until = max(until, p.To)
 	}
 	if until < end {
 		gaps = append(gaps, span{until, end})
@@ -55,8 +59,15 @@ func (l *life) gaps(end time.Duration) []span {
 	return gaps
 }
 
+// changed reports whether the end of the last token changed in a time but by a renewal.
+func (l *life) changed(from, to time.Duration) bool {
+	return slices.ContainsFunc(l.grants, func(g grant) bool {
+		return from < g.revoked && g.revoked <= to || from < g.reinstated && g.reinstated <= to
+	})
+}
+
 // heard is when which alerts fired.
-type heard map[string][]span
+type heard map[string]spans
 
 func hear(transitions []Transition, start time.Time, end time.Duration) heard {
 	h := heard{}
@@ -65,7 +76,7 @@ func hear(transitions []Transition, start time.Time, end time.Duration) heard {
 		if at := t.At.Sub(start); t.Firing {
 			h[key] = append(h[key], span{at, end})
 		} else {
-			h[key][len(h[key])-1].to = at
+			h[key][len(h[key])-1].To = at
 		}
 	}
 	return h
@@ -74,11 +85,9 @@ func hear(transitions []Transition, start time.Time, end time.Duration) heard {
 // any reports whether one of the alerts fired at some moment of a time.
 func (h heard) any(from, to time.Duration, subject string, alerts ...string) bool {
 	return slices.ContainsFunc(alerts, func(a string) bool {
-		return slices.ContainsFunc(h["IDaaS"+a+" "+subject], func(s span) bool { return s.from <= to && from <= s.to })
+		return slices.ContainsFunc(h["IDaaS"+a+" "+subject], func(s span) bool { return s.From <= to && from <= s.To })
 	})
 }
-
-var tokenAlerts = []string{"TokensAtRisk", "TokensAboutToEnd", "TokensLost", "TokensNotReplaced"}
 
 // blindness reports whether somebody was told in a time that a target is not watched.
 func (h heard) blindness(from, to time.Duration, subject string) bool {
@@ -86,52 +95,63 @@ func (h heard) blindness(from, to time.Duration, subject string) bool {
 		h.any(from, to, "exporter:9877", "AllTargetsFailing", "AccessTokenUnavailable", "ExporterDown") || h.any(from, to, "-", "ExporterAbsent")
 }
 
-// broken lists what of the promise was not kept for a life until end; deaf is when Prometheus itself was gone.
-func (l *life) broken(h heard, end time.Duration, deaf []span) (faults []string) {
+var tokenAlerts = []string{"TokensAtRisk", "TokensAboutToEnd", "TokensLost", "TokensNotReplaced"}
+
+// broken lists what of the promise was not kept for a life.
+func (w *world) broken(l *life, h heard) (broken []string) {
 	fault := func(at time.Duration, format string, args ...any) {
-		faults = append(faults, fmt.Sprintf("%s  %s (lifetime %v, rhythm %v): ", clock(at), l.subject(), l.lifetime, l.rhythm)+fmt.Sprintf(format, args...))
+		broken = append(broken, fmt.Sprintf("%s  %s (lifetime %v, rhythm %v, polled every %v): ", clock(at), l.subject(), l.Lifetime, l.Rhythm, w.Polled)+fmt.Sprintf(format, args...))
 	}
-	gone := life{blind: deaf}
+	b, blind, deaf := documented(w.Polled), w.blind(l), w.deaf()
+	lead := min(l.Lifetime/5, 7*day) - b.lag
+	lostAfter := b.lostEarlier
+	if l.Lifetime < shortLived {
+		lostAfter = b.lostAfter
+	}
 	// Told in time.
-	for _, gap := range l.gaps(end) {
-		from := max(gap.from-l.lead()-lag, 0)
-		switch short := l.lifetime < shortLived; {
-		case gap.from <= 2*hour || !gone.seen(from-lag, gap.from+lostAfter):
-		case l.lifetime >= atRiskFrom && l.lead() > 0 && l.seen(from-lag, gap.from) && !h.any(gap.from-l.lead(), gap.from-l.lead(), l.subject(), "TokensAtRisk"):
-			fault(gap.from, "ends and was not announced %v before", l.lead())
-		case short && gap.to-gap.from > lostAfter && l.seen(gap.from-hour, gap.from+lostAfter) && !h.any(gap.from, gap.from+lostAfter, l.subject(), "TokensLost"):
-			fault(gap.from, "is lost and nobody was told in %v", lostAfter)
-		case !short && gap.to-gap.from > lag && l.seen(gap.from-hour, gap.from+lag) && !h.any(gap.from, gap.from+lag, l.subject(), "TokensLost"):
-			fault(gap.from, "is lost and nobody was told in %v", lag)
+	for _, gap := range l.gaps(w.Lasts) {
+		due := max(gap.From-lead, b.lag) // at the start all is new
+		switch since := due - b.lag; {
+		case gap.From <= 2*hour || !deaf.spare(since, gap.From+lostAfter):
+		case l.Lifetime >= b.atRiskFrom && due < gap.From && blind.spare(since, gap.From) && !l.changed(since, gap.From) && !h.any(due, due, l.subject(), "TokensAtRisk"):
+			fault(gap.From, "ends and was not announced %v before", gap.From-due)
+		case gap.To-gap.From > lostAfter && blind.spare(gap.From-hour-w.Polled, gap.From+lostAfter) && !h.any(gap.From, gap.From+lostAfter, l.subject(), "TokensLost"):
+			fault(gap.From, "is lost and nobody was told in %v", lostAfter)
 		}
 	}
 	// Never told for nothing.
 	for _, a := range tokenAlerts {
 		for _, s := range h["IDaaS"+a+" "+l.subject()] {
 			if l.healthy {
-				fault(s.from, "%s, though it is renewed in its usual rhythm", a)
+				fault(s.From, "%s, though it is renewed in its usual rhythm", a)
 			}
 		}
 	}
 	// Never silent about blindness.
-	for _, b := range l.blind {
-		if b.to-b.from > staleAfter && gone.seen(b.from-hour, b.from+staleAfter) && !h.blindness(b.from, b.from+staleAfter, l.subject()) {
-			fault(b.from, "is not watched for %v and nobody was told", b.to-b.from)
+	for _, s := range blind {
+		if s.To-s.From > b.staleAfter && deaf.spare(s.From-hour, s.From+b.staleAfter) && !h.blindness(s.From, s.From+b.staleAfter, l.subject()) {
+			fault(s.From, "is not watched for %v and nobody was told", s.To-s.From)
 		}
 	}
-	// Ends: of blindness, and of token alerts after a renewal that nothing is wrong with.
-	for _, b := range l.blind {
-		at := b.to + lag
-		if at < end && l.seen(b.to, at) && gone.seen(b.to-hour, at) && h.any(at, at, l.subject(), "DataStale", "TargetFailing", "TargetAccessDenied") {
-			fault(at, "is watched again for %v, and an alert says that it is not", lag)
+	// Ends: of blindness, and of token alerts once there is a token again with which nothing is wrong.
+	for _, s := range blind {
+		at := s.To + b.lag
+		if at < w.Lasts && blind.spare(s.To, at) && deaf.spare(s.To-hour, at) && h.any(at, at, l.subject(), "DataStale", "TargetFailing", "TargetAccessDenied") {
+			fault(at, "is watched again for %v, and an alert says that it is not", b.lag)
 		}
 	}
-	for i, g := range l.grants {
-		at := g.issued + lag
-		fresh := i+1 == len(l.grants) || l.grants[i+1].issued > at
-		if fresh && at < end && g.ends-at > l.lifetime/5+lag && l.seen(g.issued-lag, at) && gone.seen(g.issued-hour, at) && h.any(at, at, l.subject(), tokenAlerts...) {
-			fault(at, "was renewed %v ago, and an alert says that it was not", lag)
+	periods := l.periods()
+	for i, p := range periods {
+		at := p.From + b.lag
+		alone := i+1 == len(periods) || periods[i+1].From > at
+		fine := p.To-at > l.Lifetime/5+b.lag && !l.changed(p.From, at)
+		said := tokenAlerts
+		if l.changed(p.From-1, p.From) {
+			said = tokenAlerts[:3] // a token that is reinstated is not a new one
+		}
+		if alone && fine && at < w.Lasts && blind.spare(p.From-b.lag, at) && deaf.spare(p.From-hour, at) && h.any(at, at, l.subject(), said...) {
+			fault(at, "has a token again for %v, and an alert says that it needs one", b.lag)
 		}
 	}
-	return faults
+	return broken
 }

@@ -85,13 +85,28 @@ var outages = []Scenario{
 	},
 	{
 		Name:  "wrong_clock",
-		Story: "The clock of the API differs by five minutes from ours, for good.",
-		Lasts: 4 * hour,
+		Story: "Our clock is five minutes ahead, and set right; then an hour ahead, when all tokens seem to end an hour early; then an hour behind.",
+		Lasts: 20 * hour,
 		Play: func(w *World) {
-			w.API = simulator.New(simulator.Config{
-				InstanceID: instance, Clients: []simulator.Client{{ID: client, Secret: secret}}, ClockSkew: -5 * minute,
-			})
 			usual(w)
+			w.Issue("ending:crm_oauth", -29*day-2*hour, 30*day)
+			w.Clock(2*hour, -5*minute, "our clock is five minutes ahead")
+			w.Clock(4*hour, 0, "our clock is set right")
+			w.Clock(6*hour, -hour, "our clock is an hour ahead")
+			w.Clock(10*hour, 0, "our clock is set right")
+			w.Clock(14*hour, hour, "our clock is an hour behind")
+			w.Clock(17*hour, 0, "our clock is set right")
+		},
+	},
+	{
+		Name:  "endpoint_moved",
+		Story: "The endpoint of the API moves. An exporter that knows the domain finds the new one; one that was given the endpoint cannot.",
+		Lasts: 6 * hour,
+		Play: func(w *World) {
+			usual(w)
+			w.Exporter("finds:9877", "IDAAS_DOMAIN=http://"+domain, "IDAAS_ENDPOINT=", "IDAAS_TOKEN_ENDPOINT=", "IDAAS_SHARD_COUNT=2", "IDAAS_SHARD_INDEX=0")
+			w.Exporter("given:9877", "IDAAS_SHARD_COUNT=2", "IDAAS_SHARD_INDEX=1")
+			w.Move(2*hour+10*time.Second, "127.0.0.1:2")
 		},
 	},
 }

@@ -95,10 +95,10 @@ func (w *World) startPrometheus() {
 }
 
 // What a scenario says happens on the minute, unless it says otherwise; exporters are started, and so poll, some seconds
-// later, and are scraped after that. Nothing depends on what comes first in one moment.
+// later, and are scraped when all retries of a poll are over. Nothing depends on what comes first in one moment.
 const (
 	pollAt   = 20 * time.Second
-	scrapeAt = 37 * time.Second
+	scrapeAt = 57 * time.Second
 )
 
 var promQL = parser.NewParser(parser.Options{})

@@ -1,6 +1,10 @@
 package timeline
 
-import "time"
+import (
+	"time"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
+)
 
 func slower(schedule string) func(w *World) {
 	return func(w *World) {
@@ -12,7 +16,16 @@ func slower(schedule string) func(w *World) {
 
 var schedules = []Scenario{
 	{Name: "every_minute", Story: "Polled every minute; the API is down for 3 hours.", Lasts: 14 * hour, Play: slower("@every 1m")},
-	{Name: "every_hour", Story: "Polled once an hour; the API is down for 3 hours.", Lasts: 24 * hour, Play: slower("@every 1h")},
+	{
+		Name: "every_hour", Story: "Polled once an hour; the API is down for 3 hours, then one provider, and later the token endpoint alone: what is told lasts until a walk succeeds.",
+		Lasts: 30 * hour,
+		Play: func(w *World) {
+			slower("@every 1h")(w)
+			orders := simulator.Fault{Operation: simulator.List, Provider: "orders_jwt", Kind: simulator.Status, Status: 500}
+			w.Break(14*hour+30*minute, 3*hour, "orders_jwt cannot be read", orders)
+			w.Break(23*hour+30*minute, 4*hour, "there are no access tokens", simulator.Fault{Operation: simulator.Access, Kind: simulator.Status, Status: 503})
+		},
+	},
 	{
 		Name: "at_night", Story: "Polled at night only, every hour from 22 to 4 o'clock in Berlin, through the change to summer time; long tokens only.",
 		Start: time.Date(2028, 3, 24, 0, 0, 0, 0, time.UTC), Lasts: 5 * day, Scrape: coarse, Evaluate: coarse,

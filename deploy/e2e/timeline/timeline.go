@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,7 +18,9 @@ import (
 
 const (
 	instance  = "idaas_timeline"
-	api       = "http://127.0.0.1:1" // never dialled
+	host      = "127.0.0.1:1" // never dialled
+	domain    = "localhost:1" // the same
+	api       = "http://" + host
 	tokenPath = simulator.TokenPath
 	client    = "app_exporter"
 	secret    = "a secret of the simulator"
@@ -49,6 +52,8 @@ type World struct {
 	serial   int
 	data     string // a folder
 	outages  []span
+	skew     atomic.Int64 // of the API's clock, in nanoseconds
+	host     atomic.Value // where the API answers
 
 	targets   []string
 	processes []*Process
@@ -96,7 +101,8 @@ func (w *World) Target(name string) {
 func (w *World) Issue(target string, issued, lifetime time.Duration) string {
 	w.Target(target)
 	w.serial++
-	t := simulator.Token{ID: fmt.Sprintf("atntkn_%08d", w.serial), Type: "oauth_access_token", Created: w.start.Add(issued), Updated: w.start.Add(issued)}
+	at := w.start.Add(issued + time.Duration(w.skew.Load()))
+	t := simulator.Token{ID: fmt.Sprintf("atntkn_%08d", w.serial), Type: "oauth_access_token", Created: at, Updated: at}
 	if lifetime > 0 {
 		t.Expires = t.Created.Add(lifetime)
 	}
@@ -116,7 +122,7 @@ func (w *World) Renew(target string, lifetime, first, every, last time.Duration)
 	}
 }
 
-type span struct{ from, to time.Duration }
+type span struct{ From, To time.Duration }
 
 // Break injects a fault from one time on for a while. Both the beginning and the end are told if what is not empty.
 func (w *World) Break(from, lasts time.Duration, what string, f simulator.Fault) {
@@ -137,7 +143,17 @@ func (w *World) Cut(from, lasts time.Duration) {
 
 func (w *World) offline() bool {
 	now := w.Now()
-	return slices.ContainsFunc(w.outages, func(s span) bool { return now >= s.from && now < s.to })
+	return slices.ContainsFunc(w.outages, func(s span) bool { return now >= s.From && now < s.To })
+}
+
+// Clock has the clock of the API differ from ours from one time on, or ours from that of the API, which looks the same.
+func (w *World) Clock(at, skew time.Duration, what string) {
+	w.At(at, what, func() { w.skew.Store(int64(skew)) })
+}
+
+// Move has the API answer at another host from one time on, and none at the old one. Its domain knows.
+func (w *World) Move(at time.Duration, host string) {
+	w.At(at, "the API moves to another endpoint", func() { w.host.Store(host) })
 }
 
 // RestartPrometheus has it gone for a while.
@@ -162,8 +178,12 @@ func Run(t *testing.T, s Scenario) (transitions []Transition, timeline string) {
 		time.Sleep(time.Until(s.Start))
 		w := &World{
 			T: t, scenario: s, start: time.Now(), data: data, told: &told{firing: map[string]*promise{}}, listeners: map[string]*pipes{},
-			API: simulator.New(simulator.Config{InstanceID: instance, Clients: []simulator.Client{{ID: client, Secret: secret}}}),
 		}
+		w.API = simulator.New(simulator.Config{
+			InstanceID: instance, Clients: []simulator.Client{{ID: client, Secret: secret}},
+			Now: func() time.Time { return time.Now().Add(time.Duration(w.skew.Load())) },
+		})
+		w.host.Store(host)
 		time.Sleep(pollAt)
 		s.Play(w)
 		if w.processes == nil {
@@ -178,7 +198,12 @@ func Run(t *testing.T, s Scenario) (transitions []Transition, timeline string) {
 		}
 		w.API.Close()
 		transitions = w.told.transitions
-		timeline = text(s.Story, slices.Concat(w.notes, lines(w.start, transitions)))
+		hiding, err := readInhibitions("alertmanager.yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown := hiding.hide(transitions, w.start)
+		timeline = text(s.Story, slices.Concat(w.notes, lines(w.start, transitions), shown))
 	})
 	return transitions, timeline
 }

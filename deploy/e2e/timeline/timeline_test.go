@@ -44,20 +44,24 @@ func TestScenarios(t *testing.T) {
 			if *show {
 				t.Log("\n" + got)
 			}
-			file := filepath.Join("../e2e/timeline/testdata", s.Name+".txt")
-			if *update {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got != string(want) {
-				t.Errorf("not the timeline of %s:\n%s", file, got)
-			}
+			golden(t, filepath.Join("../e2e/timeline/testdata", s.Name+".txt"), got)
 		})
+	}
+}
+
+// golden compares a text with the file that was reviewed.
+func golden(t *testing.T, file, got string) {
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("not the text of %s:\n%s", file, got)
 	}
 }
 

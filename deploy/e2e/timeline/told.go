@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/rules"
 )
 
@@ -20,6 +22,9 @@ type Transition struct {
 	Alert    string
 	Subject  string // consumer/credential_provider, or the exporter's address, or the job
 	Severity string
+
+	labels   model.LabelSet
+	hiddenBy string // the alert because of which the receivers are not told
 }
 
 // told is everything that Prometheus told, as an Alertmanager sees it: what is not repeated in time has ended, too.
@@ -37,6 +42,7 @@ type promise struct {
 func (t *told) notify(_ context.Context, _ string, alerts ...*rules.Alert) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	slices.SortFunc(alerts, func(a, b *rules.Alert) int { return labels.Compare(a.Labels, b.Labels) }) // of a map, in no order
 	for _, a := range alerts {
 		key, known := a.Labels.String(), t.firing[a.Labels.String()]
 		switch {
@@ -49,7 +55,11 @@ func (t *told) notify(_ context.Context, _ string, alerts ...*rules.Alert) {
 			if consumer := a.Labels.Get("consumer"); consumer != "" {
 				subject = consumer + "/" + a.Labels.Get("credential_provider")
 			}
-			of := Transition{time.Now(), true, a.Labels.Get("alertname"), subject, a.Labels.Get("severity")}
+			of := Transition{
+				At: time.Now(), Firing: true, Alert: a.Labels.Get("alertname"), Subject: subject, Severity: a.Labels.Get("severity"),
+				labels: model.LabelSet{},
+			}
+			a.Labels.Range(func(l labels.Label) { of.labels[model.LabelName(l.Name)] = model.LabelValue(l.Value) })
 			t.firing[key] = &promise{a.ValidUntil, of}
 			t.transitions = append(t.transitions, of)
 		}
@@ -80,14 +90,14 @@ const few = 4
 // lines tells the transitions, and many of one alert in one minute as one.
 func lines(start time.Time, transitions []Transition) []line {
 	type same struct {
-		at              time.Duration
-		firing          bool
-		alert, severity string
+		at                        time.Duration
+		firing                    bool
+		alert, severity, hiddenBy string
 	}
 	subjects := map[same][]string{}
 	var order []same
 	for _, t := range transitions {
-		key := same{t.At.Sub(start).Truncate(time.Minute), t.Firing, t.Alert, t.Severity}
+		key := same{t.At.Sub(start).Truncate(time.Minute), t.Firing, t.Alert, t.Severity, t.hiddenBy}
 		if subjects[key] == nil {
 			order = append(order, key)
 		}
@@ -104,8 +114,12 @@ func lines(start time.Time, transitions []Transition) []line {
 		if key.firing {
 			word = "firing"
 		}
+		hidden := ""
+		if key.hiddenBy != "" {
+			hidden = ", hidden by " + key.hiddenBy
+		}
 		for _, subject := range list {
-			out = append(out, line{key.at, fmt.Sprintf("%-7s %-27s  %s  %s", word, key.alert, subject, key.severity)})
+			out = append(out, line{key.at, fmt.Sprintf("%-7s %-27s  %s  %s%s", word, key.alert, subject, key.severity, hidden)})
 		}
 	}
 	return out
