@@ -91,12 +91,34 @@ func vendorCall(address, token string) func() error {
 		if err != nil {
 			return err
 		}
-		body, _ := answer["body"].(map[string]any)
-		if list, _ := body["entities"].([]any); len(list) != pageSize {
-			return fmt.Errorf("%d tokens of %v", len(list), answer["statusCode"])
+		var page vendorPage
+		if err := dara.Convert(answer, &page); err != nil || len(page.Body.Entities) != pageSize {
+			return fmt.Errorf("%d tokens of %v: %w", len(page.Body.Entities), answer["statusCode"], err)
 		}
 		return nil
 	}
+}
+
+// vendorPage is as the vendor's SDKs declare the answer, which they convert to it.
+type vendorPage struct {
+	Headers    map[string]*string `json:"headers,omitempty" xml:"headers,omitempty"`
+	StatusCode *int32             `json:"statusCode,omitempty" xml:"statusCode,omitempty"`
+	Body       struct {
+		Entities []*struct {
+			AuthenticationTokenID   *string `json:"authenticationTokenId,omitempty" xml:"authenticationTokenId,omitempty"`
+			AuthenticationTokenType *string `json:"authenticationTokenType,omitempty" xml:"authenticationTokenType,omitempty"`
+			ConsumerID              *string `json:"consumerId,omitempty" xml:"consumerId,omitempty"`
+			ConsumerType            *string `json:"consumerType,omitempty" xml:"consumerType,omitempty"`
+			CreateTime              *int64  `json:"createTime,omitempty" xml:"createTime,omitempty"`
+			CredentialProviderID    *string `json:"credentialProviderId,omitempty" xml:"credentialProviderId,omitempty"`
+			ExpirationTime          *int64  `json:"expirationTime,omitempty" xml:"expirationTime,omitempty"`
+			InstanceID              *string `json:"instanceId,omitempty" xml:"instanceId,omitempty"`
+			Revoked                 *bool   `json:"revoked,omitempty" xml:"revoked,omitempty"`
+			UpdateTime              *int64  `json:"updateTime,omitempty" xml:"updateTime,omitempty"`
+		} `json:"entities,omitempty" xml:"entities,omitempty" type:"Repeated"`
+		NextToken  *string `json:"nextToken,omitempty" xml:"nextToken,omitempty"`
+		TotalCount *int64  `json:"totalCount,omitempty" xml:"totalCount,omitempty"`
+	} `json:"body,omitempty" xml:"body,omitempty"`
 }
 
 // million is an API with targets of many tokens each, of which one of live has not ended yet.

@@ -36,6 +36,9 @@ var witnessDifferences = map[string]string{
 	"signed header X-Acs-Credentials-Provider": "tells the vendor where credentials come from; that is nobody's business",
 	"list header Accept-Encoding":              "Go's transport undoes gzip by itself",
 	"list header User-Agent":                   "each names itself",
+	"list query maxResults":                    "1 where a live walk wants nothing but totalCount",
+	"list query revoked":                       "Python spells it False; the documents spell it false",
+	"list query expired":                       "as revoked",
 	"list header Date":                         "the vendor's generic client signs with it; this call is not signed",
 	"list header X-Acs-Action":                 "of the generic client, for calls without a path of their own",
 	"list header X-Acs-Version":                "as X-Acs-Action: the version is in the path",
@@ -92,7 +95,7 @@ func (r *sentRequest) action() string {
 
 // asks names what the request wants, so that it can be found again among another client's.
 func (r *sentRequest) asks() string {
-	return fmt.Sprintf("%s %s %s revoked=%s expired=%s first=%t", r.method, r.path, r.action(), r.query.Get("revoked"), r.query.Get("expired"), !r.query.Has("nextToken") && !r.query.Has("NextToken"))
+	return fmt.Sprintf("%s %s %s revoked=%s expired=%s first=%t", r.method, r.path, r.action(), strings.ToLower(r.query.Get("revoked")), strings.ToLower(r.query.Get("expired")), !r.query.Has("nextToken") && !r.query.Has("NextToken"))
 }
 
 // fields are all that matters of a request, by name; what is random is there or not.

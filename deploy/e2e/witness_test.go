@@ -281,8 +281,10 @@ func TestWitnesses(t *testing.T) {
 			w.python(t, env, map[string]any{"do": "walk", "consumer": witnessConsumer, "provider": witnessProvider, "size": witnessSize}, &listings)
 			theirs := w.sent()
 			env = append(env, "IDAAS_CA_FILE="+w.trusted, "IDAAS_TARGETS="+witnessConsumer+":"+witnessProvider, "IDAAS_RATE_LIMIT=1000", fmt.Sprint("IDAAS_PAGE_SIZE=", witnessSize))
-			checkSums(t, w.once(t, env), listings)
-			w.compare(t, theirs, w.sent(), met)
+			for _, walk := range []string{"full", "live"} {
+				checkSums(t, w.once(t, append(env, "IDAAS_WALK="+walk)), listings)
+				w.compare(t, theirs, w.sent(), met)
+			}
 		})
 	}
 	for field := range witnessDifferences {

@@ -76,7 +76,7 @@ type preflight struct {
 	client *idaas.Client
 	method string // to get an access token, or given
 	read   []idaas.Sample
-	named  int            // of the targets, those not found as all providers are: an empty one of these is expected
+	named  int             // of the targets, those not found as all providers are: an empty one of these is expected
 	small  []poller.Target // of those read, the ones to be walked both ways
 	skew   *time.Duration  // the one least in doubt; nil: unknown
 }

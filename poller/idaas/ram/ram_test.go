@@ -197,6 +197,21 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// The library prints headers, and with them security tokens, to standard output.
+func TestDebug(t *testing.T) {
+	nowhere(t, nil)
+	t.Setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", "a")
+	t.Setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", planted)
+	t.Setenv("DEBUG", "sdk,credential")
+	if got := key(t, &Signer{Timeout: time.Minute}); !strings.Contains(got, "unset it") {
+		t.Error(got)
+	}
+	t.Setenv("DEBUG", "credentials")
+	if got := key(t, &Signer{Timeout: time.Minute}); got != "a" {
+		t.Error(got)
+	}
+}
+
 // A source that hangs holds up nobody for longer than the timeout, nor after the context's end.
 func TestHang(t *testing.T) {
 	ended := make(chan struct{})
