@@ -21,6 +21,7 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/config"
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/auth"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/state"
 )
 
@@ -32,15 +33,15 @@ func APIConfig(cfg *config.Config, log *slog.Logger) idaas.Config {
 	return idaas.Config{
 		Domain: cfg.Domain, Network: cfg.Network,
 		InstanceID: cfg.InstanceID, Endpoint: cfg.Endpoint, TokenEndpoint: cfg.TokenEndpoint, Management: cfg.ManagementEndpoint,
-		Auth: idaas.Auth{
+		Auth: auth.Identity{
 			Method: cfg.AuthMethod, ClientID: cfg.ClientID, Scope: cfg.Scope,
-			Secret:     idaas.Credential{Text: cfg.ClientSecret, File: cfg.ClientSecretFile},
-			PrivateKey: idaas.Credential{Text: cfg.PrivateKey, File: cfg.PrivateKeyFile}, KeyID: cfg.PrivateKeyID,
-			IDToken: idaas.Credential{File: cfg.OIDCTokenFile}, FederatedCredential: cfg.FederatedCredentialName,
-			Document:    idaas.Credential{File: cfg.PKCS7File},
-			Certificate: idaas.Credential{Text: cfg.Certificate, File: cfg.CertificateFile}, Chain: idaas.Credential{Text: cfg.CertificateChain, File: cfg.CertificateChainFile},
+			Secret:     auth.Credential{Text: cfg.ClientSecret, File: cfg.ClientSecretFile},
+			PrivateKey: auth.Credential{Text: cfg.PrivateKey, File: cfg.PrivateKeyFile}, KeyID: cfg.PrivateKeyID,
+			IDToken: auth.Credential{File: cfg.OIDCTokenFile}, FederatedCredential: cfg.FederatedCredentialName,
+			Document:    auth.Credential{File: cfg.PKCS7File},
+			Certificate: auth.Credential{Text: cfg.Certificate, File: cfg.CertificateFile}, Chain: auth.Credential{Text: cfg.CertificateChain, File: cfg.CertificateChainFile},
 		},
-		AccessToken: idaas.Credential{Text: cfg.AccessToken, File: cfg.AccessTokenFile},
+		AccessToken: auth.Credential{Text: cfg.AccessToken, File: cfg.AccessTokenFile},
 		PageSize:    cfg.PageSize, RateLimit: cfg.ShareOfRate(), Timeout: cfg.RequestTimeout, Retries: cfg.RequestRetries,
 		UserAgent: Name + "/" + version.Version, Transport: idaas.NewTransport(cfg.RootCAs), Log: log,
 	}

@@ -24,6 +24,7 @@ import (
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/auth"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 )
 
@@ -156,11 +157,11 @@ func TestFailures(t *testing.T) {
 			step: stepAccess, detail: "no PEM block", advice: []string{"IDAAS_PRIVATE_KEY_FILE"},
 		},
 		"secret file missing": {
-			change: client(func(c *idaas.Config) { c.Auth.Secret = idaas.Credential{File: "/nonexistent/secret"} }),
+			change: client(func(c *idaas.Config) { c.Auth.Secret = auth.Credential{File: "/nonexistent/secret"} }),
 			step:   stepAccess, detail: "no such file", advice: []string{"read that file", "IDAAS_CLIENT_SECRET_FILE"},
 		},
 		"secret file empty": {
-			change: func(t *testing.T, w *world) { w.Config.Client.Auth.Secret = idaas.Credential{File: file(t, "\n")} },
+			change: func(t *testing.T, w *world) { w.Config.Client.Auth.Secret = auth.Credential{File: file(t, "\n")} },
 			step:   stepAccess, detail: "is empty", advice: []string{"IDAAS_CLIENT_SECRET_FILE"},
 		},
 		"wrong audience": {

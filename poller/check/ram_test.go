@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
-	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/auth"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 )
 
@@ -19,7 +19,7 @@ func newRAMWorld(t *testing.T, user simulator.RAMUser, now func() time.Time) *wo
 	w := newWorld(t, simulator.WithRAM(simulator.Config{Clients: []simulator.Client{{ID: testClient}}, Now: now}, user))
 	w.secrets = append(w.secrets, "planted-ram-secret")
 	c := &w.Config.Client
-	c.Auth, c.TokenEndpoint, c.Management = idaas.Auth{Method: "ram", ClientID: testClient, Scope: simulator.ReadScope}, "", w.http.URL
+	c.Auth, c.TokenEndpoint, c.Management = auth.Identity{Method: "ram", ClientID: testClient, Scope: simulator.ReadScope}, "", w.http.URL
 	return w
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/auth"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator/identities"
 )
@@ -64,9 +65,9 @@ func newWorld(t *testing.T, c simulator.Config, wrap ...func(http.Handler) http.
 			Endpoint:      w.http.URL,
 			TokenEndpoint: w.http.URL + simulator.TokenPath,
 			Network:       "internet",
-			Auth: idaas.Auth{
+			Auth: auth.Identity{
 				Method: "client_secret_post", ClientID: testClient, Scope: simulator.ReadScope,
-				Secret: idaas.Credential{Text: poller.NewSecret(testSecret)},
+				Secret: auth.Credential{Text: poller.NewSecret(testSecret)},
 			},
 			PageSize:  100,
 			RateLimit: 1000,
@@ -120,7 +121,7 @@ func (w *world) readyToken(t *testing.T) {
 	}
 	requests := w.Log()
 	token := requests[len(requests)-1].AccessToken
-	w.Config.Client.AccessToken = idaas.Credential{Text: poller.NewSecret(token)}
+	w.Config.Client.AccessToken = auth.Credential{Text: poller.NewSecret(token)}
 }
 
 // run checks the world, and that its outputs hold no secret.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/auth"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 )
 
@@ -140,10 +141,10 @@ func (a *api) client(options ...func(*Config)) *Client {
 		InstanceID:    "idaas_simulator",
 		Endpoint:      "http://api.test",
 		TokenEndpoint: "http://domain.test" + simulator.TokenPath,
-		Auth: Auth{
+		Auth: auth.Identity{
 			Method:   "client_secret_post",
 			ClientID: testClient,
-			Secret:   Credential{Text: poller.NewSecret(testSecret)},
+			Secret:   auth.Credential{Text: poller.NewSecret(testSecret)},
 			Scope:    testScope,
 		},
 		PageSize:  100,
@@ -161,12 +162,14 @@ func (a *api) client(options ...func(*Config)) *Client {
 	return New(c)
 }
 
-func pageSize(n int) func(*Config)         { return func(c *Config) { c.PageSize = n } }
-func retries(n int) func(*Config)          { return func(c *Config) { c.Retries = n } }
-func rateLimit(r float64) func(*Config)    { return func(c *Config) { c.RateLimit = r } }
-func readyText(token string) func(*Config) { return ready(Credential{Text: poller.NewSecret(token)}) }
+func pageSize(n int) func(*Config)      { return func(c *Config) { c.PageSize = n } }
+func retries(n int) func(*Config)       { return func(c *Config) { c.Retries = n } }
+func rateLimit(r float64) func(*Config) { return func(c *Config) { c.RateLimit = r } }
+func readyText(token string) func(*Config) {
+	return ready(auth.Credential{Text: poller.NewSecret(token)})
+}
 
-func ready(c Credential) func(*Config) { return func(config *Config) { config.AccessToken = c } }
+func ready(c auth.Credential) func(*Config) { return func(config *Config) { config.AccessToken = c } }
 
 func target(consumer, provider string) poller.Target {
 	return poller.Target{Consumer: consumer, Provider: provider, Label: consumer}

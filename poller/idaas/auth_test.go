@@ -18,10 +18,11 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/auth"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 )
 
-func auth(a Auth) func(*Config) {
+func by(a auth.Identity) func(*Config) {
 	return func(c *Config) {
 		a.ClientID, a.Scope = testClient, testScope
 		c.Auth = a
@@ -84,15 +85,15 @@ func TestAuthMethods(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key := func(text []byte, kid string) Auth {
-		return Auth{Method: "private_key_jwt", PrivateKey: Credential{File: newFile(t, text)}, KeyID: kid}
+	key := func(text []byte, kid string) auth.Identity {
+		return auth.Identity{Method: "private_key_jwt", PrivateKey: auth.Credential{File: newFile(t, text)}, KeyID: kid}
 	}
-	secret := func(method, text string) Auth {
-		return Auth{Method: method, Secret: Credential{Text: poller.NewSecret(text)}}
+	secret := func(method, text string) auth.Identity {
+		return auth.Identity{Method: method, Secret: auth.Credential{Text: poller.NewSecret(text)}}
 	}
 	for _, tt := range []struct {
 		name    string
-		auth    Auth
+		auth    auth.Identity
 		public  map[string]crypto.PublicKey
 		refused string // what the error says; empty: accepted
 	}{
@@ -118,7 +119,7 @@ func TestAuthMethods(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a := newAPI(t, simulator.Config{Clients: []simulator.Client{{ID: testClient, Secret: testSecret, PublicKeys: tt.public}}})
 				targets := a.fill(3, 4)
-				readings := a.poll(t, a.client(auth(tt.auth)), targets...)
+				readings := a.poll(t, a.client(by(tt.auth)), targets...)
 				if n := a.Requests(simulator.Access); n != 1 {
 					t.Errorf("%d token requests, want 1", n)
 				}
@@ -143,7 +144,7 @@ func TestOIDC(t *testing.T) {
 		}}})
 		targets := a.fill(1, 4)
 		file := newFile(t, idToken(t, issuer, "someone else"))
-		c := a.client(auth(Auth{Method: "oidc", IDToken: Credential{File: file}, FederatedCredential: "pods"}))
+		c := a.client(by(auth.Identity{Method: "oidc", IDToken: auth.Credential{File: file}, FederatedCredential: "pods"}))
 		if r := a.poll(t, c, targets...)[0]; r.Failure == nil || r.Failure.Reason != poller.AccessToken {
 			t.Fatalf("another subject: %+v", r.Failure)
 		}
@@ -162,7 +163,7 @@ func TestKeyRotation(t *testing.T) {
 		public := map[string]crypto.PublicKey{"a": first.Public(), "b": second.Public()}
 		a := newAPI(t, simulator.Config{AccessTokenLifetime: time.Minute, Clients: []simulator.Client{{ID: testClient, PublicKeys: public}}})
 		targets := a.fill(1, 4)
-		c := a.client(auth(Auth{Method: "private_key_jwt", PrivateKey: Credential{File: file}}))
+		c := a.client(by(auth.Identity{Method: "private_key_jwt", PrivateKey: auth.Credential{File: file}}))
 		a.checkCounts(t, a.poll(t, c, targets...)[0])
 		writeFile(t, file, string(pkcs8(t, second)))
 		time.Sleep(2 * time.Minute)
@@ -193,7 +194,7 @@ func TestBadPrivateKeys(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a := newAPI(t, simulator.Config{})
-				c := a.client(auth(Auth{Method: "private_key_jwt", PrivateKey: Credential{File: newFile(t, tt.text)}}))
+				c := a.client(by(auth.Identity{Method: "private_key_jwt", PrivateKey: auth.Credential{File: newFile(t, tt.text)}}))
 				r := a.poll(t, c, a.fill(1, 1)...)[0]
 				if r.Failure == nil || r.Failure.Reason != poller.AccessToken || !strings.Contains(r.Failure.Text, tt.want) || strings.Contains(r.Failure.Text, "secret-key") {
 					t.Errorf("%+v", r.Failure)

@@ -15,7 +15,8 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/ram"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/auth"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/auth/ram"
 )
 
 // Config of a Client. Everything is taken as valid.
@@ -23,12 +24,12 @@ type Config struct {
 	// Domain is the base URL of the instance's own domain: what is unset of the next three is discovered from it.
 	Domain        string
 	InstanceID    string
-	Endpoint      string     // base URL of the developer API, without a path
-	TokenEndpoint string     // OAuth 2.0 token endpoint
-	Network       string     // internet or vpc: from where the developer API is to be reached, if discovered
-	Management    string     // base URL of the management API; that of the developer API's region, if empty
-	Auth          Auth       // how to get access tokens
-	AccessToken   Credential // a ready access token instead
+	Endpoint      string          // base URL of the developer API, without a path
+	TokenEndpoint string          // OAuth 2.0 token endpoint
+	Network       string          // internet or vpc: from where the developer API is to be reached, if discovered
+	Management    string          // base URL of the management API; that of the developer API's region, if empty
+	Auth          auth.Identity   // how to get access tokens
+	AccessToken   auth.Credential // a ready access token instead
 
 	PageSize  int
 	RateLimit float64 // requests per second, all operations together

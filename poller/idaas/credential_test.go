@@ -3,10 +3,8 @@ package idaas
 import (
 	"context"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,6 +12,7 @@ import (
 	"time"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/auth"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 )
 
@@ -87,7 +86,7 @@ func TestATokenFileIsReadAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(t, simulator.Config{})
 		targets := a.fill(1, 30)
-		c := a.client(ready(Credential{File: file}), pageSize(10))
+		c := a.client(ready(auth.Credential{File: file}), pageSize(10))
 		fails := func(when string) {
 			t.Helper()
 			before := a.Requests("")
@@ -141,7 +140,7 @@ func TestATokenFileRotatedDuringARequest(t *testing.T) {
 		targets := a.fill(1, 3)
 		writeFile(t, file, a.accessTokenOf(t))
 		a.Inject(simulator.Fault{Operation: simulator.List, Kind: simulator.Status, Status: 401, Delay: 2 * time.Second, Times: 1})
-		c := a.client(ready(Credential{File: file}))
+		c := a.client(ready(auth.Credential{File: file}))
 		go func() {
 			time.Sleep(time.Second)
 			token, _, err := a.client().requestToken(context.Background(), 0)
@@ -193,7 +192,7 @@ func TestASecretFileThatCannotBeUsed(t *testing.T) {
 		for _, method := range []string{"client_secret_post", "client_secret_basic"} {
 			synctest.Test(t, func(t *testing.T) {
 				a := newAPI(t, simulator.Config{})
-				c := a.client(func(c *Config) { c.Auth.Method, c.Auth.Secret = method, Credential{File: tt.file} })
+				c := a.client(func(c *Config) { c.Auth.Method, c.Auth.Secret = method, auth.Credential{File: tt.file} })
 				r := a.poll(t, c, a.fill(1, 3)...)[0]
 				if r.Failure == nil || r.Failure.Reason != poller.AccessToken || !strings.Contains(r.Failure.Text, tt.says) || !strings.Contains(r.Failure.Text, tt.file) ||
 					strings.Contains(r.Failure.Text, "hush") {
@@ -213,7 +212,7 @@ func TestASecretFileIsReadAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(t, simulator.Config{})
 		targets := a.fill(2, 3)
-		c := a.client(func(c *Config) { c.Auth.Secret = Credential{File: file} })
+		c := a.client(func(c *Config) { c.Auth.Secret = auth.Credential{File: file} })
 		if failed := failures(a.poll(t, c, targets...)); failed[poller.AccessToken] != 2 {
 			t.Errorf("with the wrong secret: %v", failed)
 		}
@@ -228,7 +227,7 @@ func TestASecretFileIsReadAnew(t *testing.T) {
 	})
 }
 
-// A file that does not come back fails those who need it when their time is over, and says which it is.
+// A file that does not come back fails those who need it when the time of a request is over, and says which it is.
 func TestCredentialsInAPipe(t *testing.T) {
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
@@ -239,18 +238,9 @@ func TestCredentialsInAPipe(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer writer.Close()
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	file := Credential{File: pipe}
-	for _, method := range slices.Sorted(maps.Keys(methods)) {
-		auth := Auth{Method: method, ClientID: testClient, Secret: file, PrivateKey: file, IDToken: file, Document: file}
-		if _, err := auth.grant(ctx, Instance{TokenEndpoint: "https://x/token"}); err == nil || !strings.Contains(err.Error(), pipe) {
-			t.Errorf("%s: %v", method, err)
-		}
-	}
-	// The time of a request, at most.
+	file := auth.Credential{File: pipe}
 	c := New(Config{
-		InstanceID: "i", Endpoint: "https://x", TokenEndpoint: "https://x/token", Auth: Auth{Method: "oidc", IDToken: file},
+		InstanceID: "i", Endpoint: "https://x", TokenEndpoint: "https://x/token", Auth: auth.Identity{Method: "oidc", IDToken: file},
 		RateLimit: 1000, Timeout: 50 * time.Millisecond, Retries: 4, Log: slog.New(slog.DiscardHandler),
 	})
 	if _, err := c.tokens.get(t.Context()); err == nil || !strings.Contains(err.Error(), pipe) || poller.ReasonOf(err) != poller.AccessToken {
@@ -266,7 +256,7 @@ func TestCredentialsInAPipe(t *testing.T) {
 func TestASecretAsTheNameOfItsFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(t, simulator.Config{})
-		c := a.client(func(c *Config) { c.Auth.Secret = Credential{File: "hunter2\n-----BEGIN"} })
+		c := a.client(func(c *Config) { c.Auth.Secret = auth.Credential{File: "hunter2\n-----BEGIN"} })
 		r := a.poll(t, c, a.fill(1, 1)...)[0]
 		if r.Failure == nil || r.Failure.Reason != poller.AccessToken || strings.Contains(r.Failure.Text, "hunter2") {
 			t.Errorf("%+v", r.Failure)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/auth"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 )
 
@@ -61,7 +62,7 @@ func TestDiscovery(t *testing.T) {
 func TestAReadyTokenNeedsNoTokenEndpoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(t, simulator.Config{})
-		c := a.client(discovered(func(c *Config) { c.AccessToken = Credential{Text: poller.NewSecret("ready")} }))
+		c := a.client(discovered(func(c *Config) { c.AccessToken = auth.Credential{Text: poller.NewSecret("ready")} }))
 		got, err := c.Locate(t.Context())
 		if err != nil || got.TokenEndpoint != "" || a.Requests(simulator.Discovery) != 1 {
 			t.Errorf("%+v, %v after %d requests", got, err, a.Requests(simulator.Discovery))
@@ -149,7 +150,7 @@ func FuzzDiscovery(f *testing.F) {
 	f.Fuzz(func(t *testing.T, instance, openID string) {
 		c := New(Config{
 			Domain: "https://example.com", Network: "internet", RateLimit: 1e9, Timeout: time.Minute,
-			Transport: &replies{instance, openID}, Auth: Auth{Method: "client_secret_post"},
+			Transport: &replies{instance, openID}, Auth: auth.Identity{Method: "client_secret_post"},
 		})
 		got, err := c.Locate(t.Context())
 		if err != nil {

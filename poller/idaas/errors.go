@@ -188,6 +188,14 @@ func (s scrubber) hide(secret, shown string) scrubber {
 	return scrubber{append(slices.Clip(s.pairs), secret, shown)}
 }
 
+// hidden returns a scrubber of secrets.
+func hidden(secrets []string) (s scrubber) {
+	for _, secret := range secrets {
+		s = s.hide(secret, "[secret]")
+	}
+	return s
+}
+
 // pattern matches every form of what is hidden, in any case: an API may well repeat an e-mail address in lower case.
 // Each group is one of pairs.
 func (s scrubber) pattern() *regexp.Regexp {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/auth"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator/identities"
 )
@@ -28,10 +29,10 @@ func audience(instance string, at time.Time) string {
 }
 
 // newPKCS7 returns a simulator that takes the documents of an instance, and how to show it one.
-func newPKCS7(t *testing.T, c simulator.Config) (*api, *identities.ECS, Auth) {
+func newPKCS7(t *testing.T, c simulator.Config) (*api, *identities.ECS, auth.Identity) {
 	ecs := identities.NewECS(t, start2020)
 	c.Clients = []simulator.Client{{ID: testClient, FederatedCredential: "machines", PKCS7: ecs.Verify}}
-	return newAPI(t, c), ecs, Auth{Method: "pkcs7", FederatedCredential: "machines", Metadata: ecs}
+	return newAPI(t, c), ecs, auth.Identity{Method: "pkcs7", FederatedCredential: "machines", Metadata: ecs}
 }
 
 // Each access token is got with a document made for it, so none gets old, whatever the lives of both are.
@@ -39,7 +40,7 @@ func TestPKCS7(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, ecs, identity := newPKCS7(t, simulator.Config{AccessTokenLifetime: 3 * time.Hour})
 		targets := a.fill(1, 4)
-		c := a.client(auth(identity))
+		c := a.client(by(identity))
 		for n := range 5 {
 			a.checkCounts(t, a.poll(t, c, targets...)[0])
 			if ecs.Signed() != n+1 || a.Requests(simulator.Access) != n+1 {
@@ -58,7 +59,7 @@ func TestPKCS7File(t *testing.T) {
 		targets := a.fill(1, 4)
 		file := newFile(t, nil)
 		identity.Document.File, identity.Metadata = file, nil
-		c := a.client(auth(identity))
+		c := a.client(by(identity))
 		now := time.Now()
 		for _, tt := range []struct{ document, refused string }{
 			{ecs.Sign(audience("idaas_simulator", now)), ""},
@@ -122,7 +123,7 @@ func TestMetadataService(t *testing.T) {
 				a, _, identity := newPKCS7(t, simulator.Config{})
 				identity.Metadata = tt.metadata
 				began := time.Now()
-				r := a.poll(t, a.client(auth(identity)), a.fill(1, 1)...)[0]
+				r := a.poll(t, a.client(by(identity)), a.fill(1, 1)...)[0]
 				if r.Failure == nil || r.Failure.Reason != poller.AccessToken || !strings.Contains(r.Failure.Text, tt.want) || strings.ContainsAny(r.Failure.Text, "\n{") ||
 					strings.Contains(r.Failure.Text, "secret") {
 					t.Errorf("%+v", r.Failure)
@@ -144,7 +145,7 @@ func TestMetadataRequests(t *testing.T) {
 			asked = append(asked, r.Method+" "+r.URL.String())
 			return ecs.RoundTrip(r)
 		})
-		c := a.client(auth(identity), func(c *Config) {
+		c := a.client(by(identity), func(c *Config) {
 			c.Domain, c.Network, c.InstanceID, c.Endpoint, c.TokenEndpoint = "http://127.0.0.1", "internet", "", "", ""
 		})
 		a.checkCounts(t, a.poll(t, c, a.fill(1, 4)...)[0])
@@ -191,9 +192,9 @@ func TestPCA(t *testing.T) {
 					Now:     func() time.Time { return time.Now().Add(tt.skew) },
 					Clients: []simulator.Client{{ID: testClient, FederatedCredential: "laptops", PCA: simulator.PCA{Roots: ca.Roots, CommonName: tt.common}}},
 				})
-				file := func(text string) Credential { return Credential{File: newFile(t, []byte(text))} }
+				file := func(text string) auth.Credential { return auth.Credential{File: newFile(t, []byte(text))} }
 				key := identities.PrivateKey(t, tt.key)
-				c := a.client(auth(Auth{Method: "pca", FederatedCredential: "laptops", PrivateKey: file(key), Certificate: file(tt.certificate), Chain: file(tt.chain)}))
+				c := a.client(by(auth.Identity{Method: "pca", FederatedCredential: "laptops", PrivateKey: file(key), Certificate: file(tt.certificate), Chain: file(tt.chain)}))
 				r := a.poll(t, c, a.fill(1, 4)...)[0]
 				if tt.refused == "" {
 					a.checkCounts(t, r)
@@ -213,8 +214,8 @@ func TestPCAFiles(t *testing.T) {
 		a := newAPI(t, simulator.Config{AccessTokenLifetime: time.Minute, Clients: []simulator.Client{{ID: testClient, FederatedCredential: "laptops", PCA: simulator.PCA{Roots: ca.Roots}}}})
 		targets := a.fill(1, 4)
 		key, certificate, chain := newFile(t, nil), newFile(t, nil), newFile(t, []byte(ca.Chain))
-		c := a.client(auth(Auth{
-			Method: "pca", FederatedCredential: "laptops", PrivateKey: Credential{File: key}, Certificate: Credential{File: certificate}, Chain: Credential{File: chain},
+		c := a.client(by(auth.Identity{
+			Method: "pca", FederatedCredential: "laptops", PrivateKey: auth.Credential{File: key}, Certificate: auth.Credential{File: certificate}, Chain: auth.Credential{File: chain},
 		}))
 		for _, k := range []crypto.Signer{first, second} {
 			writeFile(t, key, identities.PrivateKey(t, k))

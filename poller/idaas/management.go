@@ -36,10 +36,7 @@ func (c *Client) manage(ctx context.Context, call *call, at Instance, action str
 	if err != nil {
 		return nil, fail(poller.AccessToken, "%s: %w", call.what, err)
 	}
-	call.hide = scrubber{}
-	for _, secret := range secrets {
-		call.hide = call.hide.hide(secret, "[secret]")
-	}
+	call.hide = hidden(secrets)
 	return req, nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/auth"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 )
 
@@ -28,7 +29,7 @@ func withKeys(t *testing.T, id, secret, token string) {
 }
 
 func byRAM(c *Config) {
-	c.Auth = Auth{Method: "ram", ClientID: testClient, Scope: testScope}
+	c.Auth = auth.Identity{Method: "ram", ClientID: testClient, Scope: testScope}
 	c.TokenEndpoint, c.Management = "", "http://management.test"
 }
 

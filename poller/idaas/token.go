@@ -6,10 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"net/http"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -19,47 +17,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
-	"github.com/idaas-exporter/idaas-token-exporter/poller/disk"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/auth"
 )
-
-// Credential is a secret text given directly or, when File is set, as a file that is read anew at each use.
-type Credential struct {
-	Text poller.Secret
-	File string
-}
-
-// Given reports whether there is a text or a file.
-func (c Credential) Given() bool { return c.File != "" || !c.Text.Empty() }
-
-// maxCredential bounds the file of one, in bytes.
-const maxCredential = 64 << 10
-
-func (c Credential) read(ctx context.Context) (string, error) {
-	if c.File == "" {
-		return c.Text.Reveal(), nil
-	}
-	text, err := disk.Read(ctx, c.File, maxCredential)
-	if e, ok := errors.AsType[*fs.PathError](err); ok && !filepath.IsAbs(c.File) {
-		// It may be the secret itself, by mistake.
-		err = fmt.Errorf("%s of a file without an absolute path: %w", e.Op, e.Err)
-	}
-	s := strings.TrimSpace(string(text))
-	if err == nil && s == "" {
-		err = fmt.Errorf("%s is empty", c.File)
-	}
-	return s, err
-}
-
-// line is read for all but keys, which have several lines.
-func (c Credential) line(ctx context.Context) (string, error) {
-	text, err := c.read(ctx)
-	if err == nil && c.File != "" {
-		if err = new(poller.Secret).UnmarshalText([]byte(text)); err != nil {
-			err = fmt.Errorf("%s has %w", c.File, err)
-		}
-	}
-	return text, err
-}
 
 // accessToken is the exporter's own token.
 type accessToken struct {
@@ -83,7 +42,7 @@ type tokenSource interface {
 
 // readyToken is an access token made elsewhere.
 type readyToken struct {
-	credential Credential
+	credential auth.Credential
 	timeout    time.Duration // to read it
 	events     Events
 }
@@ -91,7 +50,7 @@ type readyToken struct {
 func (r *readyToken) get(ctx context.Context) (accessToken, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
-	text, err := r.credential.line(ctx)
+	text, err := r.credential.Line(ctx)
 	if err == nil && !sendable(text) {
 		err = errors.New("it has characters that no access token has")
 	}
@@ -111,7 +70,7 @@ func (r *readyToken) get(ctx context.Context) (accessToken, error) {
 }
 
 func (r *readyToken) drop(t accessToken) bool {
-	text, err := r.credential.read(context.Background())
+	text, err := r.credential.Read(context.Background())
 	return err == nil && text != t.text
 }
 
@@ -173,19 +132,19 @@ func (c *Client) requestToken(ctx context.Context, retries int) (accessToken, le
 		}
 		reading, cancel := context.WithTimeout(ctx, c.config.Timeout)
 		defer cancel()
-		g, err := c.config.Auth.grant(reading, at)
+		g, err := c.config.Auth.Grant(reading, at.ID, at.TokenEndpoint)
 		if err != nil {
 			return nil, fail(poller.AccessToken, "access token: %w", err)
 		}
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, at.TokenEndpoint, strings.NewReader(g.form.Encode()))
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, at.TokenEndpoint, strings.NewReader(g.Form.Encode()))
 		if err != nil {
 			return nil, fail(poller.AccessToken, "access token: %w", err)
 		}
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		if g.basic != "" {
-			req.Header.Set("Authorization", "Basic "+g.basic)
+		if g.Basic != "" {
+			req.Header.Set("Authorization", "Basic "+g.Basic)
 		}
-		call.hide = g.hide
+		call.hide = hidden(g.Secrets)
 		sent = time.Now()
 		return req, nil
 	}

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/auth"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 )
 
@@ -143,7 +144,7 @@ func TestAProxyThatRefuses(t *testing.T) {
 		transport := NewTransport(nil)
 		transport.Proxy = http.ProxyURL(&url.URL{Scheme: "http", User: url.UserPassword("me", testSecret), Host: address})
 		c := New(Config{
-			InstanceID: "idaas_test", Endpoint: "https://api.test", AccessToken: Credential{Text: poller.NewSecret("ready")},
+			InstanceID: "idaas_test", Endpoint: "https://api.test", AccessToken: auth.Credential{Text: poller.NewSecret("ready")},
 			PageSize: 10, RateLimit: 1000, Timeout: time.Second, Transport: transport, Log: slog.New(slog.DiscardHandler),
 		})
 		for _, err := range c.Pages(t.Context(), target("consumer", "provider")) {

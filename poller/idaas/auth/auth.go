@@ -1,4 +1,5 @@
-package idaas
+// Package auth is how this process proves who it is to the token endpoint of IDaaS: every way to an access token there.
+package auth
 
 import (
 	"context"
@@ -19,8 +20,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// Auth is how the exporter's machine client proves who it is; unused with a ready access token.
-type Auth struct {
+// Identity is how the exporter's machine client proves who it is; unused with a ready access token.
+type Identity struct {
 	Method              string
 	ClientID            string
 	Secret              Credential // for client_secret_*
@@ -35,29 +36,31 @@ type Auth struct {
 	Metadata            http.RoundTripper // to the ECS metadata service; nil: the network, without a proxy
 }
 
-// grant is one request for an access token, ready to be sent.
-type grant struct {
-	form  url.Values
-	basic string   // credentials of the Authorization header, if any
-	hide  scrubber // of what must not be shown of all this
+// Grant is one request for an access token, ready to be sent.
+type Grant struct {
+	Form    url.Values
+	Basic   string   // credentials of the Authorization header, if any
+	Secrets []string // what must not be shown of all this
 }
 
-func (g *grant) secret(text string) { g.hide = g.hide.hide(text, "[secret]") }
+func (g *Grant) secret(text string) { g.Secrets = append(g.Secrets, text) }
 
 // A method adds to a grant what proves the client's identity at endpoint, by the text of its credential.
 type method struct {
-	credential func(ctx context.Context, a *Auth, instance string) (string, error)
-	add        func(ctx context.Context, a *Auth, endpoint, text string, g *grant) error
+	credential func(ctx context.Context, a *Identity, instance string) (string, error)
+	add        func(ctx context.Context, a *Identity, endpoint, text string, g *Grant) error
 }
 
-func clientSecret(ctx context.Context, a *Auth, _ string) (string, error) { return a.Secret.line(ctx) }
-
-func privateKey(ctx context.Context, a *Auth, _ string) (string, error) {
-	return a.PrivateKey.read(ctx)
+func clientSecret(ctx context.Context, a *Identity, _ string) (string, error) {
+	return a.Secret.Line(ctx)
 }
 
-func identityToken(ctx context.Context, a *Auth, _ string) (string, error) {
-	return a.IDToken.line(ctx)
+func privateKey(ctx context.Context, a *Identity, _ string) (string, error) {
+	return a.PrivateKey.Read(ctx)
+}
+
+func identityToken(ctx context.Context, a *Identity, _ string) (string, error) {
+	return a.IDToken.Line(ctx)
 }
 
 var methods = map[string]method{
@@ -80,38 +83,39 @@ const (
 	assertionLife = 5 * time.Minute
 )
 
-// grant makes the form that every method shares and has the configured one complete it.
-func (a *Auth) grant(ctx context.Context, at Instance) (*grant, error) {
+// Grant makes the form that every method shares, for the token endpoint of an instance, and has the configured one complete it.
+// What a method reads is read anew; errors show no secret.
+func (a *Identity) Grant(ctx context.Context, instance, endpoint string) (*Grant, error) {
 	m, ok := methods[a.Method]
 	if !ok {
 		return nil, errors.New("unknown authentication method " + a.Method)
 	}
-	text, err := m.credential(ctx, a, at.ID)
+	text, err := m.credential(ctx, a, instance)
 	if err != nil {
 		return nil, err
 	}
-	g := &grant{form: url.Values{"client_id": {a.ClientID}, "grant_type": {"client_credentials"}, "scope": {a.Scope}}}
+	g := &Grant{Form: url.Values{"client_id": {a.ClientID}, "grant_type": {"client_credentials"}, "scope": {a.Scope}}}
 	g.secret(text)
-	return g, m.add(ctx, a, at.TokenEndpoint, text, g)
+	return g, m.add(ctx, a, endpoint, text, g)
 }
 
-func clientSecretPost(_ context.Context, _ *Auth, _, secret string, g *grant) error {
-	g.form.Set("client_secret", secret)
+func clientSecretPost(_ context.Context, _ *Identity, _, secret string, g *Grant) error {
+	g.Form.Set("client_secret", secret)
 	return nil
 }
 
 // clientSecretBasic does not URL-escape the two parts, as RFC 6749 has it: the vendor's SDKs do not.
-func clientSecretBasic(_ context.Context, a *Auth, _, secret string, g *grant) error {
-	g.basic = base64.StdEncoding.EncodeToString([]byte(a.ClientID + ":" + secret))
-	g.secret(g.basic)
+func clientSecretBasic(_ context.Context, a *Identity, _, secret string, g *Grant) error {
+	g.Basic = base64.StdEncoding.EncodeToString([]byte(a.ClientID + ":" + secret))
+	g.secret(g.Basic)
 	return nil
 }
 
-func clientSecretJWT(_ context.Context, a *Auth, endpoint, secret string, g *grant) error {
+func clientSecretJWT(_ context.Context, a *Identity, endpoint, secret string, g *Grant) error {
 	return g.assert(a, endpoint, jwt.SigningMethodHS256, []byte(secret), "")
 }
 
-func privateKeyJWT(_ context.Context, a *Auth, endpoint, text string, g *grant) error {
+func privateKeyJWT(_ context.Context, a *Identity, endpoint, text string, g *Grant) error {
 	method, key, err := signingKey([]byte(text))
 	if err != nil {
 		return err
@@ -120,7 +124,7 @@ func privateKeyJWT(_ context.Context, a *Auth, endpoint, text string, g *grant) 
 }
 
 // assert adds a client assertion with the claims that the vendor's SDKs send.
-func (g *grant) assert(a *Auth, endpoint string, method jwt.SigningMethod, key any, kid string) error {
+func (g *Grant) assert(a *Identity, endpoint string, method jwt.SigningMethod, key any, kid string) error {
 	now := time.Now()
 	token := jwt.NewWithClaims(method, jwt.MapClaims{
 		"iss": a.ClientID,
@@ -137,8 +141,8 @@ func (g *grant) assert(a *Auth, endpoint string, method jwt.SigningMethod, key a
 	if err != nil {
 		return err
 	}
-	g.form.Set("client_assertion_type", jwtAssertion)
-	g.form.Set("client_assertion", assertion)
+	g.Form.Set("client_assertion_type", jwtAssertion)
+	g.Form.Set("client_assertion", assertion)
 	g.secret(assertion)
 	return nil
 }

@@ -1,4 +1,4 @@
-package idaas
+package auth
 
 import (
 	"context"
@@ -15,20 +15,20 @@ import (
 )
 
 // federated adds what was signed elsewhere, as the federated credential that it is for.
-func federated(assertionType string) func(context.Context, *Auth, string, string, *grant) error {
-	return func(_ context.Context, a *Auth, _, text string, g *grant) error {
-		g.form.Set("application_federated_credential_name", a.FederatedCredential)
-		g.form.Set("client_assertion_type", assertionType)
-		g.form.Set("client_assertion", text)
+func federated(assertionType string) func(context.Context, *Identity, string, string, *Grant) error {
+	return func(_ context.Context, a *Identity, _, text string, g *Grant) error {
+		g.Form.Set("application_federated_credential_name", a.FederatedCredential)
+		g.Form.Set("client_assertion_type", assertionType)
+		g.Form.Set("client_assertion", text)
 		return nil
 	}
 }
 
 // identityDocument is the one in the file or one that the ECS metadata service signs now, for this IDaaS instance only:
 // good for an hour, it is used once.
-func identityDocument(ctx context.Context, a *Auth, instance string) (string, error) {
+func identityDocument(ctx context.Context, a *Identity, instance string) (string, error) {
 	if a.Document.Given() {
-		return a.Document.read(ctx)
+		return a.Document.Read(ctx)
 	}
 	session, err := a.metadata(ctx, http.MethodPut, "api/token", "X-Aliyun-Ecs-Metadata-Token-Ttl-Seconds", "3600")
 	if err != nil {
@@ -39,7 +39,7 @@ func identityDocument(ctx context.Context, a *Auth, instance string) (string, er
 }
 
 // metadata asks the ECS metadata service, which is reached from the machine itself only, and so in plain HTTP.
-func (a *Auth) metadata(ctx context.Context, method, path, header, value string) (string, error) {
+func (a *Identity) metadata(ctx context.Context, method, path, header, value string) (string, error) {
 	const service = "the ECS metadata service, 100.100.100.200,"
 	req, err := http.NewRequestWithContext(ctx, method, "http://100.100.100.200/latest/"+path, nil)
 	if err != nil {
@@ -70,12 +70,12 @@ func (a *Auth) metadata(ctx context.Context, method, path, header, value string)
 }
 
 // privateCA adds the certificate, and an assertion signed with its key.
-func privateCA(ctx context.Context, a *Auth, endpoint, text string, g *grant) error {
-	certificate, err := a.Certificate.read(ctx)
+func privateCA(ctx context.Context, a *Identity, endpoint, text string, g *Grant) error {
+	certificate, err := a.Certificate.Read(ctx)
 	if err != nil {
 		return err
 	}
-	chain, err := a.Chain.read(ctx)
+	chain, err := a.Chain.Read(ctx)
 	if err != nil {
 		return err
 	}
@@ -89,10 +89,10 @@ func privateCA(ctx context.Context, a *Auth, endpoint, text string, g *grant) er
 	if err != nil {
 		return err
 	}
-	g.form.Set("application_federated_credential_name", a.FederatedCredential)
-	g.form.Set("client_assertion_type", x509Assertion)
-	g.form.Set("client_x509", certificate)
-	g.form.Set("client_x509_chain", chain)
+	g.Form.Set("application_federated_credential_name", a.FederatedCredential)
+	g.Form.Set("client_assertion_type", x509Assertion)
+	g.Form.Set("client_x509", certificate)
+	g.Form.Set("client_x509_chain", chain)
 	return nil
 }
 

@@ -1,0 +1,53 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"strings"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/disk"
+)
+
+// Credential is a secret text given directly or, when File is set, as a file that is read anew at each use.
+type Credential struct {
+	Text poller.Secret
+	File string
+}
+
+// Given reports whether there is a text or a file.
+func (c Credential) Given() bool { return c.File != "" || !c.Text.Empty() }
+
+// maxCredential bounds the file of one, in bytes.
+const maxCredential = 64 << 10
+
+// Read returns the text without space around it; its error names the file, unless that may be the secret itself.
+func (c Credential) Read(ctx context.Context) (string, error) {
+	if c.File == "" {
+		return c.Text.Reveal(), nil
+	}
+	text, err := disk.Read(ctx, c.File, maxCredential)
+	if e, ok := errors.AsType[*fs.PathError](err); ok && !filepath.IsAbs(c.File) {
+		// It may be the secret itself, by mistake.
+		err = fmt.Errorf("%s of a file without an absolute path: %w", e.Op, e.Err)
+	}
+	s := strings.TrimSpace(string(text))
+	if err == nil && s == "" {
+		err = fmt.Errorf("%s is empty", c.File)
+	}
+	return s, err
+}
+
+// Line is Read for all but keys, which have several lines.
+func (c Credential) Line(ctx context.Context) (string, error) {
+	text, err := c.Read(ctx)
+	if err == nil && c.File != "" {
+		if err = new(poller.Secret).UnmarshalText([]byte(text)); err != nil {
+			err = fmt.Errorf("%s has %w", c.File, err)
+		}
+	}
+	return text, err
+}
