@@ -28,7 +28,7 @@ func (c *Client) manage(ctx context.Context, call *call, at Instance, action str
 		return nil, err
 	}
 	query.Set("InstanceId", at.ID)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, at.Management+"/?"+strings.ReplaceAll(query.Encode(), "+", "%20"), http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, at.Management+"/?"+plain(query.Encode()), http.NoBody)
 	var secrets []string
 	if err == nil {
 		secrets, err = c.signer.Sign(ctx, req, action, "2021-12-01")

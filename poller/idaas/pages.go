@@ -114,11 +114,12 @@ func (w *walk) request(ctx context.Context) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := at.Endpoint + "/v2/" + url.PathEscape(at.ID) + "/authenticationTokens?consumerId=" + escape(w.target.Consumer) +
-		"&credentialProviderIdentifier=" + escape(w.target.Provider) + "&maxResults=" + strconv.Itoa(w.size) + w.filter
+	query := "consumerId=" + url.QueryEscape(w.target.Consumer) + "&credentialProviderIdentifier=" + url.QueryEscape(w.target.Provider) +
+		"&maxResults=" + strconv.Itoa(w.size) + w.filter
 	if w.next != "" {
-		u += "&nextToken=" + escape(w.next)
+		query += "&nextToken=" + url.QueryEscape(w.next)
 	}
+	u := at.Endpoint + "/v2/" + url.PathEscape(at.ID) + "/authenticationTokens?" + plain(query)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, http.NoBody)
 	if err != nil {
 		return nil, fail(poller.ClientError, "the request cannot be built: %w", err)
@@ -143,5 +144,5 @@ func (w *walk) request(ctx context.Context) (*http.Request, error) {
 	}
 }
 
-// escape is percent-encoding as the vendor's client does it: a server need not read + as a space.
-func escape(s string) string { return strings.ReplaceAll(url.QueryEscape(s), "+", "%20") }
+// plain is an encoded query in plain percent-encoding, as the vendor's client does it: a server need not read + as a space.
+func plain(query string) string { return strings.ReplaceAll(query, "+", "%20") }

@@ -117,15 +117,12 @@ func (c *Client) requestToken(ctx context.Context, retries int) (accessToken, le
 	if err != nil {
 		return accessToken{}, lease{}, err
 	}
-	var sent time.Time
 	var t accessToken
 	var l lease
 	call := &call{operation: OpToken, what: "access token", retries: retries}
 	call.build = func(ctx context.Context) (*http.Request, error) {
 		if c.config.Auth.Method == viaRAM {
-			req, err := c.tokenByRAM(ctx, call, at)
-			sent = time.Now()
-			return req, err
+			return c.tokenByRAM(ctx, call, at)
 		}
 		if err := c.gate.wait(ctx); err != nil {
 			return nil, err
@@ -145,11 +142,10 @@ func (c *Client) requestToken(ctx context.Context, retries int) (accessToken, le
 			req.Header.Set("Authorization", "Basic "+g.Basic)
 		}
 		call.hide = hidden(g.Secrets)
-		sent = time.Now()
 		return req, nil
 	}
 	call.decode = func(body []byte) (err error) {
-		t, l, err = decodeToken(body, sent)
+		t, l, err = decodeToken(body, call.sent)
 		return err
 	}
 	err = c.do(ctx, call, new(bytes.Buffer))
