@@ -123,8 +123,16 @@ func privateKeyJWT(_ context.Context, a *Identity, endpoint, text string, g *Gra
 	return g.assert(a, endpoint, method, key, a.KeyID)
 }
 
-// assert adds a client assertion with the claims that the vendor's SDKs send.
+// assert adds a client assertion.
 func (g *Grant) assert(a *Identity, endpoint string, method jwt.SigningMethod, key any, kid string) error {
+	assertion, err := g.sign(a, endpoint, method, key, kid)
+	g.Form.Set("client_assertion_type", jwtAssertion)
+	g.Form.Set("client_assertion", assertion)
+	return err
+}
+
+// sign returns an assertion with the claims that the vendor's SDKs send.
+func (g *Grant) sign(a *Identity, endpoint string, method jwt.SigningMethod, key any, kid string) (string, error) {
 	now := time.Now()
 	token := jwt.NewWithClaims(method, jwt.MapClaims{
 		"iss": a.ClientID,
@@ -138,13 +146,8 @@ func (g *Grant) assert(a *Identity, endpoint string, method jwt.SigningMethod, k
 		token.Header["kid"] = kid
 	}
 	assertion, err := token.SignedString(key)
-	if err != nil {
-		return err
-	}
-	g.Form.Set("client_assertion_type", jwtAssertion)
-	g.Form.Set("client_assertion", assertion)
 	g.secret(assertion)
-	return nil
+	return assertion, err
 }
 
 // signingKey reads a PEM private key, and picks the hash by the key's size and curve as the vendor's SDK does. Its errors

@@ -14,14 +14,19 @@ import (
 	"time"
 )
 
-// federated adds what was signed elsewhere, as the federated credential that it is for.
+// federated adds what was signed elsewhere.
 func federated(assertionType string) func(context.Context, *Identity, string, string, *Grant) error {
 	return func(_ context.Context, a *Identity, _, text string, g *Grant) error {
-		g.Form.Set("application_federated_credential_name", a.FederatedCredential)
-		g.Form.Set("client_assertion_type", assertionType)
-		g.Form.Set("client_assertion", text)
+		g.federate(a, assertionType, text)
 		return nil
 	}
+}
+
+// federate adds an assertion, as the federated credential that it is for.
+func (g *Grant) federate(a *Identity, assertionType, assertion string) {
+	g.Form.Set("application_federated_credential_name", a.FederatedCredential)
+	g.Form.Set("client_assertion_type", assertionType)
+	g.Form.Set("client_assertion", assertion)
 }
 
 // identityDocument is the one in the file or one that the ECS metadata service signs now, for this IDaaS instance only:
@@ -83,17 +88,14 @@ func privateCA(ctx context.Context, a *Identity, endpoint, text string, g *Grant
 	if err == nil {
 		err = certifies(certificate, key)
 	}
-	if err == nil {
-		err = g.assert(a, endpoint, method, key, "")
-	}
 	if err != nil {
 		return err
 	}
-	g.Form.Set("application_federated_credential_name", a.FederatedCredential)
-	g.Form.Set("client_assertion_type", x509Assertion)
+	assertion, err := g.sign(a, endpoint, method, key, "")
+	g.federate(a, x509Assertion, assertion)
 	g.Form.Set("client_x509", certificate)
 	g.Form.Set("client_x509_chain", chain)
-	return nil
+	return err
 }
 
 // certifies tells why the certificate is of no use for the key, if it is of none.
