@@ -20,6 +20,7 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/auth"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator/identities"
 )
 
 func by(a auth.Identity) func(*Config) {
@@ -36,14 +37,7 @@ func newFile(t *testing.T, text []byte) string {
 	return file
 }
 
-func pkcs8(t *testing.T, key any) []byte {
-	t.Helper()
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
-}
+func pkcs8(t *testing.T, key crypto.Signer) []byte { return []byte(identities.PrivateKey(t, key)) }
 
 func rsaKey(t *testing.T, bits int) *rsa.PrivateKey {
 	t.Helper()

@@ -12,7 +12,7 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
-// wirePage is an answer of the list call, as far as it is used. A null field counts as noEntities.
+// wirePage is an answer of the list call, as far as it is used. A null field counts as absent.
 type wirePage struct {
 	Entities   []wireToken `json:"entities"`
 	TotalCount *int64      `json:"totalCount"`

@@ -20,10 +20,10 @@ type plainWirePage struct {
 	NextToken  string           `json:"nextToken"`
 	Error      string           `json:"error"` // of an error object, whatever else it has
 
-	Entities2   plainOtherSpelling `json:"_entities,case:ignore"`
-	TotalCount2 plainOtherSpelling `json:"_totalCount,case:ignore"`
-	NextToken2  plainOtherSpelling `json:"_nextToken,case:ignore"`
-	Error2      plainOtherSpelling `json:"_error,case:ignore"`
+	Entities2   otherSpelling `json:"_entities,case:ignore"`
+	TotalCount2 otherSpelling `json:"_totalCount,case:ignore"`
+	NextToken2  otherSpelling `json:"_nextToken,case:ignore"`
+	Error2      otherSpelling `json:"_error,case:ignore"`
 }
 
 type plainWireToken struct {
@@ -36,23 +36,14 @@ type plainWireToken struct {
 	Type         string `json:"authenticationTokenType"`
 	ConsumerType string `json:"consumerType"`
 
-	ID2           plainOtherSpelling `json:"_authenticationTokenId,case:ignore"`
-	Revoked2      plainOtherSpelling `json:"_revoked,case:ignore"`
-	Expires2      plainOtherSpelling `json:"_expirationTime,case:ignore"`
-	Created2      plainOtherSpelling `json:"_createTime,case:ignore"`
-	Updated2      plainOtherSpelling `json:"_updateTime,case:ignore"`
-	ProviderID2   plainOtherSpelling `json:"_credentialProviderId,case:ignore"`
-	Type2         plainOtherSpelling `json:"_authenticationTokenType,case:ignore"`
-	ConsumerType2 plainOtherSpelling `json:"_consumerType,case:ignore"`
-}
-
-// plainOtherSpelling is where a known name in another case, or with underscores, ends up: passed over as unknown, it would let
-// a token never expire.
-type plainOtherSpelling struct{}
-
-// UnmarshalJSON refuses whatever has that name.
-func (*plainOtherSpelling) UnmarshalJSON([]byte) error {
-	return errors.New("a known name in another spelling")
+	ID2           otherSpelling `json:"_authenticationTokenId,case:ignore"`
+	Revoked2      otherSpelling `json:"_revoked,case:ignore"`
+	Expires2      otherSpelling `json:"_expirationTime,case:ignore"`
+	Created2      otherSpelling `json:"_createTime,case:ignore"`
+	Updated2      otherSpelling `json:"_updateTime,case:ignore"`
+	ProviderID2   otherSpelling `json:"_credentialProviderId,case:ignore"`
+	Type2         otherSpelling `json:"_authenticationTokenType,case:ignore"`
+	ConsumerType2 otherSpelling `json:"_consumerType,case:ignore"`
 }
 
 // decodeByStructs reads a page and its nextToken; the tokens are appended to tokens. An answer that is not surely a page is
