@@ -76,8 +76,7 @@ func hostNumber(host string) string {
 func (c *Config) warnings(now time.Time) []string {
 	warnings := c.TooSlow(len(c.Targets), now)
 	warn := func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }
-	due := c.Schedule.Next(now)
-	interval := c.Schedule.Next(due).Sub(due)
+	interval := c.interval(now)
 	if c.MaxStaleness > 0 && c.MaxStaleness/3 < interval {
 		warn("IDAAS_MAX_STALENESS: %v is under three times the %v between polls, so that a slow or failed one drops series: "+
 			"raise it or set it to 0", c.MaxStaleness, interval)
@@ -98,10 +97,15 @@ func (c *Config) warnings(now time.Time) []string {
 	return warnings
 }
 
+// interval is the time between the next two polls.
+func (c *Config) interval(now time.Time) time.Duration {
+	due := c.Schedule.Next(now)
+	return c.Schedule.Next(due).Sub(due)
+}
+
 // TooSlow returns a warning if a cycle of that many targets must outlast the schedule.
 func (c *Config) TooSlow(targets int, now time.Time) []string {
-	due := c.Schedule.Next(now)
-	interval, cycle := c.Schedule.Next(due).Sub(due), float64(targets)/c.ShareOfRate()
+	interval, cycle := c.interval(now), float64(targets)/c.ShareOfRate()
 	if cycle <= interval.Seconds() {
 		return nil
 	}

@@ -44,7 +44,7 @@ func (w Watchlist) Discovers() bool { return len(w.all) > 0 }
 func (w Watchlist) Targets(found []poller.Provider) []poller.Target {
 	targets, have := slices.Clip(w.targets), make(map[poller.Key]bool)
 	for _, t := range targets {
-		have[t.Key()] = w.Discovers()
+		have[t.Key()] = true
 	}
 	for _, p := range w.all {
 		for _, f := range found {

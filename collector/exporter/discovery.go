@@ -70,11 +70,12 @@ func (d *discovery) run(ctx context.Context) {
 func (d *discovery) discover(ctx context.Context) {
 	now := time.Now().Truncate(time.Second) // as schedules count
 	d.mu.Lock()
-	if !d.watch.Discovers() {
+	asked := d.watch.Discovers()
+	if !asked {
 		d.collector.NotDiscovering()
 		d.failing, d.next = "", time.Time{}
 	}
-	due := d.watch.Discovers() && !now.Before(d.next)
+	due := asked && !now.Before(d.next)
 	d.mu.Unlock()
 	if !due {
 		return
