@@ -208,7 +208,7 @@ func (p *Poller) SetTargets(targets []Target) {
 		p.enqueue(fresh)
 	}
 	p.update(func(s *Snapshot) { s.Readings = readings })
-	p.config.Log.Info("targets reloaded", "added", added, "removed", len(old)-len(targets)+added, "targets", len(targets))
+	p.config.Log.Info("targets changed", "added", added, "removed", len(old)-len(targets)+added, "targets", len(targets))
 }
 
 // wall is the time without its monotonic reading, which would hide steps of the clock.

@@ -127,7 +127,7 @@ func (app *Exporter) registry(more ...prometheus.Collector) *prometheus.Registry
 
 // Serve polls and serves until ctx ends, and returns the exit code.
 func (app *Exporter) Serve(ctx context.Context) int {
-	app.log.Info("starting "+Name, "version", version.Version, "targets", len(app.cfg.Targets))
+	app.log.Info("starting "+Name, "version", version.Version, "targets", len(app.poller.Snapshot().Readings))
 	if n := app.poller.Snapshot().Failing(); n > 0 {
 		app.log.Warn("targets were failing before this start", "failing", n)
 	}
