@@ -58,6 +58,10 @@ func TestRAM(t *testing.T) {
 			0,
 			[]string{"failed  access token  ram  access token: no RAM credentials: Access key ID must be specified", "→ give this process RAM credentials"},
 		},
+		"DEBUG=credential": {
+			nil, func(t *testing.T, _ *world) { t.Setenv("DEBUG", "credential") }, 0,
+			[]string{"failed  access token  ram  access token: no RAM credentials: with DEBUG=credential", "→ take credential out of the variable DEBUG"},
+		},
 		"no management API": {
 			nil, func(_ *testing.T, w *world) { w.Config.Client.Management = "" }, 0,
 			[]string{"ok  discovery  management API  unknown", "→ set IDAAS_MANAGEMENT_ENDPOINT to the management API (EIAM)"},
