@@ -65,13 +65,14 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 // Collect sends the facts of one snapshot, judged at one moment.
 func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	s, now := c.snapshot(), c.now()
-	send := sender(ch)
 	for _, r := range s.Readings {
+		send := sender{ch, prometheus.MakeLabelPairs(tokens, []string{r.Target.Label, r.Target.Provider})}
 		send.walks(r)
 		if r.Census != nil {
 			send.facts(r, now, c.maxStaleness > 0 && now.Sub(r.Census.ReadAt) > c.maxStaleness)
 		}
 	}
+	send := sender{ch: ch}
 	send.gauge(pollTargets, float64(len(s.Readings)))
 	send.gauge(inProgress, float64(s.InProgress))
 	if !s.LastCycle.IsZero() {
@@ -82,61 +83,83 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	c.events.Collect(ch)
 }
 
-type sender chan<- prometheus.Metric
+// sender sends the series of one target, or of none.
+type sender struct {
+	ch     chan<- prometheus.Metric
+	target []*dto.LabelPair
+}
 
-func (ch sender) gauge(d *prometheus.Desc, v float64, labels ...string) {
-	ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+// series is a gauge whose labels are its target's, made once for all of them: with const metrics, which make their own, a
+// scrape allocates three times as often and takes half as long again.
+type series struct {
+	desc   *prometheus.Desc
+	labels []*dto.LabelPair
+	value  float64
+	gauge  dto.Gauge
+}
+
+func (s *series) Desc() *prometheus.Desc { return s.desc }
+
+func (s *series) Write(m *dto.Metric) error {
+	m.Label, m.Gauge = s.labels, &s.gauge
+	return nil
+}
+
+// gauge sends a series, whose other labels come after those of every target, in order of their names.
+func (s sender) gauge(d *prometheus.Desc, v float64, others ...*dto.LabelPair) {
+	m := &series{desc: d, labels: append(s.target[:len(s.target):len(s.target)], others...), value: v}
+	m.gauge.Value = &m.value
+	s.ch <- m
 }
 
 // known sends Unix milliseconds as seconds, unless they are unknown.
-func (ch sender) known(d *prometheus.Desc, ms int64, labels ...string) {
+func (s sender) known(d *prometheus.Desc, ms int64) {
 	if ms > 0 {
-		ch.gauge(d, float64(ms)/1000, labels...)
+		s.gauge(d, float64(ms)/1000)
 	}
 }
 
 // walks sends how the walks of one target went.
-func (ch sender) walks(r *poller.Reading) {
-	consumer, provider := r.Target.Label, r.Target.Provider
+func (s sender) walks(r *poller.Reading) {
 	switch {
 	case r.Failure != nil:
-		ch.gauge(pollSuccess, 0, consumer, provider)
-		ch.gauge(pollError, 1, consumer, provider, string(r.Failure.Reason))
+		s.gauge(pollSuccess, 0)
+		s.gauge(pollError, 1, &dto.LabelPair{Name: &reason, Value: new(string(r.Failure.Reason))})
 	case r.Attempted():
-		ch.gauge(pollSuccess, 1, consumer, provider)
+		s.gauge(pollSuccess, 1)
 	}
 	if c := r.Census; c != nil {
-		ch.known(lastSuccess, c.ReadAt.UnixMilli(), consumer, provider)
+		s.known(lastSuccess, c.ReadAt.UnixMilli())
 		if c.Reported >= 0 {
-			ch.gauge(reported, float64(c.Reported), consumer, provider)
+			s.gauge(reported, float64(c.Reported))
 		}
 	}
 }
 
 // facts sends the census of one target as it stands now. What a stale one cannot tell any more is left out: unknown is
 // not zero.
-func (ch sender) facts(r *poller.Reading, now time.Time, stale bool) {
-	consumer, provider := r.Target.Label, r.Target.Provider
+func (s sender) facts(r *poller.Reading, now time.Time, stale bool) {
 	c, at := r.Census, r.Census.At(now)
-	ch.known(lastActive, at.LastActive, consumer, provider)
+	s.known(lastActive, at.LastActive)
 	if i := c.Info; i != nil {
-		ch.gauge(targetInfo, 1, consumer, provider, i.ProviderID, i.TokenType, i.ConsumerType)
+		s.ch <- prometheus.MustNewConstMetric(targetInfo, prometheus.GaugeValue, 1, r.Target.Label, r.Target.Provider, i.ProviderID, i.TokenType, i.ConsumerType)
 	}
 	if stale {
 		return
 	}
-	ch.gauge(tokens, float64(at.Total), consumer, provider)
-	ch.gauge(active, float64(at.Active), consumer, provider)
-	ch.gauge(expired, float64(at.Expired), consumer, provider)
-	ch.gauge(revoked, float64(at.Revoked), consumer, provider)
-	for _, w := range r.Target.Windows {
-		ch.gauge(expiring, float64(at.Expiring(w.Duration)), consumer, provider, w.Label)
+	s.gauge(tokens, float64(at.Total))
+	s.gauge(active, float64(at.Active))
+	s.gauge(expired, float64(at.Expired))
+	s.gauge(revoked, float64(at.Revoked))
+	for i := range r.Target.Windows {
+		w := &r.Target.Windows[i]
+		s.gauge(expiring, float64(at.Expiring(w.Duration)), &dto.LabelPair{Name: &within, Value: &w.Label})
 	}
-	ch.gauge(withoutExpiration, float64(at.NeverExpiring), consumer, provider)
-	ch.known(earliest, at.Earliest, consumer, provider)
-	ch.known(latest, at.Latest, consumer, provider)
-	ch.known(lifetime, c.Lifetime, consumer, provider)
-	ch.known(newestIssue, c.NewestIssue, consumer, provider)
+	s.gauge(withoutExpiration, float64(at.NeverExpiring))
+	s.known(earliest, at.Earliest)
+	s.known(latest, at.Latest)
+	s.known(lifetime, c.Lifetime)
+	s.known(newestIssue, c.NewestIssue)
 }
 
 // WriteText writes what g gathers in the text format: atomically into file or, if that is empty, into w.

@@ -13,13 +13,16 @@ const (
 	cached    = " Cached since the target's last complete walk, evaluated at scrape time."
 )
 
+// Labels of some series of a target; their addresses are used.
+var within, reason = "within", "reason"
+
 // Facts of one target as of its last complete walk.
 var (
 	tokens            = perTarget("authentication_tokens", "All authentication tokens: active, expired and revoked."+cached)
 	active            = perTarget("authentication_tokens_active", "Tokens neither revoked nor expired. Between walks tokens are seen to end but not to be replaced: this sags until the next."+cached)
 	expired           = perTarget("authentication_tokens_expired", "Tokens expired and not revoked."+cached)
 	revoked           = perTarget("authentication_tokens_revoked", "Revoked tokens, expired or not."+cached)
-	expiring          = perTarget("authentication_tokens_expiring", "Active tokens that expire within the window. Windows are cumulative: a sum over them means nothing."+cached, "within")
+	expiring          = perTarget("authentication_tokens_expiring", "Active tokens that expire within the window. Windows are cumulative: a sum over them means nothing."+cached, within)
 	withoutExpiration = perTarget("authentication_tokens_without_expiration", "Active tokens that never expire."+cached)
 	earliest          = perTarget("authentication_tokens_earliest_expiration_timestamp_seconds", "When the first active token expires; absent when none does."+cached)
 	latest            = perTarget("authentication_tokens_latest_expiration_timestamp_seconds", "When the last active token is gone; absent when none is active or one never expires."+cached)
@@ -32,7 +35,7 @@ var (
 // The walks of one target.
 var (
 	pollSuccess = perTarget("poll_success", "1 if the target's latest walk was complete, else 0; absent until one has ended.")
-	pollError   = perTarget("poll_error", "1 while the target's latest walk failed for that reason; absent otherwise.", "reason")
+	pollError   = perTarget("poll_error", "1 while the target's latest walk failed for that reason; absent otherwise.", reason)
 	lastSuccess = perTarget("poll_last_success_timestamp_seconds", "End of the target's last complete walk; absent until there was one.")
 	reported    = perTarget("poll_reported_tokens", "The API's own totalCount at the last complete walk, to compare with the tokens walked; absent when it sent none.")
 )
