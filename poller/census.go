@@ -210,7 +210,10 @@ func (c *counting) sift(now time.Time) {
 
 // compare orders readings by token, and by which of them counts.
 func compare(a, b record) int {
-	return cmp.Or(cmp.Compare(a.hash, b.hash), cmp.Compare(a.expires, b.expires), cmp.Compare(a.issued, b.issued))
+	if a.hash != b.hash { // nearly always
+		return cmp.Compare(a.hash, b.hash)
+	}
+	return cmp.Or(cmp.Compare(a.expires, b.expires), cmp.Compare(a.issued, b.issued))
 }
 
 // census ends the walk: each id counts once, by one of its readings, and what this walk cannot know is carried on

@@ -244,7 +244,8 @@ func walkOnce(b *testing.B, tokens, live int, walk string) (ours cost, requests 
 	sim, address, token := million(b, 1, tokens, live)
 	listen := freeAddress(b)
 	p := start(b, []string{
-		"IDAAS_INSTANCE_ID=idaas_simulator", "IDAAS_ENDPOINT=http://" + address, "IDAAS_ACCESS_TOKEN=" + token,
+		"IDAAS_INSTANCE_ID=idaas_simulator", "IDAAS_ENDPOINT=http://" + address, "IDAAS_TOKEN_ENDPOINT=http://" + address + simulator.TokenPath,
+		"IDAAS_CLIENT_ID=exporter", "IDAAS_CLIENT_SECRET=not a secret",
 		"IDAAS_TARGETS=" + consumer + ":" + provider, "IDAAS_POLL_SCHEDULE=@yearly", "IDAAS_RATE_LIMIT=" + strconv.Itoa(fastest),
 		"IDAAS_REQUEST_TIMEOUT=1m", "IDAAS_WALK=" + walk, "IDAAS_LISTEN_ADDRESS=" + listen,
 	}, binary)

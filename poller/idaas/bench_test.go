@@ -40,7 +40,7 @@ func aPage(tb testing.TB) []byte {
 
 func BenchmarkDecode(b *testing.B) {
 	body := aPage(b)
-	d := newDecoder()
+	d := &decoder{}
 	b.Run("tokens", func(b *testing.B) {
 		b.SetBytes(int64(len(body)))
 		b.ReportAllocs()

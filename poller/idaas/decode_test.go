@@ -130,7 +130,7 @@ func TestKnownNamesInAnotherSpelling(t *testing.T) {
 
 // A page must not show anything of the one before, be that good or not.
 func TestADecoderForgets(t *testing.T) {
-	d := newDecoder()
+	d := &decoder{}
 	bodies := []string{
 		`{"entities":[{"authenticationTokenId":"a","revoked":true,"expirationTime":1,"createTime":2,"consumerType":"custom"},{"authenticationTokenId":"b"}],"totalCount":7,"nextToken":"n"}`,
 		`{"entities":[{"authenticationTokenId":"c"},{"authenticationTokenId":"d","expirationTime":"x"}]}`,
@@ -139,7 +139,7 @@ func TestADecoderForgets(t *testing.T) {
 	for range 3 {
 		for _, body := range bodies {
 			got, next, err := d.read([]byte(body))
-			want, wantNext, wantErr := newDecoder().read([]byte(body))
+			want, wantNext, wantErr := new(decoder).read([]byte(body))
 			if next != wantNext || fmt.Sprint(err) != fmt.Sprint(wantErr) || got.Total != want.Total || !slices.Equal(got.Tokens, want.Tokens) {
 				t.Errorf("%s: %+v, next %q, %v; want %+v, next %q, %v", body, got, next, err, want, wantNext, wantErr)
 			}

@@ -11,6 +11,10 @@ import (
 // maxHint bounds how long one answer can stop all requests.
 const maxHint = 2 * time.Minute
 
+// trifle is what a request that has its connection need not wait: a third would otherwise wait twice, for as long as one was
+// late by as little.
+const trifle = time.Millisecond
+
 // gate is what every request passes: the rate limit, and the pauses that the API asks for. It passes twice: before it is
 // made, and when it has a connection, for which several may have waited together, or once more as a transport repeats it.
 type gate struct {
@@ -40,9 +44,12 @@ func (g *gate) pauseLeft() time.Duration {
 }
 
 // wait returns when one request may be made now, or with the error of ctx.
-func (g *gate) wait(ctx context.Context) error { return g.pass(ctx, g.limiter) }
+func (g *gate) wait(ctx context.Context) error { return g.pass(ctx, g.limiter, 0) }
 
-func (g *gate) pass(ctx context.Context, limiter *rate.Limiter) error {
+// send returns when a request that has its connection may be sent, or when ctx ends, and the request with it.
+func (g *gate) send(ctx context.Context) { _ = g.pass(ctx, g.sends, trifle) }
+
+func (g *gate) pass(ctx context.Context, limiter *rate.Limiter, free time.Duration) error {
 	for {
 		if d := g.pauseLeft(); d > 0 {
 			if err := g.sleep(ctx, WaitHint, d); err != nil {
@@ -51,7 +58,7 @@ func (g *gate) pass(ctx context.Context, limiter *rate.Limiter) error {
 			continue
 		}
 		r := limiter.Reserve()
-		if d := r.Delay(); d > 0 {
+		if d := r.Delay(); d > free {
 			if err := g.sleep(ctx, WaitLimiter, d); err != nil {
 				r.Cancel()
 				return err

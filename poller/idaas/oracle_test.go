@@ -84,7 +84,7 @@ func decodeByStructs(body []byte, tokens []poller.Token) (poller.Page, string, e
 
 // decodePage reads a single page after what is in tokens.
 func decodePage(body []byte, tokens []poller.Token) (poller.Page, string, error) {
-	page, next, err := newDecoder().read(body)
+	page, next, err := new(decoder).read(body)
 	if err == nil {
 		page.Tokens = append(tokens, page.Tokens...)
 	}

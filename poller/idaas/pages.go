@@ -71,7 +71,7 @@ type walk struct {
 }
 
 func (c *Client) newWalk(t poller.Target) *walk {
-	w := &walk{client: c, target: t, size: c.pageSize.get(), decoder: newDecoder()}
+	w := &walk{client: c, target: t, size: c.pageSize.get(), decoder: &decoder{}}
 	w.call = call{operation: OpList, retries: c.config.Retries, hide: w.hide(), build: w.request, decode: func(body []byte) error {
 		page, next, err := w.decoder.read(body)
 		if err == nil {

@@ -89,7 +89,7 @@ func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *fa
 	call.sent = time.Now()
 	req = req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) {
 		waiting := time.Now()
-		_ = c.gate.pass(ctx, c.gate.sends) // should ctx end meanwhile, so does the request
+		c.gate.send(ctx)
 		call.sent = call.sent.Add(time.Since(waiting))
 	}}))
 	transport := c.transport.Load()
