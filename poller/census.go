@@ -150,7 +150,7 @@ func (c *counting) add(p Page, now time.Time) {
 	}
 	if n := len(c.records) + len(p.Tokens); n > cap(c.records) {
 		room := n + n/4
-		if all := int(c.reported); n <= all && all < 4*n {
+		if all := int(c.reported); n <= all && all < 16*n {
 			room = all + all/64 // what grows by itself would be there twice
 		}
 		c.records = append(make([]record, 0, room), c.records...)
