@@ -225,3 +225,23 @@ func BenchmarkCensus(b *testing.B) {
 		}
 	}
 }
+
+// A long list has its room early, so that two of nearly its length are never there at once: most of it comes into one array.
+func TestALongListHasItsRoomEarly(t *testing.T) {
+	const tokens = 100_000
+	page := Page{Total: tokens, Tokens: make([]Token, 100)}
+	for i := range page.Tokens {
+		page.Tokens[i] = Token{ID: strconv.Itoa(i), Revoked: true}
+	}
+	c, moved := newCounting(), 0
+	for range tokens / len(page.Tokens) {
+		before := cap(c.records)
+		had := len(c.records)
+		if c.add(page, epoch); cap(c.records) != before {
+			moved = had
+		}
+	}
+	if moved > tokens/10 {
+		t.Errorf("%d records were copied when there were %d", moved, tokens)
+	}
+}
