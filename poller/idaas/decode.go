@@ -60,8 +60,6 @@ type decoder struct {
 	ids    []byte    // of the page's tokens, one after the other
 	ends   []int     // of each in ids
 	tokens []poller.Token
-	told   poller.Info // by the latest token, mostly as by the one before
-	info   poller.Info // what is made of it
 }
 
 // wireTokens is where the tokens of a page go.
@@ -102,14 +100,15 @@ func (d *decoder) token(in *jsontext.Decoder) error {
 		}
 	}
 	d.ends = append(d.ends, len(d.ids))
-	if told := (poller.Info{ProviderID: t.ProviderID, TokenType: t.Type, ConsumerType: t.ConsumerType}); told != d.told {
-		d.told, d.info = told, poller.Info{ProviderID: label(t.ProviderID), TokenType: label(t.Type), ConsumerType: label(t.ConsumerType)}
-	}
 	d.tokens = append(d.tokens, poller.Token{
 		Revoked: t.Revoked,
 		Expires: millis(t.Expires),
 		Issued:  max(millis(t.Created), millis(t.Updated)),
-		Info:    d.info,
+		Info: poller.Info{
+			ProviderID:   label(t.ProviderID),
+			TokenType:    label(t.Type),
+			ConsumerType: label(t.ConsumerType),
+		},
 	})
 	return nil
 }
