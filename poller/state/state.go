@@ -15,6 +15,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -27,16 +28,18 @@ import (
 )
 
 // The file is one line that ends in the SHA-256 of the rest, and gzipped JSON: the instance, then one entry per target.
-// A change of what entries hold needs a new version.
+// Every version up to this one is read. Members that are absent have no value, unknown ones are ignored, and so are entries
+// without facts: only what an older exporter would read wrongly needs a new version.
 const (
-	magic      = "idaas-token-exporter state 2 "
-	headerSize = len(magic) + 2*sha256.Size + 1
+	magic      = "idaas-token-exporter state "
+	version    = '2'
+	headerSize = len(magic) + len("2 ") + 2*sha256.Size + 1
 )
 
 // File is where the state of one IDaaS instance is kept. It holds no secrets and no token texts, but consumer ids.
 type File struct {
 	Path     string // empty: nothing is kept, and there is nothing to restore
-	Instance string // as configured; a file of another IDaaS instance is not restored
+	Instance string // domain, endpoint and id as configured, with blanks between; a file of another IDaaS instance is not restored
 }
 
 type entry struct {
@@ -49,7 +52,6 @@ var options = json.JoinOptions(
 	jsonv1.FormatDurationAsNano(true),
 	json.WithMarshalers(json.MarshalToFunc(writeTimes)),
 	json.WithUnmarshalers(json.UnmarshalFromFunc(readTimes)),
-	json.RejectUnknownMembers(true),
 )
 
 const (
@@ -83,7 +85,7 @@ func (f File) save(s *poller.Snapshot) (err error) {
 	if err := f.write(io.MultiWriter(io.NewOffsetWriter(file, int64(headerSize)), sum), s); err != nil {
 		return err
 	}
-	if _, err := file.WriteAt(header(sum), 0); err != nil {
+	if _, err := file.WriteAt(header(version, sum), 0); err != nil {
 		return err
 	}
 	return file.CloseAtomicallyReplace()
@@ -123,7 +125,9 @@ func open(path string) (*os.File, error) {
 	return os.Open(path)
 }
 
-func header(sum hash.Hash) []byte { return fmt.Appendf(nil, "%s%x\n", magic, sum.Sum(nil)) }
+func header(version byte, sum hash.Hash) []byte {
+	return fmt.Appendf(nil, "%s%c %x\n", magic, version, sum.Sum(nil))
+}
 
 // write streams: the times, most of all there is, are never in memory twice.
 func (f File) write(w io.Writer, s *poller.Snapshot) error {
@@ -196,13 +200,17 @@ func keepAside(path string) string {
 func verify(file *os.File) error {
 	first := make([]byte, headerSize)
 	if _, err := io.ReadFull(file, first); err != nil || !bytes.HasPrefix(first, []byte(magic)) {
-		return errors.New("not a state file of this version")
+		return errors.New("not a state file")
+	}
+	found := first[len(magic)]
+	if found < '1' || found > version {
+		return fmt.Errorf("state file version %q; this exporter reads versions 1 to %c", found, version)
 	}
 	sum := sha256.New()
 	if _, err := io.Copy(sum, file); err != nil {
 		return err
 	}
-	if !bytes.Equal(first, header(sum)) {
+	if !bytes.Equal(first, header(found, sum)) {
 		return errors.New("damaged: its checksum is another one")
 	}
 	_, err := file.Seek(int64(headerSize), io.SeekStart)
@@ -219,7 +227,7 @@ func (f File) read(r io.Reader) (map[poller.Key]*poller.Reading, error) {
 	if err := json.UnmarshalDecode(in, &instance); err != nil {
 		return nil, err
 	}
-	if instance != f.Instance {
+	if !same(instance, f.Instance) {
 		return nil, fmt.Errorf("of another instance: %q", instance)
 	}
 	readings := map[poller.Key]*poller.Reading{}
@@ -232,8 +240,25 @@ func (f File) read(r io.Reader) (map[poller.Key]*poller.Reading, error) {
 		if err != nil {
 			return nil, err
 		}
-		readings[poller.Key{Consumer: e.Consumer, Provider: e.Provider}] = &poller.Reading{Census: e.Census, Failure: e.Failure}
+		if e.Failure != nil && e.Failure.Since.IsZero() {
+			e.Failure.Since = e.Failure.At // version 1 has none
+		}
+		if e.Census != nil || e.Failure != nil {
+			readings[poller.Key{Consumer: e.Consumer, Provider: e.Provider}] = &poller.Reading{Census: e.Census, Failure: e.Failure}
+		}
 	}
+}
+
+// same reports whether two configurations are of one IDaaS instance: the ids decide if both have one, else the domains.
+func same(a, b string) bool {
+	x, y := strings.Split(a, " "), strings.Split(b, " ")
+	if len(x) != 3 || len(y) != 3 {
+		return a == b
+	}
+	if x[2] != "" && y[2] != "" {
+		return x[2] == y[2]
+	}
+	return x[0] != "" && x[0] == y[0]
 }
 
 // writeTimes writes ascending times as the first and then the differences, which are shorter.

@@ -3,7 +3,6 @@ package state
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -127,8 +126,8 @@ func TestBadFiles(t *testing.T) {
 	}
 	refused("empty", nil, "not a state file")
 	refused("another program's", bytes.Repeat([]byte("x"), 1000), "not a state file")
-	refused("an earlier version", bytes.Replace(good, []byte("state 2"), []byte("state 1"), 1), "of this version")
-	refused("a later version", bytes.Replace(good, []byte("state 2"), []byte("state 3"), 1), "of this version")
+	refused("no version", bytes.Replace(good, []byte("state 2"), []byte("state 0"), 1), `version '0'; this exporter reads versions 1 to 2`)
+	refused("a later version", bytes.Replace(good, []byte("state 2"), []byte("state 3"), 1), `version '3'; this exporter reads versions 1 to 2`)
 	refused("text appended", append(slices.Clone(good), "x"...), "damaged")
 
 	// Whole by its checksum, but not what this version writes.
@@ -136,13 +135,8 @@ func TestBadFiles(t *testing.T) {
 	if err := (File{Instance: "https://other"}).write(&body, some()); err != nil {
 		t.Fatal(err)
 	}
-	whole := func(body []byte) []byte {
-		sum := sha256.New()
-		sum.Write(body)
-		return append(header(sum), body...)
-	}
-	refused("another instance's", whole(body.Bytes()), `of another instance: "https://other"`)
-	refused("no gzip", whole([]byte("{}")), "EOF")
+	refused("another instance's", whole(version, body.Bytes()), `of another instance: "https://other"`)
+	refused("no gzip", whole(version, []byte("{}")), "EOF")
 	f.Path = t.TempDir()
 	if got, err := f.Load(); got != nil || err == nil {
 		t.Errorf("a directory: %v, %v", got, err)
