@@ -34,12 +34,15 @@ func TestCommands(t *testing.T) {
 		{[]string{"help"}, 0, "IDAAS_POLL_SCHEDULE", ""},
 		{[]string{"-h"}, 0, "once [FILE]", ""},
 		{[]string{"--help"}, 0, "(default @every 5m)", ""},
-		{[]string{"severe"}, 2, "", `unknown command "severe": the commands are serve`},
-		{[]string{"serve", "now"}, 2, "", `serve does not take "now"`},
-		{[]string{"once", "a", "b"}, 2, "", `once does not take "a b"`},
-		{[]string{"once", "-h"}, 2, "", `once does not take "-h"`},
-		{[]string{"check", "--json"}, 2, "", `check does not take "--json"`},
-		{nil, 2, "", "IDAAS_INSTANCE_ID"},
+		{[]string{"severe"}, 64, "", `unknown command "severe": the commands are serve`},
+		{[]string{"serve", "now"}, 64, "", `serve does not take "now"`},
+		{[]string{"once", "a", "b"}, 64, "", `once does not take "a b"`},
+		{[]string{"once", "-h"}, 64, "", `once does not take "-h"`},
+		{[]string{"check", "--json"}, 64, "", `check does not take "--json"`},
+		{[]string{"demo", "now"}, 64, "", `demo does not take "now"`},
+		{nil, 78, "", "IDAAS_INSTANCE_ID"},
+		{[]string{"check"}, 78, "", "IDAAS_INSTANCE_ID"},
+		{[]string{"once"}, 78, "", "IDAAS_INSTANCE_ID"},
 	} {
 		code, stdout, stderr := command(t, nil, tt.args...)
 		if code != tt.code || !strings.Contains(stdout, tt.stdout) || !strings.Contains(stderr, tt.stderr) {
@@ -54,7 +57,7 @@ func TestBadSettingsAreAllNamedAndNoSecretIs(t *testing.T) {
 		"IDAAS_CLIENT_SECRET=" + secret, "IDAAS_CLIENT_SECRET_FILE=/x", "IDAAS_ACCESS_TOKEN=" + secret, "IDAAS_ACCESS_TOKEN_FILE=/x",
 		"IDAAS_POLL_SCHEDULE=0 0 30 2 *", "IDAAS_PAGE_SIZE=many", "IDAAS_TARGETS=nothing", "IDAAS_EXPIRING_WITHIN=1d,24h", "IDAAS_POLL_TIMEOT=1h",
 	})
-	if code != 2 || stdout != "" || strings.Contains(stderr, secret) {
+	if code != 78 || stdout != "" || strings.Contains(stderr, secret) {
 		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
 	}
 	for _, name := range []string{
@@ -70,7 +73,7 @@ func TestBadSettingsAreAllNamedAndNoSecretIs(t *testing.T) {
 func TestBadWebConfigFile(t *testing.T) {
 	_, environ := startSimulator(t, simulator.Config{})
 	code, _, stderr := command(t, append(environ, "IDAAS_TARGETS=a:p", "IDAAS_WEB_CONFIG_FILE=/nowhere.yml"))
-	if code != 2 || !strings.Contains(stderr, "IDAAS_WEB_CONFIG_FILE") {
+	if code != 78 || !strings.Contains(stderr, "IDAAS_WEB_CONFIG_FILE") {
 		t.Errorf("exit code %d\n%s", code, stderr)
 	}
 }
@@ -199,6 +202,8 @@ func TestColour(t *testing.T) {
 		{[]string{"NO_COLORS=1"}, true},
 		{[]string{"NO_COLOR=1"}, false},
 		{[]string{"NO_COLOR=0"}, false},
+		{[]string{"TERM=dumb"}, false},
+		{[]string{"TERM=dumber"}, true},
 	} {
 		if got := colour(terminal, tt.environ); got != tt.colour {
 			t.Errorf("%v: %v", tt.environ, got)

@@ -30,8 +30,13 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 )
 
-// grace is how long the end may take from the first signal on, before it comes whatever still hangs.
-const grace = 4 * time.Second
+const (
+	// grace is how long the end may take from the first signal on, before it comes whatever still hangs.
+	grace = 4 * time.Second
+
+	// Exit codes of sysexits.h: 2 is the Go runtime's own after a crash, which a supervisor must answer with a restart.
+	exitUsage, exitConfig = 64, 78
+)
 
 func main() {
 	signals := make(chan os.Signal, 2)
@@ -80,13 +85,13 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	case "serve", "demo", "check", "once":
 	default:
 		fmt.Fprintf(stderr, "unknown command %q: the commands are serve (the default), demo, check, once, version, help\n", command)
-		return 2
+		return exitUsage
 	}
 	argument := strings.Join(args, " ")
 	takes := command == "check" && argument == "-json" || command == "once" && !strings.HasPrefix(argument, "-")
 	if len(args) > 1 || argument != "" && !takes {
 		fmt.Fprintf(stderr, "%s does not take %q: see %s help\n", command, argument, exporter.Name)
-		return 2
+		return exitUsage
 	}
 	if command == "demo" {
 		there, stop, err := simulator.NewDemo(time.Now).Serve(ctx)
@@ -100,7 +105,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	cfg, err := config.Load(environ, web.CheckConfig)
 	if err != nil {
 		fmt.Fprintf(stderr, "The settings are wrong:\n%v\n", err)
-		return 2
+		return exitConfig
 	}
 	log := newLogger(cfg, stderr, colour(stderr, environ))
 	stdlog.SetFlags(0)
@@ -123,11 +128,11 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	return app.Serve(ctx)
 }
 
-// colour reports whether the log goes to a terminal, and environ does not ask for none: https://no-color.org.
+// colour reports whether the log goes to a terminal that has colours, and environ does not ask for none (https://no-color.org).
 func colour(stderr io.Writer, environ []string) bool {
 	f, ok := stderr.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd())) && !slices.ContainsFunc(environ, func(pair string) bool {
-		return strings.HasPrefix(pair, "NO_COLOR=") && pair != "NO_COLOR="
+		return pair == "TERM=dumb" || strings.HasPrefix(pair, "NO_COLOR=") && pair != "NO_COLOR="
 	})
 }
 
