@@ -5,7 +5,9 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -34,12 +36,24 @@ func TestSystemd(t *testing.T) {
 	const exposure = "15" // in tenths
 	t.Log(lastLine(m.run(t, "systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold="+exposure, "/lib/systemd/system/"+service)))
 
+	// Without settings it ends at once and stays so.
+	if out, err := m.try(t, "systemctl", "start", service); err != nil {
+		t.Error(err, out)
+	}
+	eventually(t, 30*time.Second, "end", func() error {
+		const want = "Result=exit-code\nNRestarts=0\nExecMainStatus=78\nActiveState=failed"
+		if got := m.run(t, "systemctl", "show", "-p", "ActiveState,NRestarts,ExecMainStatus,Result", service); got != want {
+			return fmt.Errorf("%s", got)
+		}
+		return nil
+	})
+
 	edit(t, m, "env", "IDAAS_DOMAIN="+world.address+"\nIDAAS_CLIENT_ID=exporter\nIDAAS_POLL_SCHEDULE=@every 1s\nIDAAS_RATE_LIMIT=100\nIDAAS_REQUEST_RETRIES=0\n")
 	edit(t, m, "client-secret", "not a secret\n")
 	edit(t, m, "targets.yaml", "targets:\n  - {consumer: billing, credential_providers: [orders_jwt]}\n")
 	m.run(t, "systemctl", "enable", "--now", service)
 	const billing, billed = `idaas_authentication_tokens{consumer="billing",credential_provider="orders_jwt"} 1`, `idaas_state_last_write_successful 1`
-	sees(t, m, billing, billed)
+	sees(t, m, billing, billed, "\nprocess_start_time_seconds ")
 	checkConfined(t, m)
 
 	edit(t, m, "targets.yaml", "targets:\n  - {consumer: billing, credential_providers: [orders_jwt, crm_oauth]}\n")
@@ -84,6 +98,35 @@ func TestSystemd(t *testing.T) {
 	}
 	if state, _ := m.try(t, "systemctl", "is-active", service); strings.TrimSpace(state) != "inactive" {
 		t.Errorf("after the purge the service is %s", state)
+	}
+}
+
+// TestUnitOfOldSystemd: what the unit needs is in systemd 239, and its first lines name everything newer. "PrivateMounts" and
+// what else is older than 240 needs no word.
+func TestUnitOfOldSystemd(t *testing.T) {
+	unit := readFile(t, root+"/deploy/systemd/idaas-token-exporter.service")
+	about, body, _ := strings.Cut(unit, "[Unit]\n")
+	since := map[string][]string{
+		"242": {"ProtectHostname", "RestrictSUIDSGID"}, "244": {"ProtectKernelLogs"}, "245": {"ProtectClock"}, "247": {"ProtectProc"},
+	}
+	old := strings.Fields(`Description Documentation Wants After ExecStart ExecStartPre ExecReload Restart RestartSec RestartPreventExitStatus TimeoutStopSec
+		Environment EnvironmentFile RuntimeDirectory RuntimeDirectoryMode DynamicUser StateDirectory StateDirectoryMode UMask NoNewPrivileges
+		CapabilityBoundingSet AmbientCapabilities ProtectSystem ProtectHome PrivateMounts PrivateTmp PrivateDevices PrivateUsers ProtectControlGroups
+		ProtectKernelModules ProtectKernelTunables LockPersonality MemoryDenyWriteExecute RemoveIPC RestrictAddressFamilies RestrictNamespaces
+		RestrictRealtime SystemCallArchitectures SystemCallFilter SystemCallErrorNumber WantedBy`)
+	for _, line := range regexp.MustCompile(`(?m)^(\w+)=`).FindAllStringSubmatch(body, -1) {
+		known := slices.Contains(old, line[1])
+		for version, names := range since {
+			known = known || slices.Contains(names, line[1]) && strings.Contains(about, "before "+version+" "+strings.Join(names, " and "))
+		}
+		if !known {
+			t.Errorf("%s: since which version, and what happens before that?", line[1])
+		}
+	}
+	for _, specifier := range regexp.MustCompile(`%.`).FindAllString(body, -1) {
+		if specifier != "%S" && specifier != "%t" {
+			t.Errorf("%s needs a newer systemd", specifier)
+		}
 	}
 }
 
