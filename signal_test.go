@@ -64,14 +64,14 @@ func TestSIGTERMAtAnyMoment(t *testing.T) {
 		if d := time.Since(began); d > 5*time.Second {
 			t.Errorf("it took %v to end", d)
 		}
-		readings, err := file.Load()
+		kept, err := file.Load()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if readings != nil {
+		if kept.Readings != nil {
 			restored++
 		}
-		for key, r := range readings {
+		for key, r := range kept.Readings {
 			if r.Census != nil && len(r.Census.Expirations) != 5_000 {
 				t.Errorf("%v: %d tokens in the file", key, len(r.Census.Expirations))
 			}

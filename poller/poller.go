@@ -1,9 +1,12 @@
 package poller
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"log/slog"
+	"maps"
+	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -95,16 +98,34 @@ func New(c Config) *Poller {
 	if c.BeforeCycle == nil {
 		p.config.BeforeCycle = func() {}
 	}
-	readings := make([]*Reading, len(c.Targets))
-	for i, t := range c.Targets {
-		readings[i] = &Reading{Target: t}
-		if r := c.Restored[t.Key()]; r != nil {
-			readings[i].Census, readings[i].Failure = r.Census, r.Failure.shownFor(t)
+	readings, gone := rearrange(c.Targets, c.Restored, p.wall())
+	p.index = indexOf(readings)
+	p.published.Store(&Snapshot{Readings: readings, Gone: gone})
+	return p
+}
+
+// keptGone is how long the facts of a removed target are kept: it may return.
+const keptGone = 7 * 24 * time.Hour
+
+// rearrange returns the readings of targets, with what is known, and of the others those to be kept.
+func rearrange(targets []Target, known map[Key]*Reading, now time.Time) ([]*Reading, map[Key]*Reading) {
+	gone := make(map[Key]*Reading)
+	for key, r := range known {
+		if r.Attempted() && (r.Gone.IsZero() || now.Sub(r.Gone) < keptGone) {
+			removed := *r
+			removed.Gone = cmp.Or(r.Gone, now)
+			gone[key] = &removed
 		}
 	}
-	p.index = indexOf(readings)
-	p.published.Store(&Snapshot{Readings: readings})
-	return p
+	readings := make([]*Reading, len(targets))
+	for i, t := range targets {
+		readings[i] = &Reading{Target: t}
+		if r := gone[t.Key()]; r != nil {
+			readings[i].Census, readings[i].Failure = r.Census, r.Failure.shownFor(t)
+			delete(gone, t.Key())
+		}
+	}
+	return readings, gone
 }
 
 func indexOf(readings []*Reading) map[Key]int {
@@ -176,24 +197,31 @@ func (p *Poller) begin(ctx context.Context) (end func()) {
 	return func() { set(nil) }
 }
 
-// SetTargets replaces the targets, distinct by Key, and publishes at once: those removed are gone, also when one is
-// being walked, those kept stay as they are, and those never read are walked right away if the poller runs.
+// SetTargets replaces the targets, distinct by Key, and publishes at once. Those removed are not shown any more, also when one is
+// being walked; their facts are theirs again if they return within 7 days. Those kept stay as they are. Those that return or
+// were never read are walked at once if the poller runs.
 func (p *Poller) SetTargets(targets []Target) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	old := p.Snapshot().Readings
-	readings := make([]*Reading, len(targets))
+	known := maps.Clone(p.Snapshot().Gone)
+	for _, r := range old {
+		known[r.Target.Key()] = r
+	}
+	readings, gone := rearrange(targets, known, p.wall())
 	var fresh []*Reading
-	added := 0
-	for i, t := range targets {
-		readings[i] = &Reading{Target: t}
-		if j, ok := p.index[t.Key()]; ok {
-			readings[i].Census, readings[i].Failure = old[j].Census, old[j].Failure.shownFor(t)
-		} else {
+	added, changed := 0, 0
+	for _, r := range readings {
+		key := r.Target.Key()
+		i, kept := p.index[key]
+		switch {
+		case !kept:
 			added++
+		case !reflect.DeepEqual(old[i].Target, r.Target):
+			changed++
 		}
-		if readings[i].Census == nil && p.jobs[t.Key()] == nil {
-			fresh = append(fresh, readings[i])
+		if (r.Census == nil || !kept) && p.jobs[key] == nil {
+			fresh = append(fresh, r)
 		}
 	}
 	p.index = indexOf(readings)
@@ -207,8 +235,10 @@ func (p *Poller) SetTargets(targets []Target) {
 	if p.ctx != nil {
 		p.enqueue(fresh)
 	}
-	p.update(func(s *Snapshot) { s.Readings = readings })
-	p.config.Log.Info("targets changed", "added", added, "removed", len(old)-len(targets)+added, "targets", len(targets))
+	p.update(func(s *Snapshot) { s.Readings, s.Gone = readings, gone })
+	if removed := len(old) - len(targets) + added; added+removed+changed > 0 {
+		p.config.Log.Info("targets changed", "added", added, "removed", removed, "changed", changed, "targets", len(targets))
+	}
 }
 
 // wall is the time without its monotonic reading, which would hide steps of the clock.
@@ -260,7 +290,10 @@ func (p *Poller) cycle(due, next time.Time, wants func(*Reading) bool) {
 		}
 	}
 	p.enqueue(batch)
-	p.update(func(s *Snapshot) { s.LastCycle, s.NextCycle = due, next })
+	p.update(func(s *Snapshot) {
+		s.LastCycle, s.NextCycle = due, next
+		_, s.Gone = rearrange(nil, s.Gone, start)
+	})
 	more := p.gathered() // a walk that hangs keeps no news back
 	p.mu.Unlock()
 	p.logMore(more)

@@ -10,8 +10,9 @@ import (
 // Reading is what is known of one target. It never changes once published.
 type Reading struct {
 	Target  Target
-	Census  *Census  // of the last complete walk; nil: never read
-	Failure *Failure // of the latest walk; nil when that was complete, or when there was none
+	Census  *Census   // of the last complete walk; nil: never read
+	Failure *Failure  // of the latest walk; nil when that was complete, or when there was none
+	Gone    time.Time // when the target was removed; zero if it is watched
 }
 
 // Attempted reports whether a walk of the target has ended, either way.
@@ -41,9 +42,11 @@ func (f *Failure) shownFor(t Target) *Failure {
 
 // Snapshot is everything known at one moment. It never changes once published; readers share it.
 type Snapshot struct {
-	Readings             []*Reading // one per configured target of this process, in the configured order
-	LastCycle, NextCycle time.Time  // due times; zero before the first
-	InProgress           int        // targets queued or being walked
+	Readings             []*Reading       // one per configured target of this process, in the configured order
+	LastCycle, NextCycle time.Time        // due times; zero before the first
+	InProgress           int              // targets queued or being walked
+	Gone                 map[Key]*Reading // what is known of targets removed in the last 7 days
+	Lists                *Lists           // nil: none; only a snapshot to be saved has them
 }
 
 // Attempted reports whether every target was attempted.

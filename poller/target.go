@@ -27,6 +27,7 @@ type Provider struct {
 	Identifier string
 	Type       string // jwt or oauth; empty: unknown
 	Consumer   string // the only one that it is known to be of; empty: it is any consumer's
+	Problem    string `json:",omitzero"` // why it cannot be watched, which is logged; empty: it can be
 }
 
 // Key identifies a target: what makes two targets the same across reloads and restarts.

@@ -78,8 +78,8 @@ func New(cfg *config.Config, network Network, log *slog.Logger) *Exporter {
 	if err != nil {
 		log.Warn("state not restored, starting as new", "file", cfg.StateFile, "error", err)
 	}
-	app.restored = len(restored) > 0
-	app.discovery = &discovery{collector: app.collector, log: log, watch: cfg.Watch, found: known(restored), wanted: make(chan struct{}, 1)}
+	app.restored = len(restored.Readings) > 0
+	app.discovery = &discovery{collector: app.collector, log: log, watch: cfg.Watch, found: known(restored.Readings), wanted: make(chan struct{}, 1)}
 	app.discovery.apply = func(targets []poller.Target) {
 		app.poller.SetTargets(targets)
 		for _, slow := range cfg.TooSlow(len(targets), time.Now()) {
@@ -108,7 +108,7 @@ func New(cfg *config.Config, network Network, log *slog.Logger) *Exporter {
 		live = client
 	}
 	app.poller = poller.New(poller.Config{
-		Source: client, Live: live, Schedule: cfg.Schedule, Targets: cfg.Watch.Targets(app.discovery.found), Restored: restored,
+		Source: client, Live: live, Schedule: cfg.Schedule, Targets: cfg.Watch.Targets(app.discovery.found), Restored: restored.Readings,
 		Concurrency: cfg.PollConcurrency, Timeout: cfg.PollTimeout, Log: log,
 		BeforeCycle: func() {
 			app.reloader.ReloadIfChanged()

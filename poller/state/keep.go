@@ -20,12 +20,12 @@ func (f File) Keep(ctx context.Context, snapshot func() *poller.Snapshot, saved 
 	if f.Path == "" {
 		return
 	}
-	var last []*poller.Reading
+	var last poller.Snapshot
 	failing := false
 	save := func() {
 		s := snapshot()
 		// A state that was not restored is not worth overwriting with nothing.
-		if !changed(last, s.Readings) || !slices.ContainsFunc(s.Readings, (*poller.Reading).Attempted) {
+		if !changed(&last, s) || !slices.ContainsFunc(s.Readings, (*poller.Reading).Attempted) {
 			return
 		}
 		err := f.Save(s)
@@ -38,7 +38,7 @@ func (f File) Keep(ctx context.Context, snapshot func() *poller.Snapshot, saved 
 		}
 		failing = err != nil
 		if err == nil {
-			last = s.Readings
+			last = *s
 		}
 	}
 	for ctx.Err() == nil {
@@ -56,11 +56,11 @@ func (f File) Keep(ctx context.Context, snapshot func() *poller.Snapshot, saved 
 }
 
 // changed reports whether there is something to write that was not. That a target still fails as it did is not.
-func changed(old, now []*poller.Reading) bool {
+func changed(old, now *poller.Snapshot) bool {
 	alike := func(a, b *poller.Failure) bool {
 		return a == b || a != nil && b != nil && a.Reason == b.Reason && a.Text == b.Text
 	}
-	return !slices.EqualFunc(old, now, func(a, b *poller.Reading) bool {
+	return old.Lists != now.Lists || !slices.EqualFunc(old.Readings, now.Readings, func(a, b *poller.Reading) bool {
 		return a == b || a.Target.Key() == b.Target.Key() && a.Census == b.Census && alike(a.Failure, b.Failure)
 	})
 }

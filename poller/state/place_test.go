@@ -58,7 +58,7 @@ func TestSymbolicLinks(t *testing.T) {
 				if _, err := f.Load(); err == nil || !strings.Contains(err.Error(), " (kept as ") {
 					t.Errorf("%s: %v", name, err)
 				}
-			} else if got, err := f.Load(); got != nil || err != nil {
+			} else if got, err := f.Load(); got.Readings != nil || err != nil {
 				t.Errorf("%s: %v, %v", name, got, err)
 			}
 			for range 2 {
@@ -73,8 +73,8 @@ func TestSymbolicLinks(t *testing.T) {
 			if info, err := os.Lstat(f.Path); c.link != "" && (err != nil || info.Mode().Type() != os.ModeSymlink) {
 				t.Errorf("%s: the link is gone: %v, %v", name, info, err)
 			}
-			if got, err := f.Load(); err != nil || len(got) != 5 {
-				t.Errorf("%s: %d readings, %v", name, len(got), err)
+			if got, err := f.Load(); err != nil || len(got.Readings) != 5 {
+				t.Errorf("%s: %d readings, %v", name, len(got.Readings), err)
 			}
 			if halves, err := filepath.Glob(in("*/.*")); err != nil || len(halves) > 0 {
 				t.Errorf("%s: left over: %v, %v", name, halves, err)
@@ -131,7 +131,7 @@ func TestAFileThatCannotBeRead(t *testing.T) {
 			must(t, os.Chmod(dir, c.mode))
 			defer func() { must(t, os.Chmod(dir, 0o700)) }()
 			asNobody(t, dir, func() {
-				if got, err := f.load(); got != nil || err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "(kept as ") != c.saved {
+				if got, err := f.load(); got.Readings != nil || err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "(kept as ") != c.saved {
 					t.Errorf("load: %v", err)
 				}
 				if err := f.save(some()); (err == nil) != c.saved || err != nil && !strings.Contains(err.Error(), "permission denied") {
@@ -166,7 +166,7 @@ func TestWhatIsNoFile(t *testing.T) {
 		device: "a device, not a file", in("folder"): "a folder, not a file", in("pipe"): "a pipe, not a file", in("link"): "a pipe, not a file", in("socket"): "a socket, not a file",
 	} {
 		f := File{Path: path, Instance: "i"}
-		if got, err := f.Load(); got != nil || err == nil || !strings.HasSuffix(err.Error(), what) {
+		if got, err := f.Load(); got.Readings != nil || err == nil || !strings.HasSuffix(err.Error(), what) {
 			t.Errorf("%s loaded: %v, %v", path, got, err)
 		}
 		if err := f.Save(some()); err == nil || !strings.HasSuffix(err.Error(), what) {
@@ -193,7 +193,7 @@ func TestADiskThatHangs(t *testing.T) {
 			synctest.Wait()
 		}
 		hang(time.Minute)
-		if got, err := f.Load(); got != nil || err == nil || !strings.HasSuffix(err.Error(), says) {
+		if got, err := f.Load(); got.Readings != nil || err == nil || !strings.HasSuffix(err.Error(), says) {
 			t.Errorf("%v, %v", got, err)
 		}
 		time.Sleep(time.Minute)
@@ -215,7 +215,7 @@ func TestADiskThatHangs(t *testing.T) {
 		if text := log.String(); strings.Count(text, "state not written") != 1 || strings.Count(text, "state written again") != 1 {
 			t.Errorf("want one line per transition:\n%s", text)
 		}
-		if got, err := f.Load(); err != nil || len(got) != 1 {
+		if got, err := f.Load(); err != nil || len(got.Readings) != 1 {
 			t.Errorf("%v, %v", got, err)
 		}
 	})

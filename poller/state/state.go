@@ -13,8 +13,10 @@ import (
 	"hash"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,7 +29,8 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller/disk"
 )
 
-// The file is one line that ends in the SHA-256 of the rest, and gzipped JSON: the instance, then one entry per target.
+// The file is one line that ends in the SHA-256 of the rest, and gzipped JSON: the instance, then entries: one of the lists in
+// which targets are found, and one per target.
 // Every version up to this one is read. Members that are absent have no value, unknown ones are ignored, and so are entries
 // without facts: only what an older exporter would read wrongly needs a new version.
 const (
@@ -43,9 +46,11 @@ type File struct {
 }
 
 type entry struct {
-	Consumer, Provider string
+	Consumer, Provider string          `json:",omitzero"`
 	Census             *poller.Census  `json:",omitzero"`
 	Failure            *poller.Failure `json:",omitzero"`
+	Gone               time.Time       `json:",omitzero"`
+	Lists              *poller.Lists   `json:",omitzero"` // of one entry, which has nothing else
 }
 
 var options = json.JoinOptions(
@@ -137,27 +142,38 @@ func (f File) write(w io.Writer, s *poller.Snapshot) error {
 	if err := json.MarshalEncode(out, f.Instance); err != nil {
 		return err
 	}
-	for _, r := range s.Readings {
+	if s.Lists != nil {
+		if err := json.MarshalEncode(out, entry{Lists: s.Lists}, options); err != nil {
+			return err
+		}
+	}
+	for _, r := range slices.AppendSeq(slices.Clone(s.Readings), maps.Values(s.Gone)) {
 		if !r.Attempted() {
 			continue
 		}
-		if err := json.MarshalEncode(out, entry{r.Target.Consumer, r.Target.Provider, r.Census, r.Failure}, options); err != nil {
+		if err := json.MarshalEncode(out, entry{r.Target.Consumer, r.Target.Provider, r.Census, r.Failure, r.Gone, nil}, options); err != nil {
 			return err
 		}
 	}
 	return errors.Join(zipped.Close(), buffered.Flush())
 }
 
-// Load returns what was known when the file was saved, and nil when there is none. A file that is not whole, that cannot be
+// Restored is what a file has: readings without their labels, those of removed targets included.
+type Restored struct {
+	Readings map[poller.Key]*poller.Reading // nil: there is no file, or a bad one
+	Lists    *poller.Lists                  // nil: none was saved
+}
+
+// Load returns what was known when the file was saved. A file that is not whole, that cannot be
 // read, or that is not of this instance and version, is an error and restores nothing. It takes 30 s at most.
-func (f File) Load() (map[poller.Key]*poller.Reading, error) {
+func (f File) Load() (Restored, error) {
 	if f.Path == "" {
-		return nil, nil
+		return Restored{}, nil
 	}
 	return disk.Do(context.Background(), ioTimeout, access, f.Path, f.load)
 }
 
-func (f File) load() (map[poller.Key]*poller.Reading, error) {
+func (f File) load() (r Restored, err error) {
 	path := f.real()
 	// A process killed while it was saving has left its half; a new one may be another process's, at work.
 	halves, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+"[0-9]*"))
@@ -168,19 +184,18 @@ func (f File) load() (map[poller.Key]*poller.Reading, error) {
 	}
 	file, err := open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return r, nil
 	}
-	var readings map[poller.Key]*poller.Reading
 	if err == nil {
 		defer func() { _ = file.Close() }()
 		if err = verify(file); err == nil {
-			readings, err = f.read(file)
+			r, err = f.read(file)
 		}
 	}
 	if info, statErr := os.Stat(path); err != nil && statErr == nil && info.Mode().IsRegular() {
 		err = fmt.Errorf("%s: %w (%s)", path, err, keepAside(path))
 	}
-	return readings, err
+	return r, err
 }
 
 // keepAside moves the bad file at path away and says where to: it may be of use to somebody, after a typo in the settings,
@@ -217,34 +232,38 @@ func verify(file *os.File) error {
 	return err
 }
 
-func (f File) read(r io.Reader) (map[poller.Key]*poller.Reading, error) {
+func (f File) read(r io.Reader) (Restored, error) {
 	zipped, err := gzip.NewReader(bufio.NewReader(r))
 	if err != nil {
-		return nil, err
+		return Restored{}, err
 	}
 	in := jsontext.NewDecoder(zipped)
 	var instance string
 	if err := json.UnmarshalDecode(in, &instance); err != nil {
-		return nil, err
+		return Restored{}, err
 	}
 	if !same(instance, f.Instance) {
-		return nil, fmt.Errorf("of another instance: %q", instance)
+		return Restored{}, fmt.Errorf("of another instance: %q", instance)
 	}
-	readings := map[poller.Key]*poller.Reading{}
+	restored := Restored{Readings: map[poller.Key]*poller.Reading{}}
 	for {
 		var e entry
 		err := json.UnmarshalDecode(in, &e, options)
 		if errors.Is(err, io.EOF) {
-			return readings, nil
+			return restored, nil
 		}
 		if err != nil {
-			return nil, err
+			return Restored{}, err
 		}
+		restored.Lists = cmp.Or(e.Lists, restored.Lists)
 		if e.Failure != nil && e.Failure.Since.IsZero() {
 			e.Failure.Since = e.Failure.At // version 1 has none
 		}
 		if e.Census != nil || e.Failure != nil {
-			readings[poller.Key{Consumer: e.Consumer, Provider: e.Provider}] = &poller.Reading{Census: e.Census, Failure: e.Failure}
+			key := poller.Key{Consumer: e.Consumer, Provider: e.Provider}
+			restored.Readings[key] = &poller.Reading{
+				Target: poller.Target{Consumer: e.Consumer, Provider: e.Provider}, Census: e.Census, Failure: e.Failure, Gone: e.Gone,
+			}
 		}
 	}
 }

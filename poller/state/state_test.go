@@ -66,21 +66,31 @@ func some() *poller.Snapshot {
 func TestWhatIsSavedIsLoaded(t *testing.T) {
 	f := newFile(t)
 	s := some()
-	if err := f.Save(snapshot(append(s.Readings, reading("never attempted", nil, nil))...)); err != nil {
+	saved := snapshot(append(s.Readings, reading("never attempted", nil, nil))...)
+	gone := reading("gone", census(2), nil)
+	gone.Gone = epoch
+	saved.Gone = map[poller.Key]*poller.Reading{gone.Target.Key(): gone}
+	providers := map[string]poller.Provider{"p": {Identifier: "p", Type: "jwt"}}
+	saved.Lists = &poller.Lists{Providers: poller.Belief[poller.Provider]{Known: providers, Missing: []string{"p"}, Doubted: map[string]poller.Provider{}, Since: epoch}}
+	if err := f.Save(saved); err != nil {
 		t.Fatal(err)
 	}
+	s.Readings = append(s.Readings, gone)
 	got, err := f.Load()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got) != len(s.Readings) {
-		t.Errorf("%d readings, want %d", len(got), len(s.Readings))
+	if len(got.Readings) != len(s.Readings) {
+		t.Errorf("%d readings, want %d", len(got.Readings), len(s.Readings))
 	}
 	for _, want := range s.Readings {
-		r := got[want.Target.Key()]
-		if r == nil || !reflect.DeepEqual(r.Census, want.Census) || !reflect.DeepEqual(r.Failure, want.Failure) {
+		r := got.Readings[want.Target.Key()]
+		if r == nil || !reflect.DeepEqual(r.Census, want.Census) || !reflect.DeepEqual(r.Failure, want.Failure) || !r.Gone.Equal(want.Gone) {
 			t.Errorf("%s:\n got %+v %+v\nwant %+v %+v", want.Target.Consumer, r.Census, r.Failure, want.Census, want.Failure)
 		}
+	}
+	if !reflect.DeepEqual(got.Lists, saved.Lists) {
+		t.Errorf("lists: %+v", got.Lists)
 	}
 	info, err := os.Stat(f.Path)
 	if err != nil || info.Mode().Perm() != 0o600 {
@@ -89,7 +99,7 @@ func TestWhatIsSavedIsLoaded(t *testing.T) {
 }
 
 func TestNoFileIsNoError(t *testing.T) {
-	if got, err := newFile(t).Load(); got != nil || err != nil {
+	if got, err := newFile(t).Load(); got.Readings != nil || err != nil {
 		t.Errorf("%v, %v", got, err)
 	}
 }
@@ -114,8 +124,8 @@ func TestBadFiles(t *testing.T) {
 		if kept, readErr := os.ReadFile(f.Path + ".bad"); readErr != nil || !bytes.Equal(kept, text) {
 			t.Errorf("%s: it was not kept: %v", name, readErr)
 		}
-		if got != nil || err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), f.Path) {
-			t.Errorf("%s: %d readings, %v; want %q", name, len(got), err, want)
+		if got.Readings != nil || err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), f.Path) {
+			t.Errorf("%s: %d readings, %v; want %q", name, len(got.Readings), err, want)
 		}
 	}
 	for n := range len(good) {
@@ -138,7 +148,7 @@ func TestBadFiles(t *testing.T) {
 	refused("another instance's", whole(version, body.Bytes()), `of another instance: "https://other"`)
 	refused("no gzip", whole(version, []byte("{}")), "EOF")
 	f.Path = t.TempDir()
-	if got, err := f.Load(); got != nil || err == nil {
+	if got, err := f.Load(); got.Readings != nil || err == nil {
 		t.Errorf("a directory: %v, %v", got, err)
 	}
 }
@@ -179,8 +189,8 @@ func TestTheFirstBadFileIsKept(t *testing.T) {
 	}
 	save(good)
 	good.Path += ".bad"
-	if got, err := good.Load(); err != nil || len(got) != 5 {
-		t.Errorf("%d readings, %v", len(got), err)
+	if got, err := good.Load(); err != nil || len(got.Readings) != 5 {
+		t.Errorf("%d readings, %v", len(got.Readings), err)
 	}
 }
 
@@ -226,11 +236,11 @@ func TestKilledAtAnyMoment(t *testing.T) {
 		if err != nil {
 			t.Fatalf("after kill %d: %v", i, err)
 		}
-		if got == nil && i%10 == 0 && restored == 0 {
+		if got.Readings == nil && i%10 == 0 && restored == 0 {
 			continue
 		}
 		restored++
-		a, b := got[poller.Key{Consumer: "a", Provider: "p"}], got[poller.Key{Consumer: "b", Provider: "p"}]
+		a, b := got.Readings[poller.Key{Consumer: "a", Provider: "p"}], got.Readings[poller.Key{Consumer: "b", Provider: "p"}]
 		if len(a.Census.Expirations) < 1000 || len(b.Census.Expirations) != 2000 {
 			t.Fatalf("after kill %d: %d and %d tokens", i, len(a.Census.Expirations), len(b.Census.Expirations))
 		}
@@ -313,14 +323,20 @@ func TestKeep(t *testing.T) {
 		expect("the same failure again", 2)
 		set(snapshot(reading("b", c, failing(time.Hour))))
 		expect("other targets", 3)
+		listed := snapshot(current.Readings...)
+		listed.Lists = &poller.Lists{}
+		set(listed)
+		expect("another list", 4)
+		set(&poller.Snapshot{Readings: listed.Readings, Lists: listed.Lists})
+		expect("the same list", 4)
 
 		rename(folder, folder+" gone")
 		set(snapshot(reading("b", census(6), nil)))
-		expect("an unwritable disk", 4)
+		expect("an unwritable disk", 5)
 		time.Sleep(20 * time.Second)
 		synctest.Wait()
 		mu.Lock()
-		if n := len(saves); n < 5 || n > 7 || saves[n-1] == nil {
+		if n := len(saves); n < 6 || n > 8 || saves[n-1] == nil {
 			t.Errorf("tries of an unwritable disk: %v", saves)
 		}
 		mu.Unlock()
@@ -336,13 +352,13 @@ func TestKeep(t *testing.T) {
 		cancel()
 		wg.Wait()
 		got, err := f.Load()
-		if err != nil || len(got[poller.Key{Consumer: "b", Provider: "p"}].Census.Expirations) != 7 {
+		if err != nil || len(got.Readings[poller.Key{Consumer: "b", Provider: "p"}].Census.Expirations) != 7 {
 			t.Errorf("the last change before the end is lost: %v", err)
 		}
 		if text := log.String(); strings.Count(text, "state not written") != 1 || strings.Count(text, "state written again") != 1 {
 			t.Errorf("want one line per transition:\n%s", text)
 		}
-		if errors.Join(saves[:3]...) != nil {
+		if errors.Join(saves[:4]...) != nil {
 			t.Errorf("saves: %v", saves)
 		}
 	})
@@ -378,7 +394,7 @@ func TestWithoutAPathNothingIsTouched(t *testing.T) {
 	if err := os.WriteFile("..5", nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := (File{}).Load(); got != nil || err != nil {
+	if got, err := (File{}).Load(); got.Readings != nil || err != nil {
 		t.Errorf("%v, %v", got, err)
 	}
 	if _, err := os.Stat("..5"); err != nil {

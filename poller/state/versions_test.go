@@ -46,19 +46,19 @@ func TestOtherVersions(t *testing.T) {
 		"version 2, as released": {released, full.Readings},
 		"version 1, without the time since when": {whole('1', zipped(`{"Consumer":"read","Provider":"p","Census":{`+census+`}}`,
 			`{"Consumer":"failed","Provider":"p","Failure":{`+failure+`}}`)), []*poller.Reading{read, failed}},
-		"members and entries of a later exporter": {whole('2', zipped(`{"Lists":{"providers":["a"]}}`,
-			`{"Consumer":"read","Provider":"p","Census":{`+census+`,"History":{"days":[1,[2]]}},"Gone":true}`,
+		"members and entries of a later exporter": {whole('2', zipped(`{"Found":{"providers":["a"]}}`,
+			`{"Consumer":"read","Provider":"p","Census":{`+census+`,"History":{"days":[1,[2]]}},"Left":true}`,
 			`{"Consumer":"none","Provider":"p","History":"x"}`)), []*poller.Reading{read}},
 	} {
 		f := File{Path: filepath.Join(t.TempDir(), "state"), Instance: "https://x.aliyunidaas.com  "}
 		must(t, os.WriteFile(f.Path, c.text, 0o600))
 		got, err := f.Load()
-		if err != nil || len(got) != len(c.want) {
-			t.Errorf("%s: %d readings, %v", name, len(got), err)
+		if err != nil || len(got.Readings) != len(c.want) {
+			t.Errorf("%s: %d readings, %v", name, len(got.Readings), err)
 			continue
 		}
 		for _, want := range c.want {
-			if r := got[want.Target.Key()]; r == nil || !reflect.DeepEqual(r.Census, want.Census) || !reflect.DeepEqual(r.Failure, want.Failure) {
+			if r := got.Readings[want.Target.Key()]; r == nil || !reflect.DeepEqual(r.Census, want.Census) || !reflect.DeepEqual(r.Failure, want.Failure) {
 				t.Errorf("%s: %s is %+v", name, want.Target.Consumer, r)
 			}
 		}
@@ -92,8 +92,8 @@ func TestInstances(t *testing.T) {
 			f.Instance = pair[0]
 			must(t, f.Save(some()))
 			f.Instance = pair[1]
-			if got, err := f.Load(); (err == nil) != c.same || c.same && len(got) != 5 || !c.same && !strings.Contains(err.Error(), "of another instance: ") {
-				t.Errorf("%s: %d readings, %v", name, len(got), err)
+			if got, err := f.Load(); (err == nil) != c.same || c.same && len(got.Readings) != 5 || !c.same && !strings.Contains(err.Error(), "of another instance: ") {
+				t.Errorf("%s: %d readings, %v", name, len(got.Readings), err)
 			}
 			_ = os.Remove(f.Path + ".bad")
 		}
