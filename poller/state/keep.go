@@ -10,24 +10,29 @@ import (
 )
 
 const (
-	lookEvery  = 500 * time.Millisecond // for changes: a walk that ends is in the file soon, and many that end together are written once
-	retryEvery = 10 * time.Second       // a disk that cannot be written
+	lookEvery = 500 * time.Millisecond // for changes
+	minPause  = 10 * time.Second       // from the start of one write to the next
+	idle      = 50                     // times as long as a write took, if that is longer: large files take at most 2 % of the time
 )
 
-// Keep saves what snapshot returns soon after it has changed, until ctx ends, and then a last time. saved is told each
-// outcome; failures are logged when they begin and end.
+// Keep saves what snapshot returns after it has changed, until ctx ends, and then a last time. A change is written at most
+// 10 s later, or 50 times as long as the last write took. saved gets each outcome; failures are logged when they begin and end.
 func (f File) Keep(ctx context.Context, snapshot func() *poller.Snapshot, saved func(error), log *slog.Logger) {
 	if f.Path == "" {
 		return
 	}
+	f.reserved = true
 	var last poller.Snapshot
 	failing := false
+	var next time.Time // no write before
 	save := func() {
 		s := snapshot()
 		// A state that was not restored is not worth overwriting with nothing.
 		if !changed(&last, s) || !slices.ContainsFunc(s.Readings, (*poller.Reading).Attempted) {
 			return
 		}
+		start := time.Now()
+		next = start.Add(minPause)
 		err := f.Save(s)
 		saved(err)
 		switch {
@@ -39,15 +44,12 @@ func (f File) Keep(ctx context.Context, snapshot func() *poller.Snapshot, saved 
 		failing = err != nil
 		if err == nil {
 			last = *s
+			next = start.Add(max(minPause, idle*time.Since(start)))
 		}
 	}
 	for ctx.Err() == nil {
-		pause := lookEvery
-		if failing {
-			pause = retryEvery
-		}
 		select {
-		case <-time.After(pause):
+		case <-time.After(max(lookEvery, time.Until(next))):
 			save()
 		case <-ctx.Done():
 		}

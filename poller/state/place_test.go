@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
-	"github.com/idaas-exporter/idaas-token-exporter/poller/disk"
 )
 
 func must(t *testing.T, errs ...error) {
@@ -186,18 +185,12 @@ func TestADiskThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFile(t)
 		const says = ": it does not come back: waited 30s"
-		hang := func(d time.Duration) {
-			go func() {
-				_, _ = disk.Do(context.Background(), time.Hour, "access", f.Path, func() (int, error) { time.Sleep(d); return 0, nil })
-			}()
-			synctest.Wait()
-		}
-		hang(time.Minute)
+		hang(f, time.Minute)
 		if got, err := f.Load(); got.Readings != nil || err == nil || !strings.HasSuffix(err.Error(), says) {
 			t.Errorf("%v, %v", got, err)
 		}
 		time.Sleep(time.Minute)
-		hang(time.Minute)
+		hang(f, time.Minute)
 		var saves []error
 		var log bytes.Buffer
 		ctx, cancel := context.WithCancel(t.Context())

@@ -43,6 +43,8 @@ const (
 type File struct {
 	Path     string // empty: nothing is kept, and there is nothing to restore
 	Instance string // domain, endpoint and id as configured, with blanks between; a file of another IDaaS instance is not restored
+
+	reserved bool // for this process, until it ends
 }
 
 type entry struct {
@@ -64,18 +66,24 @@ const (
 	access    = "access"         // is both, so that they take turns: what is late must not touch what was written since
 )
 
-// Save writes what s knows, atomically and readable by its owner only, within 30 s. A file there that cannot be read is an
-// error and stays: it may be somebody's.
+// Save writes what s knows, atomically and readable by its owner only, within 30 s. A file there that cannot be read, or that
+// another process uses, is an error and stays.
 func (f File) Save(s *poller.Snapshot) error {
 	if f.Path == "" {
 		return nil
 	}
-	_, err := disk.Do(context.Background(), ioTimeout, access, f.Path, func() (any, error) { return nil, f.save(s) })
+	_, err := disk.Do(context.Background(), ioTimeout, access, f.Path, func() (any, error) { return nil, advise(f.real(), f.save(s)) })
 	return err
 }
 
 func (f File) save(s *poller.Snapshot) (err error) {
 	path := f.real()
+	if err := lock(path); err != nil {
+		return err
+	}
+	if !f.reserved {
+		defer unlock(path)
+	}
 	if there, err := open(path); err == nil {
 		_ = there.Close()
 	} else if !errors.Is(err, fs.ErrNotExist) {
@@ -195,13 +203,17 @@ func (f File) load() (r Restored, err error) {
 	if info, statErr := os.Stat(path); err != nil && statErr == nil && info.Mode().IsRegular() {
 		err = fmt.Errorf("%s: %w (%s)", path, err, keepAside(path))
 	}
-	return r, err
+	return r, advise(path, err)
 }
 
 // keepAside moves the bad file at path away and says where to: it may be of use to somebody, after a typo in the settings,
 // or with another version. The first of several has most.
 func keepAside(path string) string {
 	bad := path + ".bad"
+	if err := lock(path); err != nil {
+		return "not kept aside: " + err.Error()
+	}
+	defer unlock(path)
 	if _, err := os.Lstat(bad); err == nil {
 		return "not kept: " + bad + ", an earlier one, is"
 	}
@@ -219,7 +231,7 @@ func verify(file *os.File) error {
 	}
 	found := first[len(magic)]
 	if found < '1' || found > version {
-		return fmt.Errorf("state file version %q; this exporter reads versions 1 to %c", found, version)
+		return fmt.Errorf("state file version %q; this exporter reads 1 to %c", found, version)
 	}
 	sum := sha256.New()
 	if _, err := io.Copy(sum, file); err != nil {

@@ -2,10 +2,8 @@ package state
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -13,9 +11,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -136,8 +132,8 @@ func TestBadFiles(t *testing.T) {
 	}
 	refused("empty", nil, "not a state file")
 	refused("another program's", bytes.Repeat([]byte("x"), 1000), "not a state file")
-	refused("no version", bytes.Replace(good, []byte("state 2"), []byte("state 0"), 1), `version '0'; this exporter reads versions 1 to 2`)
-	refused("a later version", bytes.Replace(good, []byte("state 2"), []byte("state 3"), 1), `version '3'; this exporter reads versions 1 to 2`)
+	refused("no version", bytes.Replace(good, []byte("state 2"), []byte("state 0"), 1), `version '0'; this exporter reads 1 to 2`)
+	refused("a later version", bytes.Replace(good, []byte("state 2"), []byte("state 3"), 1), `version '3'; this exporter reads 1 to 2`)
 	refused("text appended", append(slices.Clone(good), "x"...), "damaged")
 
 	// Whole by its checksum, but not what this version writes.
@@ -259,109 +255,10 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	if _, loadErr := f.Load(); errors.Join(err, loadErr) != nil {
 		t.Fatal(err, loadErr)
 	}
-	if left, err := os.ReadDir(filepath.Dir(f.Path)); err != nil || len(left) != 2 {
-		t.Errorf("beside the state and the half that is new there are: %v, %v", left, err)
+	if left, err := os.ReadDir(filepath.Dir(f.Path)); err != nil || len(left) != 3 {
+		t.Errorf("beside the state, its lock and the half that is new there are: %v, %v", left, err)
 	}
 	t.Logf("restorable after all of 200 kills, %d of them with a file", restored)
-}
-
-func TestKeep(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		folder := filepath.Join(t.TempDir(), "folder")
-		if err := os.Mkdir(folder, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		rename := func(from, to string) {
-			if err := os.Rename(from, to); err != nil {
-				t.Fatal(err)
-			}
-		}
-		f := File{Path: filepath.Join(folder, "state"), Instance: "i"}
-		var mu sync.Mutex
-		current := snapshot(reading("a", nil, nil))
-		set := func(s *poller.Snapshot) {
-			mu.Lock()
-			defer mu.Unlock()
-			current = s
-		}
-		var saves []error
-		var log bytes.Buffer
-		ctx, cancel := context.WithCancel(t.Context())
-		var wg sync.WaitGroup
-		wg.Go(func() {
-			f.Keep(ctx, func() *poller.Snapshot {
-				mu.Lock()
-				defer mu.Unlock()
-				return current
-			}, func(err error) {
-				mu.Lock()
-				defer mu.Unlock()
-				saves = append(saves, err)
-			}, slog.New(slog.NewTextHandler(&log, nil)))
-		})
-		expect := func(what string, n int) {
-			t.Helper()
-			time.Sleep(2 * time.Second)
-			synctest.Wait()
-			mu.Lock()
-			defer mu.Unlock()
-			if len(saves) != n {
-				t.Errorf("%s: %d saves, want %d", what, len(saves), n)
-			}
-		}
-		expect("at start, when nothing is known", 0)
-		c := census(5)
-		set(snapshot(reading("a", c, nil)))
-		expect("a walk", 1)
-		expect("nothing new", 1)
-		failing := func(at time.Duration) *poller.Failure {
-			return &poller.Failure{Reason: poller.Timeout, Text: "late", At: epoch.Add(at)}
-		}
-		set(snapshot(reading("a", c, failing(0))))
-		expect("a failure", 2)
-		set(snapshot(reading("a", c, failing(time.Hour))))
-		expect("the same failure again", 2)
-		set(snapshot(reading("b", c, failing(time.Hour))))
-		expect("other targets", 3)
-		listed := snapshot(current.Readings...)
-		listed.Lists = &poller.Lists{}
-		set(listed)
-		expect("another list", 4)
-		set(&poller.Snapshot{Readings: listed.Readings, Lists: listed.Lists})
-		expect("the same list", 4)
-
-		rename(folder, folder+" gone")
-		set(snapshot(reading("b", census(6), nil)))
-		expect("an unwritable disk", 5)
-		time.Sleep(20 * time.Second)
-		synctest.Wait()
-		mu.Lock()
-		if n := len(saves); n < 6 || n > 8 || saves[n-1] == nil {
-			t.Errorf("tries of an unwritable disk: %v", saves)
-		}
-		mu.Unlock()
-		rename(folder+" gone", folder)
-		time.Sleep(15 * time.Second)
-		synctest.Wait()
-		mu.Lock()
-		if err := saves[len(saves)-1]; err != nil {
-			t.Errorf("after the disk was mended: %v", err)
-		}
-		mu.Unlock()
-		set(snapshot(reading("b", census(7), nil)))
-		cancel()
-		wg.Wait()
-		got, err := f.Load()
-		if err != nil || len(got.Readings[poller.Key{Consumer: "b", Provider: "p"}].Census.Expirations) != 7 {
-			t.Errorf("the last change before the end is lost: %v", err)
-		}
-		if text := log.String(); strings.Count(text, "state not written") != 1 || strings.Count(text, "state written again") != 1 {
-			t.Errorf("want one line per transition:\n%s", text)
-		}
-		if errors.Join(saves[:4]...) != nil {
-			t.Errorf("saves: %v", saves)
-		}
-	})
 }
 
 func BenchmarkSave(b *testing.B) {

@@ -38,7 +38,8 @@ func TestOtherVersions(t *testing.T) {
 	const census = `"Revoked":1,"Expired":2,"NeverExpiring":3,"Expirations":[4,5],"Reported":-1,"ReadAt":"2026-03-01T12:00:00.123Z","Took":7`
 	const failure = `"Reason":"timeout","Text":"late","At":"2026-03-01T12:00:00.123Z"`
 	known := &poller.Census{Revoked: 1, Expired: 2, NeverExpiring: 3, Expirations: []int64{4, 9}, Reported: -1, ReadAt: epoch, Took: 7}
-	read, failed := reading("read", known, nil), reading("failed", nil, &poller.Failure{Reason: poller.Timeout, Text: "late", At: epoch, Since: epoch})
+	late := &poller.Failure{Reason: poller.Timeout, Text: "late", At: epoch, Since: epoch}
+	read, failed := reading("read", known, nil), reading("failed", nil, late)
 	for name, c := range map[string]struct {
 		text []byte
 		want []*poller.Reading
@@ -92,7 +93,8 @@ func TestInstances(t *testing.T) {
 			f.Instance = pair[0]
 			must(t, f.Save(some()))
 			f.Instance = pair[1]
-			if got, err := f.Load(); (err == nil) != c.same || c.same && len(got.Readings) != 5 || !c.same && !strings.Contains(err.Error(), "of another instance: ") {
+			got, err := f.Load()
+			if c.same && (err != nil || len(got.Readings) != 5) || !c.same && (err == nil || !strings.Contains(err.Error(), "of another instance: ")) {
 				t.Errorf("%s: %d readings, %v", name, len(got.Readings), err)
 			}
 			_ = os.Remove(f.Path + ".bad")

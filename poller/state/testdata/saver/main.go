@@ -1,8 +1,10 @@
-// Command saver saves states to a file, one after the other, until it is killed.
+// Command saver saves states to a file, one after the other, until it is killed. With a second argument it keeps one.
 package main
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"time"
 
@@ -12,6 +14,10 @@ import (
 
 func main() {
 	f := state.File{Path: os.Args[1], Instance: "i"}
+	if len(os.Args) > 2 {
+		s := &poller.Snapshot{Readings: []*poller.Reading{reading("a", 1000), reading("b", 2000)}}
+		f.Keep(context.Background(), func() *poller.Snapshot { return s }, func(error) { fmt.Print("saved") }, slog.Default())
+	}
 	for n := 0; ; n++ {
 		if err := f.Save(&poller.Snapshot{Readings: []*poller.Reading{reading("a", 1000+n%100), reading("b", 2000)}}); err != nil {
 			fmt.Fprintln(os.Stderr, err)
