@@ -3,6 +3,7 @@ package web
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -10,50 +11,57 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 )
 
-func TestScrapesAtOnceAreBounded(t *testing.T) {
+// A request that gets no slot is refused in the end; what needs none is answered.
+func TestRequestsWithoutASlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := plain()
 		release := make(chan struct{})
 		c.Gatherer = blocking(release)
 		all, _ := handlers(t, c)
 
-		blocked := make(chan *httptest.ResponseRecorder, maxScrapes)
-		for range maxScrapes {
+		blocked := make(chan *httptest.ResponseRecorder, maxBuilt)
+		for range maxBuilt {
 			go func() { blocked <- ask(all, "GET", "/metrics") }()
 		}
 		synctest.Wait()
-		// Unless they are refused, these block for good.
-		for range 3 {
-			if w := ask(all, "GET", "/metrics"); w.Code != 503 {
-				t.Errorf("one scrape too many: %d, want 503", w.Code)
+		for _, path := range []string{"/metrics", "/", "/api/v1/targets"} {
+			since := time.Now()
+			if w := ask(all, "GET", path); w.Code != 503 || time.Since(since) != maxWait || !strings.Contains(w.Body.String(), "busy: waited 10s") {
+				t.Errorf("%s: %d %s after %v", path, w.Code, w.Body, time.Since(since))
 			}
 		}
-		for _, path := range []string{"/-/healthy", "/-/ready", "/"} {
+		for _, path := range []string{"/-/healthy", "/-/ready"} {
 			if w := ask(all, "GET", path); w.Code != 200 {
-				t.Errorf("%s during the scrapes: %d, want 200", path, w.Code)
+				t.Errorf("%s: %d, want 200", path, w.Code)
 			}
 		}
-		select {
-		case w := <-blocked:
-			t.Errorf("a scrape within the bound: %d before there were metrics", w.Code)
-		default:
+		// A client that goes away leaves the queue.
+		gone, leave := context.WithCancel(t.Context())
+		leave()
+		since := time.Now()
+		all.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(gone, "GET", "/metrics", nil))
+		if time.Since(since) != 0 {
+			t.Errorf("a client that has gone: after %v", time.Since(since))
 		}
 
+		waiting := make(chan *httptest.ResponseRecorder)
+		go func() { waiting <- ask(all, "GET", "/metrics") }()
+		synctest.Wait()
 		close(release)
-		for range maxScrapes {
+		for range maxBuilt {
 			if w := <-blocked; w.Code != 200 {
-				t.Errorf("a scrape within the bound: %d, want 200", w.Code)
+				t.Errorf("with a slot: %d, want 200", w.Code)
 			}
 		}
-		synctest.Wait()
-		if w := ask(all, "GET", "/metrics"); w.Code != 200 {
-			t.Errorf("afterwards: %d, want 200", w.Code)
+		if w := <-waiting; w.Code != 200 {
+			t.Errorf("after a slot is free: %d, want 200", w.Code)
 		}
 	})
 }

@@ -1,11 +1,14 @@
 package web
 
 import (
+	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,6 +16,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
 // large is a configuration whose exposition has about that many bytes.
@@ -30,101 +35,115 @@ func large(size int) Config {
 	return c
 }
 
-// However many clients ask and do not read, and however often: who reads is answered soon, and memory is bounded.
+// snapshot is of so many targets.
+func snapshot(targets int) func() *poller.Snapshot {
+	s := &poller.Snapshot{Readings: make([]*poller.Reading, targets)}
+	for i := range s.Readings {
+		census := &poller.Census{ReadAt: time.Now(), Expirations: []int64{time.Now().Add(time.Hour).UnixMilli()}}
+		for range 10 {
+			census.Soonest = append(census.Soonest, poller.Expiry{ID: strings.Repeat("x", 100), Expires: census.Expirations[0]})
+		}
+		s.Readings[i] = &poller.Reading{Target: poller.Target{Label: strconv.Itoa(i), Provider: "p"}, Census: census}
+	}
+	return func() *poller.Snapshot { return s }
+}
+
+// However many clients ask and do not read: memory is bounded, who reads slowly gets all, and who reads is answered soon.
 func TestClientsThatDoNotRead(t *testing.T) {
-	for _, clients := range []int{8, 40} {
-		synctest.Test(t, func(t *testing.T) {
-			ctx, cancel := context.WithCancel(t.Context())
-			all, _, ended := startPipes(ctx, t, large(2<<20))
-			for range clients {
-				conn, err := all.dial()
-				if err != nil {
-					t.Fatal(err)
+	c := large(16 << 20)
+	c.Snapshot = snapshot(10_000)
+	for _, tt := range []struct {
+		path    string
+		clients int
+		size    int // at least, of a response
+	}{{"/metrics", 8, 16 << 20}, {"/metrics", 20, 16 << 20}, {"/api/v1/targets", 20, 15 << 20}} {
+		t.Run(fmt.Sprint(tt.path, tt.clients), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				all, _, ended := startPipes(ctx, t, c)
+				before := heap()
+				request := "GET " + tt.path + " HTTP/1.1\r\nHost: x\r\n\r\n"
+				slow := dial(t, all)
+				send(t, slow, request)
+				read := make(chan int64, 1)
+				go func() {
+					buffered := bufio.NewReader(slow)
+					r, err := http.ReadResponse(buffered, nil)
+					if err != nil {
+						read <- 0
+						return
+					}
+					var n int64
+					for err == nil {
+						var part int64
+						part, err = io.CopyN(io.Discard, r.Body, partSize)
+						n += part
+						time.Sleep(maxPause / 2)
+					}
+					read <- n
+				}()
+				synctest.Wait()
+				for range tt.clients {
+					conn := dial(t, all)
+					defer conn.Close()
+					send(t, conn, request)
 				}
-				defer conn.Close()
-				if _, err := io.WriteString(conn, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
-					t.Fatal(err)
+				most := 0
+				for range 6 {
+					synctest.Wait()
+					most = max(most, heap()-before)
+					time.Sleep(maxPause / 2)
 				}
-			}
-			synctest.Wait()
-			for range 3 {
-				start := time.Now()
-				if r := all.get("/metrics"); r.status != 200 || r.err != nil || len(r.body) < 2<<20 {
-					t.Errorf("beside %d clients: %d, %v", clients, r.status, r.err)
+				if limit := maxUnread + maxBuilt*20<<20; most > limit {
+					t.Errorf("%d MiB of heap beside %d clients, want at most %d", most>>20, tt.clients, limit>>20)
 				}
-				if d := time.Since(start); d > 2*maxPause {
-					t.Errorf("beside %d clients: after %v", clients, d)
+				since := time.Now()
+				r := all.get(tt.path)
+				if d := time.Since(since); r.status != 200 || r.err != nil || len(r.body) < tt.size || d > maxWait {
+					t.Errorf("%d bytes, %d, %v after %v", len(r.body), r.status, r.err, d)
 				}
-			}
-			cancel()
-			if err := <-ended; err != nil {
-				t.Error(err)
-			}
+				if n := <-read; n < int64(tt.size) {
+					t.Errorf("%d bytes were read slowly", n)
+				}
+				cancel()
+				if err := <-ended; err != nil {
+					t.Error(err)
+				}
+			})
 		})
 	}
 }
 
-func TestUnreadAnswersAreBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const size = maxUnread / 4
-		u := &unhurried{log: slog.New(slog.DiscardHandler)}
-		large := u.whole(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, size)) }))
-		release := make(chan struct{})
-		written := make(chan bool, 6)
-		for range cap(written) {
-			go func() {
-				w := &stalled{ResponseRecorder: httptest.NewRecorder(), release: release, cut: make(chan struct{})}
-				large(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
-				written <- w.whole
-			}()
-		}
-		synctest.Wait()
-		unread := func() int {
-			u.mu.Lock()
-			defer u.mu.Unlock()
-			return u.bytes
-		}
-		if n := unread(); n != 4*size {
-			t.Errorf("%d bytes unread, want %d", n, 4*size)
-		}
-		time.Sleep(maxPause)
-		synctest.Wait()
-		if n := len(written); n != 2 || unread() != 4*size {
-			t.Errorf("%d answers given up, %d bytes unread", n, unread())
-		}
-		close(release)
-		whole := 0
-		for range cap(written) {
-			if <-written {
-				whole++
+// heap returns the bytes in use.
+func heap() int {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
+}
+
+func TestAcceptsGzip(t *testing.T) {
+	all, _ := handlers(t, plain())
+	for _, path := range []string{"/", "/api/v1/targets", "/metrics", "/api/v1/targets?stat=ok"} {
+		plain := ask(all, "GET", path)
+		for header, want := range map[string]bool{
+			"": false, "gzip": true, "GZIP": true, "br, zstd, gzip;q=0.5": true, "gzip ; q=1.0,identity": true, "deflate": false, "x-gzip": false,
+			"gzip;q=0": false, "identity, gzip; Q=0.000": false, "br;q=1": false,
+		} {
+			w := ask(all, "GET", path, "Accept-Encoding", header)
+			if got := w.Header().Get("Content-Encoding") == "gzip"; got != want || w.Code != plain.Code {
+				t.Errorf("%s, %q: %d, %v", path, header, w.Code, w.Header())
+				continue
+			}
+			if w.Header().Get("Content-Length") != strconv.Itoa(w.Body.Len()) || !slices.Contains(w.Header().Values("Vary"), "Accept-Encoding") {
+				t.Errorf("%s, %q: %d bytes: %v", path, header, w.Body.Len(), w.Header())
+			}
+			body := decompressed(t, w, w.Header().Get("Content-Encoding"))
+			if path == "/api/v1/targets?stat=ok" && body != plain.Body.String() || len(body) < 10 {
+				t.Errorf("%s, %q: %s", path, header, body)
 			}
 		}
-		if whole != 4 || unread() != 0 || len(u.unread) != 0 {
-			t.Errorf("%d whole, %d bytes unread", whole, unread())
-		}
-	})
-}
-
-// stalled is a client that reads once released.
-type stalled struct {
-	*httptest.ResponseRecorder
-	release, cut chan struct{}
-	whole        bool
-}
-
-func (s *stalled) Write(p []byte) (int, error) {
-	select {
-	case <-s.release:
-		s.whole = true
-		return len(p), nil
-	case <-s.cut:
-		return 0, http.ErrHandlerTimeout
 	}
-}
-
-func (s *stalled) SetWriteDeadline(time.Time) error {
-	close(s.cut)
-	return nil
 }
 
 // A load balancer that looks whether the port is open is no news, other faults of clients are.

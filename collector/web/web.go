@@ -17,10 +17,8 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
-const (
-	readyAfter = time.Minute // although not every target was attempted: a scrape then tells more than an unready pod
-	maxScrapes = 8           // answered at once; the others are told to come back
-)
+// readyAfter is when readiness is reported although not every target was attempted: a scrape then tells more than an unready pod.
+const readyAfter = time.Minute
 
 // Config of what is served.
 type Config struct {
@@ -60,11 +58,11 @@ func newHandlers(c Config) (all, probes http.Handler) {
 	}
 	mux := health()
 	status, targets := page.New(page.Config{Snapshot: c.Snapshot, MaxStaleness: c.MaxStaleness, Version: c.Version})
-	large := &unhurried{log: c.Log}
-	mux.Handle("GET /{$}", large.whole(status))
-	mux.Handle("GET /api/v1/targets", large.whole(targets))
-	mux.Handle("GET /metrics", large.whole(promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{
-		EnableOpenMetrics: true, MaxRequestsInFlight: maxScrapes, ErrorLog: slog.NewLogLogger(c.Log.Handler(), slog.LevelError),
+	buffered := newBufferedResponses(c.Log)
+	mux.Handle("GET /{$}", buffered.handler(status))
+	mux.Handle("GET /api/v1/targets", buffered.handler(targets))
+	mux.Handle("GET /metrics", buffered.handler(promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{
+		EnableOpenMetrics: true, DisableCompression: true, ErrorLog: slog.NewLogLogger(c.Log.Handler(), slog.LevelError),
 	})))
 	mux.HandleFunc("POST /-/reload", func(w http.ResponseWriter, _ *http.Request) {
 		if err := c.Reload(); err != nil {
