@@ -24,7 +24,8 @@ func TestRoutes(t *testing.T) {
 		{"HEAD", "/api/v1/targets", 200, 404, ""},
 		{"POST", "/api/v1/targets", 405, 404, every},
 		{"GET", "/api/v1/targets?stat=ok", 400, 404, ""},
-		{"GET", "/?stat=ok", 400, 404, ""},
+		{"GET", "/?stat=ok", 200, 404, ""},
+		{"GET", "/?state=nonsense", 400, 404, ""},
 		{"GET", "/api/v1/", 404, 404, ""},
 		{"GET", "/metrics", 200, 404, ""},
 		{"POST", "/metrics", 405, 404, every},
@@ -65,7 +66,7 @@ func TestStatusPage(t *testing.T) {
 		t.Errorf("Content-Type %q, want HTML", got)
 	}
 	page := w.Body.String()
-	for _, want := range []string{"IDaaS token exporter", "1.2.3-test", `href="/metrics"`, `href="/-/ready"`, `href="/api/v1/targets?"`} {
+	for _, want := range []string{"IDaaS token exporter", "1.2.3-test", `href="metrics"`, `href="-/ready"`, `href="api/v1/targets?`} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q", want)
 		}

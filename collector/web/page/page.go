@@ -7,7 +7,6 @@ import (
 	_ "embed" // the template and its style
 	"encoding/base64"
 	"html/template"
-	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -41,19 +40,18 @@ var (
 
 // New returns the handlers of the status page and of its JSON.
 func New(c Config) (page, api http.Handler) {
-	return c.handler(pageParameters, 50, 500, showHTML), c.handler(parameters, math.MaxInt32, math.MaxInt32, showJSON)
+	return c.handler(true, showHTML), c.handler(false, showJSON)
 }
 
-// handler answers a query, for limit targets or as many as it asks for, with a view of the snapshot, or with what is wrong
-// with the query.
-func (c Config) handler(accepted []string, limit, most int, show func(http.ResponseWriter, *view) error) http.Handler {
+// handler responds to a query with a view of the snapshot, or with what is wrong with the query.
+func (c Config) handler(page bool, show func(http.ResponseWriter, *view) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", policy)
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cache-Control", "no-store")
-		q, err := parse(r.URL.RawQuery, accepted, limit, most)
+		q, err := parse(r.URL.RawQuery, page)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
@@ -77,17 +75,22 @@ func showHTML(w http.ResponseWriter, v *view) error {
 	return nil
 }
 
+// wholeSeconds writes each time in UTC, without fractions of a second.
+var wholeSeconds = json.WithMarshalers(json.MarshalToFunc(func(e *jsontext.Encoder, t time.Time) error {
+	return e.WriteToken(jsontext.String(t.UTC().Format(time.RFC3339)))
+}))
+
 func showJSON(w http.ResponseWriter, v *view) error {
 	answer := struct {
 		Time    time.Time `json:"time"`
 		Matched int       `json:"matched"`
 		Targets []target  `json:"targets"`
-	}{v.Now.UTC(), len(v.Matched), make([]target, len(v.Rows))}
+	}{v.Now, len(v.Matched), make([]target, len(v.Rows))}
 	for i, r := range v.Rows {
 		answer.Targets[i] = newTarget(r, v.Now)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	// What can fail is writing, to somebody who has gone.
-	_ = json.MarshalWrite(w, answer, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
+	_ = json.MarshalWrite(w, answer, json.Deterministic(true), jsontext.AllowInvalidUTF8(true), wholeSeconds)
 	return nil
 }

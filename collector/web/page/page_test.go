@@ -164,7 +164,7 @@ func names(w *httptest.ResponseRecorder) string {
 	return out
 }
 
-var shownName = regexp.MustCompile(`<th role="rowheader"[^>]*><a [^>]*><b>([^<]*)<`)
+var shownName = regexp.MustCompile(`<th role="rowheader"[^>]*><a [^>]*><b><bdi>([^<]*)<`)
 
 func shown(w *httptest.ResponseRecorder) string {
 	var out []string
@@ -174,116 +174,55 @@ func shown(w *httptest.ResponseRecorder) string {
 	return strings.Join(out, " ")
 }
 
-func TestQueries(t *testing.T) {
-	for query, want := range map[string]string{
-		"":                                      "8: lost riskier risky empty unread fine at the end of time everlasting",
-		"sort=name":                             "8: at the end of time empty everlasting fine lost riskier risky unread",
-		"sort=next":                             "8: riskier fine risky at the end of time empty everlasting lost unread",
-		"sort=last":                             "8: riskier risky fine at the end of time empty everlasting lost unread",
-		"sort=age":                              "8: unread everlasting at the end of time empty fine lost riskier risky",
-		"sort=total":                            "8: fine lost everlasting riskier risky at the end of time empty unread",
-		"state=at_risk":                         "2: riskier risky",
-		"state=lost":                            "1: lost",
-		"state=empty":                           "1: empty",
-		"state=unknown":                         "1: unread",
-		"state=ok":                              "3: fine at the end of time everlasting",
-		"consumer=fine":                         "1: fine",
-		"consumer=fin":                          "0:",
-		"consumer=raw-fine":                     "0:",
-		"credential_provider=jwt&state=at_risk": "1: risky",
-		"consumer=&state=&sort=":                "8: lost riskier risky empty unread fine at the end of time everlasting",
-		"limit=2":                               "8: lost riskier",
-		"limit=2&offset=7":                      "8: everlasting",
-		"offset=8":                              "8:",
-		"offset=99":                             "8:",
-	} {
-		bubble(t, Config{}, func(t *testing.T, page, api func(string) *httptest.ResponseRecorder) {
-			got := names(api("/api/v1/targets?" + query))
-			if got != want {
-				t.Errorf("%s:\n got %s\nwant %s", query, got, want)
-			}
-			// The page shows the same.
-			if _, rows, _ := strings.Cut(want, ":"); shown(page("/?"+query)) != strings.TrimSpace(rows) {
-				t.Errorf("%s: the page has %s", query, shown(page("/?"+query)))
-			}
+// A name that turns the direction of text around turns no other text around.
+func TestNamesAreIsolated(t *testing.T) {
+	const turned = "\u202eabc"
+	synctest.Test(t, func(t *testing.T) {
+		r := reading(turned, turned, func(now time.Time, c *poller.Census) {
+			expiring(c, now.Add(time.Hour))
+			c.Soonest[0].ID, c.Soonest[0].Type = turned, turned
 		})
-	}
-}
-
-func TestPageQueries(t *testing.T) {
-	bubble(t, Config{}, func(t *testing.T, page, _ func(string) *httptest.ResponseRecorder) {
-		for query, want := range map[string]string{
-			"q=RISK":                   "riskier risky",
-			"q=oauth&sort=name":        "empty riskier unread",
-			"q=nothing":                "",
-			"q=risk&state=ok":          "",
-			"limit=3&open=empty:oauth": "empty unread fine",
-			"open=gone:jwt&limit=1":    "lost",
+		lost := reading(turned+"lost", turned, func(now time.Time, c *poller.Census) {
+			c.Expired, c.LastActive = 1, now.Add(-time.Hour).UnixMilli()
+		})
+		r.Failure = &poller.Failure{Reason: poller.Malformed, Text: turned, Since: time.Now(), At: time.Now()}
+		page, _ := New(Config{Snapshot: func() *poller.Snapshot { return &poller.Snapshot{Readings: []*poller.Reading{r, lost}} }})
+		for query, want := range map[string]int{
+			"": 9, "?open=" + escaped(turned+":"+turned): 12, "?open=" + escaped(turned) + "&q=" + escaped(turned): 10,
 		} {
-			w := page("/?" + query)
-			if got := shown(w); got != want || w.Code != 200 {
-				t.Errorf("%s: %d, %s; want %s", query, w.Code, got, want)
-			}
-			for part, when := range map[string]bool{
-				"No target passes this filter": want == "",
-				"is not among these targets":   strings.Contains(query, "gone"),
-				`class="opened"`:               strings.Contains(query, "empty:oauth"),
-			} {
-				if strings.Contains(w.Body.String(), part) != when {
-					t.Errorf("%s: %q on the page: %t", query, part, !when)
-				}
-			}
-		}
-		for query, want := range map[string]string{
-			"": "/api/v1/targets?", "refresh=30&q=a&open=b": "/api/v1/targets?", "q=a&state=ok&sort=name&limit=5": "/api/v1/targets?limit=5&amp;sort=name&amp;state=ok",
-		} {
-			if !strings.Contains(page("/?"+query).Body.String(), `href="`+want+`"`) {
-				t.Errorf("%s: no link to %s", query, want)
-			}
-		}
-		for query, want := range map[string]string{"": "", "refresh=30": "30", "refresh=5&state=ok": "5"} {
-			if got := page("/?" + query).Header().Get("Refresh"); got != want {
-				t.Errorf("%s: refreshed every %q s", query, got)
+			w := httptest.NewRecorder()
+			page.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/"+query, nil))
+			text := regexp.MustCompile(`<(?:[^>"]|"[^"]*")*>`).ReplaceAllStringFunc(w.Body.String(), func(tag string) string {
+				return regexp.MustCompile(`^</?bdi|^<|>$`).FindString(tag) + ">"
+			})
+			isolated := strings.Count(text, "<bdi>"+turned)
+			if all := strings.Count(text, "\u202e"); isolated != all || all != want {
+				t.Errorf("%s: %d of %d texts are isolated, want %d", query, isolated, all, want)
 			}
 		}
 	})
 }
 
-func TestBadQueries(t *testing.T) {
-	for query, want := range map[string]string{
-		"stat=ok":              `unknown parameter "stat": accepted are consumer, credential_provider, state, sort, limit, offset`,
-		"state=bad":            `state="bad": accepted are [lost at_risk empty unknown ok]`,
-		"state=OK":             `state="OK"`,
-		"sort=state":           `sort="state": accepted are name, next, last, age, total`,
-		"limit=0":              `limit="0": accepted is a whole number from 1 to`,
-		"limit=-1":             `limit="-1"`,
-		"limit=1.5":            `limit="1.5"`,
-		"limit=99999999999999": `limit="99999999999999"`,
-		"offset=-1":            `offset="-1": accepted is a whole number from 0 to`,
-		"offset=x":             `offset="x"`,
-		"state=ok&state=lost":  "state is given 2 times",
-		"a=%zz":                "invalid URL escape",
-		"b=1&sort=no":          `unknown parameter "b"`,
-		"sort=no&b=1":          `sort="no"`,
-		"state=<script>":       `state="<script>"`,
-	} {
-		bubble(t, Config{}, func(t *testing.T, page, api func(string) *httptest.ResponseRecorder) {
-			for _, w := range []*httptest.ResponseRecorder{page("/?" + strings.ReplaceAll(query, "<", "%3C")), api("/api/v1/targets?" + query)} {
-				if kind := w.Header().Get("Content-Type"); w.Code != 400 || !strings.Contains(w.Body.String(), want) || kind != "text/plain; charset=utf-8" {
-					t.Errorf("%s: %d, %s, %s; want %s", query, w.Code, kind, w.Body, want)
-				}
-			}
-		})
-	}
-	bubble(t, Config{}, func(t *testing.T, page, api func(string) *httptest.ResponseRecorder) {
-		for _, query := range []string{"q=x", "open=a:b", "refresh=30"} {
-			if w := api("/api/v1/targets?" + query); w.Code != 400 {
-				t.Errorf("%s: %d from the JSON", query, w.Code)
+func TestTimesOfJSONHaveWholeSeconds(t *testing.T) {
+	fraction := regexp.MustCompile(`"\d{4}-\d\d-\d\dT[^"]*"`)
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(1234567 * time.Microsecond)
+		s := company()
+		for _, r := range s.Readings {
+			if r.Failure != nil {
+				r.Failure.Since = r.Failure.Since.In(time.FixedZone("", 8*3600))
 			}
 		}
-		for _, query := range []string{"refresh=4", "refresh=3601", "refresh=x", "limit=501"} {
-			if w := page("/?" + query); w.Code != 400 {
-				t.Errorf("%s: %d from the page", query, w.Code)
+		_, api := New(Config{Snapshot: func() *poller.Snapshot { return s }})
+		w := httptest.NewRecorder()
+		api.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+		times := fraction.FindAllString(w.Body.String(), -1)
+		if len(times) < 20 {
+			t.Errorf("%d times in %s", len(times), w.Body)
+		}
+		for _, text := range times {
+			if _, err := time.Parse("2006-01-02T15:04:05Z", strings.Trim(text, `"`)); err != nil {
+				t.Error(err)
 			}
 		}
 	})
@@ -291,7 +230,7 @@ func TestBadQueries(t *testing.T) {
 
 func TestHeaders(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, page, api func(string) *httptest.ResponseRecorder) {
-		for _, w := range []*httptest.ResponseRecorder{page("/"), api("/"), page("/?x=1"), api("/?x=1")} {
+		for _, w := range []*httptest.ResponseRecorder{page("/"), api("/"), page("/?state=x"), api("/?x=1")} {
 			for name, want := range map[string]string{
 				"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store",
 			} {

@@ -15,8 +15,8 @@ import (
 )
 
 var (
-	parameters     = []string{"consumer", "credential_provider", "state", "sort", "limit", "offset"}
-	pageParameters = append(slices.Clone(parameters), "q", "open", "refresh")
+	parameters     = []string{"q", "consumer", "credential_provider", "state", "sort", "limit", "offset"}
+	pageParameters = append(slices.Clone(parameters), "open", "refresh")
 )
 
 // query is what a request asks for. An empty parameter is one not given: a form sends those, too.
@@ -28,17 +28,24 @@ type query struct {
 	limit, offset, Refresh int // Refresh is in seconds; 0: none
 }
 
-func parse(raw string, accepted []string, limit, most int) (query, error) {
+// parse returns the query of a request for the JSON or the page, or all that is wrong with it. The page ignores unknown parameters.
+func parse(raw string, page bool) (query, error) {
+	accepted, limit, most := parameters, math.MaxInt32, math.MaxInt32
+	if page {
+		accepted, limit, most = pageParameters, 50, 500
+	}
 	values, err := url.ParseQuery(raw)
 	faults := []error{err}
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		switch {
+		case page && !slices.Contains(accepted, name):
+			values.Del(name)
 		case !slices.Contains(accepted, name):
 			fault("unknown parameter %q: accepted are %s", name, strings.Join(accepted, ", "))
 		case len(values[name]) > 1:
 			fault("%s is given %d times: once is accepted", name, len(values[name]))
-		case values.Get(name) == "":
+		case strings.TrimSpace(values.Get(name)) == "":
 			values.Del(name)
 		}
 	}
@@ -55,7 +62,8 @@ func parse(raw string, accepted []string, limit, most int) (query, error) {
 	}
 	q := query{
 		values: values, consumer: values.Get("consumer"), provider: values.Get("credential_provider"),
-		Search: values.Get("q"), Sort: values.Get("sort"), Open: values.Get("open"), State: poller.Verdict(values.Get("state")),
+		Search: strings.TrimSpace(values.Get("q")), Sort: values.Get("sort"), Open: values.Get("open"),
+		State: poller.Verdict(values.Get("state")),
 		limit: number("limit", 1, most, limit), offset: number("offset", 0, math.MaxInt32, 0), Refresh: number("refresh", 5, 3600, 0),
 	}
 	if q.State != "" && !slices.Contains(poller.Verdicts(), q.State) {

@@ -92,14 +92,14 @@ type token struct {
 func newTarget(r *row, now time.Time) target {
 	out := target{Consumer: r.Target.Label, Provider: r.Target.Provider, State: r.Verdict}
 	if f := r.Failure; f != nil {
-		out.Failure = &failure{f.Reason, f.Text, f.Since.UTC()}
+		out.Failure = &failure{f.Reason, f.Text, f.Since}
 	}
 	c := r.Census
 	if c == nil {
 		return out
 	}
 	walk := c.Took.Seconds()
-	out.LastActive, out.LastSuccess, out.WalkSeconds = instant(c.At(now).LastActive), c.ReadAt.UTC(), &walk
+	out.LastActive, out.LastSuccess, out.WalkSeconds = instant(c.At(now).LastActive), c.ReadAt, &walk
 	if c.Reported >= 0 {
 		out.Reported = &c.Reported
 	}

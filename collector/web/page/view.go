@@ -60,8 +60,13 @@ func (v *view) Page(after int) string {
 	return v.Link("offset", fmt.Sprint(first))
 }
 
-// API is the address of the same view as JSON, as far as that knows how to ask for it.
-func (v *view) API() string { return "/api/v1/targets?" + v.without("q", "open", "refresh").Encode() }
+// API is the address of the same targets as JSON.
+func (v *view) API() string {
+	values := v.without("open", "refresh")
+	values.Set("limit", fmt.Sprint(v.limit))
+	values.Set("offset", fmt.Sprint(v.First))
+	return "api/v1/targets?" + values.Encode()
+}
 
 // Kept are the parameters that the search form keeps.
 func (v *view) Kept() url.Values { return v.without("q", "open", "offset") }
