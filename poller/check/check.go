@@ -170,6 +170,7 @@ func (p *preflight) authenticate(ctx context.Context) bool {
 	expires, scope, err := p.client.Authenticate(ctx)
 	if err != nil {
 		p.fail(ctx, stepAccess, p.method, err)
+		p.credentials(p.method == viaRAM)
 		return false
 	}
 	life := "lifetime unknown"
@@ -177,12 +178,21 @@ func (p *preflight) authenticate(ctx context.Context) bool {
 		life = "good for " + time.Until(expires).Round(time.Second).String()
 	}
 	p.found(stepAccess, p.method, "", "%s, scope %s", life, cmp.Or(scope, "unknown"))
+	p.credentials(p.method == viaRAM)
 	return true
+}
+
+// credentials reports which RAM credentials were used.
+func (p *preflight) credentials(used bool) {
+	if c := p.client.RAM(); used && c.Source != "" {
+		p.found(stepAccess, "RAM credentials", "", "access key %s, %s", c.Key(), c.Source)
+	}
 }
 
 // providers lists them, and has the targets at those looked at too.
 func (p *preflight) providers(ctx context.Context) {
 	found, err := p.client.Providers(ctx)
+	p.credentials(p.method != viaRAM)
 	if err != nil {
 		p.fail(ctx, stepProviders, "all", err)
 		return

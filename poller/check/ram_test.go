@@ -31,10 +31,10 @@ func TestRAM(t *testing.T) {
 		behind time.Duration
 		want   []string // of the rows of the table; after a → what its advice has
 	}{
-		"right": {nil, nil, 0, []string{"ok  discovery  management API", "ok  access token  ram  good for 20m0s", "ok  target  billing at github_oauth"}},
+		"right": {nil, nil, 0, []string{"ok  discovery  management API", "ok  access token  ram  good for 20m0s", "ok  access token  RAM credentials  access key LTA…ck, ALIBABA_CLOUD_ACCESS_KEY_ID and", "ok  target  billing at github_oauth"}},
 		"another key": {
 			func(u *simulator.RAMUser) { u.AccessKeyID = "other" }, nil, 0,
-			[]string{"failed  access token  ram  access token: 404 Not Found: InvalidAccessKeyId.NotFound", "→ that access key is disabled, deleted or mistyped"},
+			[]string{"failed  access token  ram  access token: 404 Not Found: InvalidAccessKeyId.NotFound", "RAM credentials  access key LTA…ck, ALIBABA_CLOUD", "→ that access key is disabled, deleted or mistyped"},
 		},
 		"another secret": {
 			func(u *simulator.RAMUser) { u.AccessKeySecret = "other" }, nil, 0,
@@ -52,15 +52,21 @@ func TestRAM(t *testing.T) {
 		"no credentials": {
 			nil, func(t *testing.T, _ *world) {
 				t.Setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", "")
+				t.Setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "")
 				t.Setenv("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true")
 				t.Setenv("HOME", t.TempDir())
 			},
 			0,
-			[]string{"failed  access token  ram  access token: no RAM credentials: Access key ID must be specified", "→ give this process RAM credentials"},
+			[]string{"failed  access token  ram  access token: no RAM credentials: no access key in the environment", "→ correct that source, or give this process RAM credentials"},
 		},
-		"DEBUG=credential": {
-			nil, func(t *testing.T, _ *world) { t.Setenv("DEBUG", "credential") }, 0,
-			[]string{"failed  access token  ram  access token: no RAM credentials: with DEBUG=credential", "→ take credential out of the variable DEBUG"},
+		"a broken profile": {
+			nil, func(t *testing.T, _ *world) {
+				t.Setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", "")
+				t.Setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "")
+				t.Setenv("ALIBABA_CLOUD_CONFIG_FILE", "/nowhere/config.json")
+			},
+			0,
+			[]string{"failed  access token  ram  access token: no RAM credentials: open /nowhere/config.json: no such file", "→ correct that source, or give"},
 		},
 		"no management API": {
 			nil, func(_ *testing.T, w *world) { w.Config.Client.Management = "" }, 0,

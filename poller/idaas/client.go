@@ -50,7 +50,8 @@ type Client struct {
 	gate      *gate
 	instance  shared[Instance]
 	tokens    tokenSource
-	signer    ram.Signer // of calls of the management API
+	chain     ram.Chain
+	ram       shared[ram.Credentials] // that sign calls of the management API
 }
 
 // New returns a Client that has sent nothing yet.
@@ -62,7 +63,8 @@ func New(c Config) *Client {
 	limiter := func() *rate.Limiter { return rate.NewLimiter(rate.Limit(c.RateLimit), 1) }
 	client := &Client{config: c, gate: &gate{limiter: limiter(), sends: limiter(), waited: c.Events.Waited}}
 	client.transport.Store(&c.Transport)
-	client.signer.Timeout = c.Timeout
+	client.chain.Send = client.sendForRAM
+	client.ram.fetch = client.findRAM
 	client.pageSize = newPaging(c.PageSize, c.Events.PageSize, c.Log)
 	client.instance.fetch = func(ctx context.Context, renewing bool) (Instance, lease, error) {
 		found, err := client.discover(ctx, renewing)

@@ -14,6 +14,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/auth/ram"
 )
 
 // viaRAM is the method whose access tokens come from the management API, not from the token endpoint.
@@ -28,15 +29,20 @@ func (c *Client) manage(ctx context.Context, call *call, at Instance, action str
 		return nil, err
 	}
 	query.Set("InstanceId", at.ID)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, at.Management+"/?"+plain(query.Encode()), http.NoBody)
-	var secrets []string
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, at.Management+"/?"+query.Encode(), http.NoBody)
+	var used ram.Credentials
 	if err == nil {
-		secrets, err = c.signer.Sign(ctx, req, action, "2021-12-01")
+		used, err = c.ram.get(ctx)
 	}
 	if err != nil {
 		return nil, fail(poller.AccessToken, "%s: %w", call.what, err)
 	}
-	call.hide = hidden(secrets)
+	call.hide = hidden(used.Sign(req, action, "2021-12-01"))
+	call.renew = func(ctx context.Context) bool {
+		c.ram.drop(func(ram.Credentials) bool { return true })
+		found, err := c.ram.get(ctx)
+		return err == nil && found != used
+	}
 	return req, nil
 }
 

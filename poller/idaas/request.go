@@ -2,6 +2,7 @@ package idaas
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptrace"
+	"slices"
 	"strconv"
 	"time"
 
@@ -23,12 +25,15 @@ const (
 
 // call is one request of the API: how to build it and what it is called in errors.
 type call struct {
-	operation string
+	operation string // empty: not one of the API
 	what      string // names the request in errors
 	hide      scrubber
 	retries   int
-	// build makes the request, for every attempt anew, and passes the gate.
+	via       *http.RoundTripper // nil: that of the client
+	// build makes the request, for every attempt anew, and passes the gate. Without a request, it did all there is to do.
 	build func(ctx context.Context) (*http.Request, error)
+	// renew reports whether there are other credentials than those that were refused; nil if there are no others.
+	renew func(ctx context.Context) bool
 	// decode reads the body of an answer with status 200; an error means that it is malformed.
 	decode func(body []byte) error
 	// header is that of the answer, once there is one; it was asked for at sent, and took that long.
@@ -37,9 +42,13 @@ type call struct {
 	took   time.Duration
 }
 
+// refusals are failures after which another credential may work.
+var refusals = []poller.Reason{poller.AccessToken, poller.Unauthorized, poller.Forbidden}
+
 // do sends a call until its answer is decoded or its retries are used up. The body is read into buf. Errors are
 // failures, or that of ctx.
 func (c *Client) do(ctx context.Context, call *call, buf *bytes.Buffer) error {
+	renewed := false
 	for attempt := 0; ; attempt++ {
 		f := c.attempt(ctx, call, buf)
 		if f == nil {
@@ -58,14 +67,16 @@ func (c *Client) do(ctx context.Context, call *call, buf *bytes.Buffer) error {
 			if f.foreign && call.operation != OpDiscovery {
 				c.instance.doubt()
 			}
-			if f.cause.Reason == poller.AccessToken {
-				c.signer.Forget()
+			if !renewed && call.renew != nil && slices.Contains(refusals, f.cause.Reason) && call.renew(ctx) {
+				renewed = true
+				continue
 			}
+			f.retry = false // nor by who needs it for a request of its own
 			return f
 		}
-		if f.hint == 0 {
+		if f.hint == 0 || !f.throttled {
 			// Full jitter, so that walks that failed together do not come back together.
-			d := rand.N(min(maxBackoff, baseBackoff<<min(attempt, 10)))
+			d := max(rand.N(min(maxBackoff, baseBackoff<<min(attempt, 10))), min(f.hint, maxHint))
 			if err := c.gate.sleep(ctx, WaitBackoff, d); err != nil {
 				return err
 			}
@@ -78,8 +89,15 @@ func (c *Client) do(ctx context.Context, call *call, buf *bytes.Buffer) error {
 func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *failure {
 	req, err := call.build(ctx)
 	if err != nil {
-		// Whatever stands in the way was retried where it happened.
-		return &failure{cause: &poller.Error{Reason: poller.ReasonOf(err), Err: err}}
+		f := &failure{cause: &poller.Error{Reason: poller.ReasonOf(err), Err: err}}
+		if cause, ok := errors.AsType[*failure](err); ok {
+			// What needed requests of its own was retried there.
+			f.retry, f.hint = cause.retry, cause.hint
+		}
+		return f
+	}
+	if req == nil {
+		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
 	defer cancel()
@@ -87,12 +105,20 @@ func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *fa
 	req.Header.Set("User-Agent", c.config.UserAgent)
 
 	call.sent = time.Now()
+	isAPI := call.operation != ""
+	count := func(code string) {
+		if isAPI {
+			c.config.Events.Request(call.operation, code, time.Since(call.sent))
+		}
+	}
 	req = req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) {
 		waiting := time.Now()
-		c.gate.send(ctx)
+		if isAPI {
+			c.gate.send(ctx)
+		}
 		call.sent = call.sent.Add(time.Since(waiting))
 	}}))
-	transport := c.transport.Load()
+	transport := cmp.Or(call.via, c.transport.Load())
 	noAnswer := func(err error) *failure {
 		f := noAnswer(err, call.what, call.hide)
 		if f.cause.Reason == poller.Timeout {
@@ -102,11 +128,11 @@ func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *fa
 	}
 	resp, err := (*transport).RoundTrip(req)
 	if err != nil {
-		c.config.Events.Request(call.operation, "error", time.Since(call.sent))
+		count("error")
 		return noAnswer(err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil && isAPI {
 		// It is cut to the second, and was told about the middle of the exchange.
 		c.config.Events.Skew(date.Add(500 * time.Millisecond).Sub(call.sent.Add(time.Since(call.sent) / 2)))
 	}
@@ -117,7 +143,7 @@ func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *fa
 		n, err = readBody(buf, resp)
 	}
 	call.took = time.Since(call.sent)
-	c.config.Events.Request(call.operation, strconv.Itoa(resp.StatusCode), call.took)
+	count(strconv.Itoa(resp.StatusCode))
 	switch {
 	case resp.StatusCode != http.StatusOK:
 		// An answer's status says enough, should its body be cut.

@@ -1,8 +1,7 @@
-// Package ram signs requests to Alibaba Cloud's OpenAPI with the RAM credentials that the vendor's default chain finds.
+// Package ram finds RAM credentials in the vendor's default chain, and signs requests to Alibaba Cloud's OpenAPI with them.
 package ram
 
 import (
-	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -10,40 +9,53 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"os"
-	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"time"
-
-	"github.com/aliyun/credentials-go/credentials/providers"
-
-	"github.com/idaas-exporter/idaas-token-exporter/poller/disk"
 )
 
-// Signer signs requests. It is safe for concurrent use.
-type Signer struct {
-	Timeout time.Duration // to find credentials
-
-	mu    sync.Mutex
-	chain *providers.DefaultCredentialsProvider // nil: to be made anew
+// Credentials are an access key or, with a token, a session.
+type Credentials struct {
+	ID, Secret, Token string
+	Expires           time.Time // of a session; zero: unknown
+	Source            string    // where they were found
 }
 
-// Sign completes req, whose body is empty and whose query is in plain percent-encoding, as a call of action. It returns what of
-// it is not to be shown. Its error shows nothing secret, and comes within the timeout.
-func (s *Signer) Sign(ctx context.Context, req *http.Request, action, version string) (secrets []string, err error) {
-	c, err := s.credentials(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("no RAM credentials: %w", err)
+// Key returns the access key id, shortened.
+func (c Credentials) Key() string {
+	n := len(c.ID)
+	return c.ID[:min(6, n/3)] + "…" + c.ID[n-min(4, n/4):]
+}
+
+// complete returns c, or why no request can be signed with it.
+func (c Credentials) complete() (Credentials, error) {
+	switch {
+	case c.ID == "" || c.Secret == "":
+		return c, errors.New("access key id or secret missing")
+	case strings.ContainsFunc(c.ID+c.Secret+c.Token, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return c, errors.New("access key or token with characters that RAM credentials never have")
 	}
+	return c, nil
+}
+
+// session is complete for credentials that must have a token.
+func (c Credentials) session() (Credentials, error) {
+	if c.Token == "" {
+		return c, errors.New("security token missing")
+	}
+	return c.complete()
+}
+
+// Sign completes req, whose body is empty, as a call of action. It returns the parts of req that must not be shown.
+func (c Credentials) Sign(req *http.Request, action, version string) (secrets []string) {
+	req.URL.RawQuery = strings.NewReplacer("+", "%20", "*", "%2A").Replace(req.URL.RawQuery)
 	bodySum := fmt.Sprintf("%x", sha256.Sum256(nil))
 	headers := map[string]string{
 		"host": req.URL.Host, "x-acs-action": action, "x-acs-version": version, "x-acs-content-sha256": bodySum,
 		"x-acs-date": time.Now().UTC().Format(time.RFC3339), "x-acs-signature-nonce": rand.Text(),
 	}
-	if c.SecurityToken != "" {
-		headers["x-acs-accesskey-id"], headers["x-acs-security-token"] = c.AccessKeyId, c.SecurityToken
+	if c.Token != "" {
+		headers["x-acs-accesskey-id"], headers["x-acs-security-token"] = c.ID, c.Token
 	}
 	names, lines := slices.Sorted(maps.Keys(headers)), ""
 	for _, name := range names {
@@ -54,55 +66,9 @@ func (s *Signer) Sign(ctx context.Context, req *http.Request, action, version st
 	const algorithm = "ACS3-HMAC-SHA256"
 	signed := strings.Join(names, ";")
 	request := strings.Join([]string{req.Method, "/", req.URL.RawQuery, lines, signed, bodySum}, "\n")
-	mac := hmac.New(sha256.New, []byte(c.AccessKeySecret))
+	mac := hmac.New(sha256.New, []byte(c.Secret))
 	fmt.Fprintf(mac, "%s\n%x", algorithm, sha256.Sum256([]byte(request)))
 	signature := fmt.Sprintf("%x", mac.Sum(nil))
-	req.Header.Set("Authorization", algorithm+" Credential="+c.AccessKeyId+",SignedHeaders="+signed+",Signature="+signature)
-	return []string{c.AccessKeySecret, c.SecurityToken, signature}, nil
+	req.Header.Set("Authorization", algorithm+" Credential="+c.ID+",SignedHeaders="+signed+",Signature="+signature)
+	return []string{c.Secret, c.Token, signature}
 }
-
-// Forget has credentials found anew by the next Sign: those in use are refused, and the chain reads a file only once.
-func (s *Signer) Forget() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.chain = nil
-}
-
-// credentials asks the chain, which heeds no context, repeats what it read in its errors, takes answers for whole and, once
-// all its sources have failed, keeps to the last of them.
-func (s *Signer) credentials(ctx context.Context) (*providers.Credentials, error) {
-	if slices.Contains(strings.Split(os.Getenv("DEBUG"), ","), "credential") {
-		return nil, errors.New("with DEBUG=credential their library prints secrets: unset it")
-	}
-	s.mu.Lock()
-	if s.chain == nil {
-		s.chain = providers.NewDefaultCredentialsProvider()
-	}
-	chain := s.chain
-	s.mu.Unlock()
-	return disk.Do(ctx, s.Timeout, "ask", "their sources", func() (c *providers.Credentials, err error) {
-		defer func() {
-			if recover() != nil {
-				err = errors.New("an answer of their source lacks something")
-			}
-			if err != nil {
-				s.Forget()
-			}
-		}()
-		if c, err = chain.GetCredentials(); err != nil {
-			told := slices.Compact(regexp.MustCompile(harmless).FindAllString(err.Error(), -1))
-			return nil, errors.New(strings.Join(append(told, "what else was said is not shown, as it may hold secrets"), "; "))
-		}
-		if strings.ContainsFunc(c.AccessKeyId+c.AccessKeySecret+c.SecurityToken, func(r rune) bool { return r <= ' ' || r > '~' }) {
-			return nil, errors.New("what " + c.ProviderName + " gives has characters that no RAM credentials have")
-		}
-		return c, nil
-	})
-}
-
-// harmless matches what may be repeated of the chain's errors, which hold whole files and answers.
-const harmless = `Access key (ID|secret) must be specified via environment variable \(\w+\)|(open|read) [^\s:,]+: [a-z ]+` +
-	`|reading aliyun cli config|unmarshal aliyun cli config from '[^'\s]+' failed|no any configured profiles|unable to get profile` +
-	`|unsupported profile mode|Can not load section|Can not find credential type|key-value delimiter not found|Failed to get \w+` +
-	`|failed to execute external command|command process timed out|dial tcp[\w .:\[\]/-]*|Client\.Timeout exceeded|(x509|tls): [\w .:-]+` +
-	`|http://100\.100\.100\.200[\w./-]* \d{3}\b|httpStatus: \d+|Code is not Success|fail to get credentials|json\.Unmarshal fail|"Code" ?: ?"[\w.]+"`

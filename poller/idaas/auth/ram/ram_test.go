@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -14,226 +13,305 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+const (
+	planted = "planted-secret"
+	config  = ".aliyun/config.json"
+	shared  = ".alibabacloud/credentials"
+	expires = "2099-01-01T00:00:00Z"
+)
 
-const planted = "planted-secret"
-
-// nowhere leaves the chain nothing to find but what a test gives it; metadata answers for the metadata service of ECS.
-func nowhere(t *testing.T, metadata http.HandlerFunc) {
+// alone leaves the chain nothing to find but what a test gives it.
+func alone(t *testing.T, env, files map[string]string) (home string) {
 	t.Helper()
 	for _, pair := range os.Environ() {
 		if name, _, _ := strings.Cut(pair, "="); strings.HasPrefix(name, "ALIBABA_CLOUD_") {
 			t.Setenv(name, "")
 		}
 	}
-	t.Setenv("HOME", t.TempDir())
-	if metadata == nil {
-		t.Setenv("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true")
-		return
+	home = t.TempDir()
+	t.Setenv("HOME", home)
+	for name, value := range env {
+		t.Setenv("ALIBABA_CLOUD_"+name, strings.ReplaceAll(value, "HOME", home))
 	}
-	// The library's own transports are clones of this one, with another dialer.
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Connection", "close") // it never reuses one
-		metadata(w, r)
-	}))
-	t.Cleanup(server.Close)
-	proxy, _ := url.Parse(server.URL)
-	transport := http.DefaultTransport.(*http.Transport)
-	before := transport.Proxy
-	transport.Proxy = http.ProxyURL(proxy)
-	t.Cleanup(func() { transport.Proxy = before })
+	for name, text := range files {
+		path := filepath.Join(home, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return home
 }
 
-func request(t *testing.T) *http.Request {
-	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://eiam.test/?InstanceId=idaas_x", http.NoBody)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
+// cloud is the metadata service, STS and what a credentials URI leads to.
+type cloud struct {
+	role     string         // of the machine; empty: none
+	statuses map[string]int // by part of method, host and path
+	body     string         // instead of a session
+	requests []string       // method, host, path and what is asked for
 }
 
-// key returns the id of the access key that s signs with, or the error.
-func key(t *testing.T, s *Signer) string {
-	t.Helper()
-	r := request(t)
-	secrets, err := s.Sign(t.Context(), r, "GenerateOauthToken", "2021-12-01")
-	if err != nil {
-		return err.Error()
+// send is the Send of a Chain.
+func (c *cloud) send(_ context.Context, r Request) ([]byte, error) {
+	if strings.HasPrefix(r.URL.Host, "100.100.") != r.Direct {
+		return nil, errors.New("a proxy, or none")
 	}
-	header := r.Header.Get("Authorization")
-	for _, secret := range secrets[:2] {
-		if secret != "" && strings.Contains(header, secret) {
-			t.Errorf("%q holds a secret", header)
-		}
+	recorder := httptest.NewRecorder()
+	c.ServeHTTP(recorder, r.Request)
+	reason := map[int]poller.Reason{404: poller.NotFound, 403: poller.Forbidden, 503: poller.ServerError, 599: poller.Timeout}[recorder.Code]
+	if reason != "" {
+		return nil, &poller.Error{Reason: reason, Err: fmt.Errorf("%s: %d", r.What, recorder.Code)}
 	}
-	_, rest, _ := strings.Cut(header, "Credential=")
-	id, _, _ := strings.Cut(rest, ",")
-	return id
+	return recorder.Body.Bytes(), nil
 }
 
-func write(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		t.Fatal(err)
+func (c *cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	_ = r.ParseForm()
+	line := r.Method + " " + r.URL.Host + r.URL.Path
+	give := func(id string) string {
+		if c.body != "" {
+			return c.body
+		}
+		return fmt.Sprintf(`{"Code":"Success","AccessKeyId":%q,"AccessKeySecret":"s","SecurityToken":"t","Expiration":%q}`, id, expires)
 	}
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
+	_, signer, _ := strings.Cut(r.Header.Get("Authorization"), "Credential=")
+	signer, _, _ = strings.Cut(signer, ",")
+	if action := r.Header.Get("X-Acs-Action"); action != "" {
+		line += " " + action + " " + r.Header.Get("X-Acs-Version")
 	}
-}
-
-// role answers as the metadata service of a machine with a role does.
-func role(id func() string) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		switch {
-		case r.Host != "100.100.100.200":
-			http.Error(w, "not the metadata service", http.StatusBadGateway)
-		case r.Method == http.MethodPut:
-			fmt.Fprint(w, "metadata-token")
-		case strings.HasSuffix(r.URL.Path, "/security-credentials/"):
-			fmt.Fprint(w, "exporter\n")
-		default:
-			fmt.Fprintf(w, `{"Code":"Success","AccessKeyId":"%s","AccessKeySecret":"%s","SecurityToken":"token-%[2]s","Expiration":"%s"}`,
-				id(), planted, time.Now().UTC().Add(time.Hour).Format("2006-01-02T15:04:05Z"))
+	for _, name := range []string{"Action", "RoleArn", "RoleSessionName", "DurationSeconds", "OIDCToken", "OIDCProviderArn", "Policy", "ExternalId"} {
+		if value := r.FormValue(name); value != "" {
+			line += " " + value
 		}
 	}
-}
-
-func TestSources(t *testing.T) {
-	t.Run("environment", func(t *testing.T) {
-		nowhere(t, nil)
-		t.Setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", "of-environment")
-		t.Setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", planted)
-		if got := key(t, &Signer{Timeout: time.Minute}); got != "of-environment" {
-			t.Error(got)
-		}
-	})
-	t.Run("profile", func(t *testing.T) {
-		nowhere(t, nil)
-		path := os.Getenv("HOME") + "/.aliyun/config.json"
-		profile := `{"current":"a","profiles":[{"name":"a","mode":"AK","access_key_id":"%s","access_key_secret":"` + planted + `"}]}`
-		write(t, path, fmt.Sprintf(profile, "first"))
-		s := &Signer{Timeout: time.Minute}
-		if got := key(t, s); got != "first" {
-			t.Error(got)
-		}
-		write(t, path, fmt.Sprintf(profile, "second"))
-		s.Forget()
-		if got := key(t, s); got != "second" {
-			t.Errorf("after another was written: %s", got)
-		}
-	})
-	t.Run("role of the machine", func(t *testing.T) {
-		nowhere(t, role(func() string { return "of-role" }))
-		s := &Signer{Timeout: time.Minute}
-		if got := key(t, s); got != "of-role" {
-			t.Error(got)
-		}
-		r := request(t)
-		if _, err := s.Sign(t.Context(), r, "a", "b"); err != nil || r.Header.Get("X-Acs-Security-Token") != "token-"+planted ||
-			!strings.Contains(r.Header.Get("Authorization"), ";x-acs-security-token;") {
-			t.Errorf("%v %q", err, r.Header)
-		}
-	})
-	// The library would go on with the last of its sources, whatever the others have meanwhile.
-	t.Run("one that comes later", func(t *testing.T) {
-		nowhere(t, nil)
-		s := &Signer{Timeout: time.Minute}
-		if got := key(t, s); !strings.HasPrefix(got, "no RAM credentials: ") {
-			t.Error(got)
-		}
-		t.Setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", "late")
-		t.Setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", planted)
-		if got := key(t, s); got != "late" {
-			t.Error(got)
-		}
-	})
-}
-
-// Whatever a source has or answers, the error says what is wrong in one line, and nothing secret.
-func TestErrors(t *testing.T) {
-	answer := func(status int, text string) http.HandlerFunc {
-		return func(w http.ResponseWriter, _ *http.Request) {
+	c.requests = append(c.requests, line)
+	v1 := ""
+	if r.URL.Host == "100.100.100.200" && r.Method == http.MethodGet && r.Header.Get("X-Aliyun-Ecs-Metadata-Token") == "" {
+		v1 = "v1 "
+	}
+	for part, status := range c.statuses {
+		if strings.Contains(v1+line, part) {
 			w.WriteHeader(status)
-			_, _ = io.WriteString(w, text)
+			return
 		}
 	}
+	switch roles := "/latest/meta-data/ram/security-credentials/"; {
+	case strings.HasPrefix(r.URL.Host, "sts"):
+		fmt.Fprintf(w, `{"RequestId":"r","Credentials":%s}`, give("session-of-"+signer+r.FormValue("OIDCToken")))
+	case r.URL.Host != "100.100.100.200":
+		fmt.Fprint(w, give("of-uri"))
+	case r.URL.Path == "/latest/api/token":
+		fmt.Fprint(w, "metadata-token\n")
+	case r.URL.Path == roles && c.role != "":
+		fmt.Fprint(w, c.role+"\n")
+	case r.URL.Path != roles:
+		fmt.Fprint(w, give("of-"+strings.TrimPrefix(r.URL.Path, roles)))
+	default:
+		w.WriteHeader(http.StatusNotFound)
+	}
+}
+
+type vars = map[string]string
+
+var (
+	rrsa = map[string]string{"ROLE_ARN": "acs:role", "OIDC_PROVIDER_ARN": "acs:provider", "OIDC_TOKEN_FILE": "HOME/token"}
+	key  = `"mode":"AK","access_key_id":"of-file","access_key_secret":"` + planted + `"`
+	ini  = "; a comment\n[default]\r\ntype = access_key # another\naccess_key_id=of-ini\naccess_key_secret = '" + planted + "'\n\n[other]\ntype=ecs_ram_role\nrole_name=of-section\n"
+	arn  = "[default]\ntype=ram_role_arn\naccess_key_id=ini\naccess_key_secret=" + planted + "\nrole_arn=acs:role\nrole_session_name=me\n"
+)
+
+func profiles(list ...string) string {
+	return `{"current":"a","unknown":1,"profiles":[null,{` + strings.Join(list, "},{") + `}]}`
+}
+
+// TestChain: which source is used, what it is called, what it requests, or why it fails.
+func TestChain(t *testing.T) {
+	chained := profiles(`"name":"a","mode":"ChainableRamRoleArn","source_profile":"b","ram_role_arn":"acs:a"`,
+		`"name":"b","mode":"ChainableRamRoleArn","source_profile":"c","ram_role_arn":"acs:b","external_id":"outer","expired_seconds":900`, `"name":"c",`+key)
 	for name, c := range map[string]struct {
-		cli, profile string // files
-		uri          string
-		metadata     http.HandlerFunc
-		want         string
+		env, files map[string]string
+		cloud      cloud
+		id, source string
+		requests   string
+		err        string
 	}{
-		"nothing at all":           {want: "variable (ALIBABA_CLOUD_ACCESS_KEY_ID); reading aliyun cli config; open HOME/.aliyun/config.json: no such file or directory; open HOME/.alibabacloud/credentials: no such file or directory"},
-		"no JSON":                  {cli: `{"access_key_secret": "` + planted + `"`, want: "unmarshal aliyun cli config from 'HOME/.aliyun/config.json' failed"},
-		"no profile":               {cli: `{"current":"` + planted + `","profiles":[{"name":"b"}]}`, want: "unable to get profile"},
-		"no such mode":             {cli: `{"current":"a","profiles":[{"name":"a","mode":"` + planted + `"}]}`, want: "unsupported profile mode"},
-		"a command that fails":     {cli: `{"current":"a","profiles":[{"name":"a","mode":"External","process_command":"ls /` + planted + `"}]}`, want: "failed to execute external command"},
-		"no INI":                   {profile: "[default]\n" + planted + "\n", want: "key-value delimiter not found"},
-		"an incomplete INI":        {profile: "[default]\ntype = access_key\naccess_key_id = " + planted + "\n", want: "Failed to get value"},
-		"no metadata service":      {metadata: answer(404, planted), want: "http://100.100.100.200/latest/meta-data/ram/security-credentials/ 404"},
-		"a role without an answer": {metadata: answer(200, planted), want: "json.Unmarshal fail"},
-		"a refused role":           {metadata: answer(200, `{"Code":"`+planted+`"}`), want: "fail to get credentials"},
-		"half an answer":           {metadata: answer(200, `{"AccessKeyId":"a","AccessKeySecret":"`+planted+`","SecurityToken":"c"}`), want: "lacks something"},
-		"a header in a key":        {metadata: answer(200, `{"Code":"Success","AccessKeyId":"a\r\nX: y","AccessKeySecret":"`+planted+`","SecurityToken":"c","Expiration":"2099-01-01T00:00:00Z"}`), want: "no RAM credentials have"},
+		"environment": {
+			env: vars{"ACCESS_KEY_ID": "of-env", "ACCESS_KEY_SECRET": planted}, files: vars{config: "broken", "token": planted},
+			id: "of-env", source: "ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+		},
+		"half of the environment":  {env: vars{"ACCESS_KEY_ID": "x"}, cloud: cloud{role: "r"}, err: "ACCESS_KEY_SECRET: access key id or secret missing"},
+		"a token only":             {env: vars{"SECURITY_TOKEN": planted}, cloud: cloud{role: "r"}, err: "access key id or secret missing"},
+		"a line break in a secret": {env: vars{"ACCESS_KEY_ID": "x", "ACCESS_KEY_SECRET": planted + "\nX: y"}, err: "characters that RAM credentials never have"},
+		"RRSA": {
+			env: rrsa, files: vars{"token": "pod\n", config: profiles(`"name":"a",` + key)},
+			id: "session-of-pod", source: "ALIBABA_CLOUD_OIDC_PROVIDER_ARN, role acs:role",
+			requests: "POST sts.aliyuncs.com/ AssumeRoleWithOIDC acs:role idaas-token-exporter 3600 pod acs:provider",
+		},
+		"RRSA in a region": {
+			env:      vars{"ROLE_ARN": "acs:role", "OIDC_PROVIDER_ARN": "p", "OIDC_TOKEN": "pod", "STS_REGION": "cn-x", "VPC_ENDPOINT_ENABLED": "TRUE", "ROLE_SESSION_NAME": "me"},
+			id:       "session-of-pod",
+			requests: "POST sts-vpc.cn-x.aliyuncs.com/ AssumeRoleWithOIDC acs:role me 3600 pod p",
+		},
+		"RRSA without a token":      {env: rrsa, cloud: cloud{role: "r"}, err: "open HOME/token: no such file"},
+		"RRSA with an empty token":  {env: rrsa, files: vars{"token": "\n"}, cloud: cloud{role: "r"}, err: "read HOME/token: empty"},
+		"RRSA without a token file": {env: vars{"ROLE_ARN": "r", "OIDC_PROVIDER_ARN": "p"}, cloud: cloud{role: "r"}, err: "ALIBABA_CLOUD_OIDC_TOKEN_FILE or"},
+		"RRSA without a provider":   {env: vars{"ROLE_ARN": "r", "OIDC_TOKEN_FILE": "HOME/token"}, cloud: cloud{role: "r"}, err: "or ALIBABA_CLOUD_OIDC_PROVIDER_ARN is not set"},
+		"RRSA without a role":       {env: vars{"OIDC_PROVIDER_ARN": "p", "OIDC_TOKEN": "t"}, cloud: cloud{role: "r"}, err: "nor ALIBABA_CLOUD_ROLE_ARN is set"},
+		"RRSA is refused":           {env: rrsa, files: vars{"token": planted, config: profiles(`"name":"a",` + key)}, cloud: cloud{statuses: map[string]int{"sts": 403}}, err: "role acs:role: AssumeRoleWithOIDC at sts.aliyuncs.com: 403"},
+		"a token file for others":   {env: vars{"OIDC_TOKEN_FILE": "HOME/token"}, files: vars{config: profiles(`"name":"a",` + key)}, id: "of-file"},
+		"profile": {
+			files: vars{config: profiles(`"name":"a",`+key, `"name":"a","mode":"other"`), shared: "broken"},
+			id:    "of-file", source: `profile "a" of HOME/` + config + `, mode AK`,
+		},
+		"profile by name":          {env: vars{"PROFILE": "b"}, files: vars{config: profiles(`"name":"a"`, `"name":"b",`+key)}, id: "of-file", source: `profile "b" of HOME/` + config + `, mode AK`},
+		"profile in another file":  {env: vars{"CONFIG_FILE": "HOME/c"}, files: vars{config: "broken", "c": "\ufeff" + profiles(`"name":"a",`+key)}, id: "of-file"},
+		"no such file":             {env: vars{"CONFIG_FILE": "HOME/c"}, files: vars{config: profiles(`"name":"a",` + key)}, cloud: cloud{role: "r"}, err: "open HOME/c: no such file"},
+		"profiles disabled":        {env: vars{"CLI_PROFILE_DISABLED": "true"}, files: vars{config: "broken"}, cloud: cloud{role: "r"}, id: "of-r"},
+		"a broken file":            {files: vars{config: `{"access_key_secret": "` + planted, shared: ini}, cloud: cloud{role: "r"}, err: "parse HOME/" + config + ": unexpected end of JSON input"},
+		"a number for a text":      {files: vars{config: profiles(`"name":"a","access_key_secret":12345`)}, cloud: cloud{role: "r"}, err: "parse HOME/" + config + ": json: cannot unmarshal number"},
+		"an empty file":            {files: vars{config: ""}, cloud: cloud{role: "r"}, err: "parse HOME/" + config},
+		"a folder for a file":      {files: vars{config + "/x": ""}, cloud: cloud{role: "r"}, err: config + ": is a directory"},
+		"no current profile":       {files: vars{config: profiles(`"name":"b",` + key), shared: ini}, cloud: cloud{role: "r"}, err: `no profile "a" in HOME/` + config},
+		"no profiles":              {files: vars{config: `{}`}, cloud: cloud{role: "r"}, err: `no profile "" in HOME/` + config},
+		"a missing profile":        {env: vars{"PROFILE": "gone"}, files: vars{config: profiles(`"name":"a",` + key)}, cloud: cloud{role: "r"}, err: `no profile "gone" in HOME/` + config},
+		"one in neither file":      {env: vars{"PROFILE": "gone"}, files: vars{config: profiles(`"name":"a",` + key), shared: ini}, cloud: cloud{role: "r"}, err: config + `, no section [gone] in HOME/` + shared},
+		"a profile without a file": {env: vars{"PROFILE": "gone"}, cloud: cloud{role: "r"}, err: `ALIBABA_CLOUD_PROFILE is "gone", and there is no file of profiles`},
+		"a profile without a key":  {files: vars{config: profiles(`"name":"a","mode":"AK"`)}, cloud: cloud{role: "r"}, err: "access key id or secret missing"},
+		"mode StsToken":            {files: vars{config: profiles(`"name":"a","mode":"StsToken","access_key_id":"s","access_key_secret":"x","sts_token":"y"`)}, id: "s"},
+		"StsToken without a token": {files: vars{config: profiles(`"name":"a","mode":"StsToken","access_key_id":"s","access_key_secret":"x"`)}, err: "security token missing"},
+		"mode RamRoleArn": {
+			files: vars{config: profiles(`"name":"a","mode":"RamRoleArn","access_key_id":"k","access_key_secret":"x","ram_role_arn":"acs:role/a+b","ram_session_name":"me",` +
+				`"sts_region":"cn-x","expired_seconds":900,"policy":"{ }","external_id":"out"`)},
+			id: "session-of-k", source: `profile "a" of HOME/` + config + `, mode RamRoleArn acs:role/a+b`,
+			requests: "POST sts.cn-x.aliyuncs.com/ AssumeRole 2015-04-01 acs:role/a+b me 900 { } out",
+		},
+		"RamRoleArn without a role": {files: vars{config: profiles(`"name":"a","mode":"RamRoleArn","access_key_id":"k","access_key_secret":"x"`)}, err: "neither ram_role_arn nor"},
+		"RamRoleArn without a key":  {files: vars{config: profiles(`"name":"a","mode":"RamRoleArn","ram_role_arn":"r"`)}, err: "access key id or secret missing"},
+		"mode EcsRamRole":           {files: vars{config: profiles(`"name":"a","mode":"EcsRamRole","ram_role_name":"n"`)}, id: "of-n", source: `profile "a" of HOME/` + config + `, mode EcsRamRole n`},
+		"EcsRamRole, disabled":      {env: vars{"ECS_METADATA_DISABLED": "true"}, files: vars{config: profiles(`"name":"a","mode":"EcsRamRole"`)}, err: "ALIBABA_CLOUD_ECS_METADATA_DISABLED is set"},
+		"mode OIDC": {
+			files: vars{config: profiles(`"name":"a","mode":"OIDC","oidc_provider_arn":"p","oidc_token_file":"` + os.DevNull + `x","oidc_token":"pod","ram_role_arn":"r"`)},
+			id:    "session-of-pod", requests: "POST sts.aliyuncs.com/ AssumeRoleWithOIDC r idaas-token-exporter 3600 pod p",
+		},
+		"mode ChainableRamRoleArn": {
+			files: vars{config: chained}, id: "session-of-session-of-of-file", source: `profile "a" of HOME/` + config + `, mode ChainableRamRoleArn acs:a`,
+			requests: "POST sts.aliyuncs.com/ AssumeRole 2015-04-01 acs:b idaas-token-exporter 900 outer, POST sts.aliyuncs.com/ AssumeRole 2015-04-01 acs:a idaas-token-exporter 3600",
+		},
+		"a circle of one":          {files: vars{config: profiles(`"name":"a","mode":"ChainableRamRoleArn","source_profile":"a"`)}, err: `source_profile "a" is not there, or leads back`},
+		"a circle of two":          {files: vars{config: profiles(`"name":"a","mode":"ChainableRamRoleArn","source_profile":"b"`, `"name":"b","mode":"ChainableRamRoleArn","source_profile":"a"`)}, err: `source_profile "b", mode ChainableRamRoleArn: source_profile "a" is not there, or leads back`},
+		"a circle further on":      {files: vars{config: profiles(`"name":"a","mode":"ChainableRamRoleArn","source_profile":"b"`, `"name":"b","mode":"ChainableRamRoleArn","source_profile":"b"`)}, err: "leads back"},
+		"a source that is missing": {files: vars{config: profiles(`"name":"a","mode":"ChainableRamRoleArn","source_profile":"b"`)}, err: `source_profile "b" is not there`},
+		"mode External":            {files: vars{config: profiles(`"name":"a","mode":"External","process_command":"touch HOME/started ` + planted + `"`)}, cloud: cloud{role: "r"}, err: `unknown mode "External"; accepted: AK, StsToken,`},
+		"mode OAuth":               {files: vars{config: profiles(`"name":"a","mode":"OAuth","oauth_refresh_token":"` + planted + `"`)}, cloud: cloud{role: "r"}, err: `unknown mode "OAuth"`},
+		"mode CloudSSO":            {files: vars{config: profiles(`"name":"a","mode":"CloudSSO","access_token":"` + planted + `"`)}, cloud: cloud{role: "r"}, err: `unknown mode "CloudSSO"`},
+		"INI":                      {files: vars{shared: ini}, cloud: cloud{role: "r"}, id: "of-ini", source: "section [default] of HOME/" + shared + ", mode AK"},
+		"INI, another section":     {env: vars{"PROFILE": "other"}, files: vars{shared: ini, config: profiles(`"name":"a",` + key)}, id: "of-of-section", source: "section [other] of HOME/" + shared + ", mode EcsRamRole of-section"},
+		"INI elsewhere":            {env: vars{"CREDENTIALS_FILE": "HOME/c"}, files: vars{"c": ini, shared: "broken"}, id: "of-ini"},
+		"INI, RamRoleArn":          {files: vars{shared: arn}, id: "session-of-ini", requests: "POST sts.aliyuncs.com/ AssumeRole 2015-04-01 acs:role me 3600"},
+		"INI, not there":           {env: vars{"CREDENTIALS_FILE": "HOME/c"}, cloud: cloud{role: "r"}, err: "open HOME/c: no such file"},
+		"INI without the section":  {files: vars{shared: "[x]\n"}, cloud: cloud{role: "r"}, err: "no section [default] in HOME/" + shared},
+		"INI, a type":              {files: vars{shared: "[default]\ntype=bearer\n"}, cloud: cloud{role: "r"}, err: `section [default]: unknown type "bearer"; accepted: access_key,`},
+		"INI without a secret":     {files: vars{shared: "[default]\ntype=access_key\naccess_key_id=" + planted}, cloud: cloud{role: "r"}, err: "access key id or secret missing"},
+		"INI, broken":              {files: vars{shared: "[default]\n" + planted}, cloud: cloud{role: "r"}, err: "parse HOME/" + shared + ": line 2: neither [section] nor key = value"},
+		"INI, a broken section":    {files: vars{shared: "\n[default\n"}, cloud: cloud{role: "r"}, err: "line 2: [ without ]"},
+		"machine": {
+			cloud: cloud{role: "exporter"}, id: "of-exporter", source: "ECS role exporter",
+			requests: "PUT 100.100.100.200/latest/api/token, GET 100.100.100.200/latest/meta-data/ram/security-credentials/, GET 100.100.100.200/latest/meta-data/ram/security-credentials/exporter",
+		},
+		"machine, a role by name":       {env: vars{"ECS_METADATA": "n", "CREDENTIALS_URI": "http://x/"}, id: "of-n", source: "ECS role n"},
+		"machine, old service":          {cloud: cloud{role: "r", statuses: map[string]int{"PUT": 404}}, id: "of-r"},
+		"machine, no response to PUT":   {cloud: cloud{role: "r", statuses: map[string]int{"PUT": 599}}, id: "of-r"},
+		"machine, no v1":                {cloud: cloud{role: "r", statuses: map[string]int{"PUT": 599, "v1 ": 403}}, err: "PUT api/token: 599"},
+		"machine, old service, 503":     {cloud: cloud{role: "r", statuses: map[string]int{"PUT": 404, "v1 ": 503}}, err: "GET meta-data/ram/security-credentials/: 503"},
+		"machine, v1 disabled":          {env: vars{"IMDSV1_DISABLED": "true"}, cloud: cloud{role: "r", statuses: map[string]int{"PUT": 404}}, err: "PUT api/token: 404"},
+		"machine, none":                 {err: "no access key in the environment, no profile, no credentials URI; ECS role: metadata service 100.100.100.200, GET meta-data/ram/security-credentials/: 404"},
+		"machine, disabled":             {env: vars{"ECS_METADATA_DISABLED": "true"}, err: "no credentials URI; ECS role: ALIBABA_CLOUD_ECS_METADATA_DISABLED is set"},
+		"URI":                           {env: vars{"CREDENTIALS_URI": "http://localhost:1/" + planted}, id: "of-uri", source: "ALIBABA_CLOUD_CREDENTIALS_URI, host localhost:1"},
+		"URI, no metadata service":      {env: vars{"CREDENTIALS_URI": "http://x/"}, cloud: cloud{statuses: map[string]int{"100.100": 599}}, id: "of-uri"},
+		"URI, disabled metadata":        {env: vars{"CREDENTIALS_URI": "http://x/", "ECS_METADATA_DISABLED": "true"}, cloud: cloud{role: "r"}, id: "of-uri", requests: "GET x/"},
+		"URI, but a role":               {env: vars{"CREDENTIALS_URI": "http://x/"}, cloud: cloud{role: "r"}, id: "of-r"},
+		"URI, metadata service fails":   {env: vars{"CREDENTIALS_URI": "http://x/"}, cloud: cloud{role: "r", statuses: map[string]int{"100.100": 503}}, err: "PUT api/token: 503"},
+		"URI, a role that is not there": {env: vars{"CREDENTIALS_URI": "http://x/", "ECS_METADATA": "n"}, cloud: cloud{statuses: map[string]int{"/n": 404}}, err: "GET meta-data/ram/security-credentials/n: 404"},
+		"URI, none":                     {env: vars{"CREDENTIALS_URI": planted}, err: "ALIBABA_CLOUD_CREDENTIALS_URI: not a URL"},
+		"no JSON":                       {cloud: cloud{role: "r", body: planted}, err: "response is not JSON with credentials"},
+		"another Code":                  {cloud: cloud{role: "r", body: `{"Code":"` + planted + `"}`}, err: "response with a Code other than Success"},
+		"no secret":                     {cloud: cloud{role: "r", body: `{"AccessKeyId":"a","SecurityToken":"t","Expiration":"` + expires + `"}`}, err: "access key id or secret missing"},
+		"no token":                      {cloud: cloud{role: "r", body: `{"AccessKeyId":"a","AccessKeySecret":"` + planted + `","Expiration":"` + expires + `"}`}, err: "security token missing"},
+		"no expiration":                 {cloud: cloud{role: "r", body: `{"AccessKeyId":"a","AccessKeySecret":"` + planted + `","SecurityToken":"t"}`}, err: "without an Expiration in RFC 3339"},
+		"expired":                       {cloud: cloud{role: "r", body: `{"AccessKeyId":"a","AccessKeySecret":"` + planted + `","SecurityToken":"t","Expiration":"2001-01-01T00:00:00Z"}`}, err: "session expired at 2001-01-01T00:00:00Z"},
+		"a header in a key":             {cloud: cloud{role: "r", body: `{"AccessKeyId":"a\r\nX: y","AccessKeySecret":"` + planted + `","SecurityToken":"t","Expiration":"` + expires + `"}`}, err: "characters that RAM"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			nowhere(t, c.metadata)
-			home := os.Getenv("HOME")
-			if c.cli != "" {
-				write(t, home+"/.aliyun/config.json", c.cli)
+			home := alone(t, c.env, c.files)
+			chain := Chain{Send: c.cloud.send}
+			found, err := chain.Find(t.Context())
+			said := strings.ReplaceAll(fmt.Sprint(err), home, "HOME")
+			if c.err == "" && err != nil || c.err != "" && (err == nil || !strings.Contains(said, c.err)) || strings.Contains(said, planted) || strings.Contains(said, "\n") {
+				t.Errorf("%q, want %q in it", said, c.err)
 			}
-			if c.profile != "" {
-				write(t, home+"/.alibabacloud/credentials", c.profile)
+			source := strings.ReplaceAll(found.Source, home, "HOME")
+			if found.ID != c.id || c.source != "" && source != c.source || strings.Contains(source, planted) {
+				t.Errorf("%q of %q, want %q of %q", found.ID, source, c.id, c.source)
 			}
-			got := strings.ReplaceAll(key(t, &Signer{Timeout: time.Minute}), home, "HOME")
-			if !strings.HasPrefix(got, "no RAM credentials: ") || !strings.Contains(got, c.want) || strings.Contains(got, planted) || strings.Contains(got, "\n") {
-				t.Errorf("%q, want %q in it", got, c.want)
+			if got := strings.Join(c.cloud.requests, ", "); c.requests != "" && got != c.requests {
+				t.Errorf("requests %q, want %q", got, c.requests)
+			}
+			if found.Token != "" && found.Token != "y" && found.Expires.IsZero() {
+				t.Error("a session without an expiration")
+			}
+			for path, text := range c.files {
+				if got, err := os.ReadFile(filepath.Join(home, path)); err != nil || string(got) != text {
+					t.Errorf("%s was changed: %q, %v", path, got, err)
+				}
+			}
+			if _, err := os.Stat(filepath.Join(home, "started")); err == nil {
+				t.Error("a process was started")
 			}
 		})
 	}
 }
 
-// The library prints headers, and with them security tokens, to standard output.
-func TestDebug(t *testing.T) {
-	nowhere(t, nil)
-	t.Setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", "a")
-	t.Setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", planted)
-	t.Setenv("DEBUG", "sdk,credential")
-	if got := key(t, &Signer{Timeout: time.Minute}); !strings.Contains(got, "unset it") {
-		t.Error(got)
-	}
-	t.Setenv("DEBUG", "credentials")
-	if got := key(t, &Signer{Timeout: time.Minute}); got != "a" {
-		t.Error(got)
+// Without a home directory, or with one that is none, there are no files.
+func TestNoHome(t *testing.T) {
+	for _, home := range []string{"", os.DevNull, "/nonexistent"} {
+		alone(t, nil, nil)
+		t.Setenv("HOME", home)
+		cloud := &cloud{role: "r"}
+		chain := Chain{Send: cloud.send}
+		if found, err := chain.Find(t.Context()); err != nil || found.ID != "of-r" {
+			t.Errorf("HOME=%s: %v %v", home, found.ID, err)
+		}
 	}
 }
 
-// A source that hangs holds up nobody for longer than the timeout, nor after the context's end.
-func TestHang(t *testing.T) {
-	ended := make(chan struct{})
-	nowhere(t, func(_ http.ResponseWriter, r *http.Request) {
-		<-r.Context().Done() // until the library gives up
-		if strings.HasSuffix(r.URL.Path, "/security-credentials/") && r.Header.Get("X-aliyun-ecs-metadata-token") == "" {
-			close(ended)
+func TestSign(t *testing.T) {
+	at := "https://eiam.test/?" + url.Values{"A": {"b c*~"}}.Encode()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, at, http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secrets := Credentials{ID: "id", Secret: planted, Token: "session"}.Sign(req, "Act", "2021-12-01")
+	header := req.Header.Get("Authorization")
+	if !strings.HasPrefix(header, "ACS3-HMAC-SHA256 Credential=id,SignedHeaders=host;x-acs-accesskey-id;x-acs-action;") ||
+		!strings.Contains(header, ";x-acs-security-token;") || req.Header.Get("X-Acs-Security-Token") != "session" || req.URL.RawQuery != "A=b%20c%2A~" {
+		t.Errorf("%s %q", req.URL, req.Header)
+	}
+	for _, secret := range secrets[:2] {
+		if strings.Contains(header, secret) {
+			t.Errorf("%q has a secret", header)
 		}
-	})
-	s := &Signer{Timeout: 50 * time.Millisecond}
-	start := time.Now()
-	if got := key(t, s); !strings.Contains(got, "it does not come back: waited 50ms") {
-		t.Error(got)
 	}
-	s.Timeout = time.Minute
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if _, err := s.Sign(ctx, request(t), "a", "b"); !errors.Is(err, context.DeadlineExceeded) {
-		t.Error(err)
+	if d, err := time.Parse(time.RFC3339, req.Header.Get("X-Acs-Date")); err != nil || time.Since(d).Abs() > time.Minute {
+		t.Error(req.Header)
 	}
-	if took := time.Since(start); took > 2*time.Second {
-		t.Errorf("held up for %v", took)
+}
+
+func TestKey(t *testing.T) {
+	for id, want := range map[string]string{"": "…", "k": "…", "LTAI-test": "LTA…st", "LTAI5tAbCdEfGhIjKlMnOpQr": "LTAI5t…OpQr"} {
+		if got := (Credentials{ID: id}).Key(); got != want {
+			t.Errorf("%q: %q, want %q", id, got, want)
+		}
 	}
-	<-ended
 }
