@@ -10,13 +10,14 @@ FUZZED        := ./config ./poller/idaas
 export GOBIN   := $(TOOLS)/bin
 export GOFLAGS := -buildvcs=false
 
-.PHONY: run test lint fuzz e2e cluster timeline timelines lives build bench screenshot
+.PHONY: run test e2e lint unit fuzz slow cluster timeline timelines lives build bench screenshot
 
 run:
 	go run . demo
 
-# Everything there is; the two minutes of go test stand last.
-test: lint fuzz e2e
+# Everything that needs only Go: minutes.
+test: lint
+	$(MAKE) --no-print-directory -C deploy/e2e rules short
 	go test -race ./...
 
 lint: $(TOOLS)/bin/golangci-lint-$(GOLANGCI_LINT)
@@ -24,7 +25,14 @@ lint: $(TOOLS)/bin/golangci-lint-$(GOLANGCI_LINT)
 	go vet ./...
 	$< run ./...
 
-# Each fuzz target for a moment, beyond its seeds, which every test run has.
+# The built binary with real servers, and every way to start it; make e2e-systemd is one part of it.
+e2e: fuzz
+	$(MAKE) --no-print-directory -C deploy/e2e all
+
+e2e-%:
+	$(MAKE) --no-print-directory -C deploy/e2e $*
+
+# Each fuzz target beyond its seeds, which every test run has.
 fuzz:
 	@for package in $(FUZZED); do \
 	  for target in $$(go test -list '^Fuzz' $$package | grep ^Fuzz); do \
@@ -32,9 +40,10 @@ fuzz:
 	  done; \
 	done
 
-# The built binary with a real Prometheus, Alertmanager and browser, and each way to start it for real.
-e2e:
-	$(MAKE) -C deploy/e2e test
+# All tests by time, the slowest first.
+slow:
+	go test -count=1 -json ./... >$(TOOLS)/slow.json; go run gotest.tools/gotestsum@v1.13.0 tool slowest --threshold 100ms --jsonfile $(TOOLS)/slow.json
+	$(MAKE) --no-print-directory -C deploy/e2e slow
 
 # The picture of the status page in the README.
 screenshot:

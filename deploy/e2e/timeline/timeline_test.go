@@ -35,9 +35,12 @@ const (
 	day    = 24 * hour
 )
 
-// TestScenarios compares each timeline with the one reviewed.
+// TestScenarios compares each timeline with the one reviewed; with -short only those of at most 8 hours.
 func TestScenarios(t *testing.T) {
 	for _, s := range scenarios {
+		if testing.Short() && s.Lasts > 8*hour {
+			continue
+		}
 		t.Run(s.Name, func(t *testing.T) {
 			t.Parallel()
 			_, got := Run(t, s)

@@ -1,0 +1,164 @@
+package prometheus
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/idaas-exporter/idaas-token-exporter/deploy/e2e"
+	"github.com/idaas-exporter/idaas-token-exporter/deploy/e2e/rules"
+	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/prometheus/model/textparse"
+	"github.com/prometheus/prometheus/promql/parser"
+)
+
+// catalogue holds the labels of every metric that there is.
+type catalogue map[string]map[string]bool
+
+func (c catalogue) add(metric string, names ...string) {
+	if c[metric] == nil {
+		// Prometheus adds these two.
+		c[metric] = map[string]bool{"job": true, "instance": true, labels.MetricName: true}
+	}
+	for _, name := range names {
+		c[metric][name] = true
+	}
+}
+
+// exposition adds what a scrape in this format brings.
+func (c catalogue) exposition(text, contentType string) error {
+	p, err := textparse.New([]byte(text), contentType, labels.NewSymbolTable(), textparse.ParserOptions{FallbackContentType: "text/plain"})
+	if err != nil {
+		return err
+	}
+	for {
+		entry, err := p.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if entry == textparse.EntrySeries {
+			var set labels.Labels
+			p.Labels(&set)
+			var names []string
+			set.Range(func(l labels.Label) { names = append(names, l.Name) })
+			metric := set.Get(labels.MetricName)
+			c.add(metric, names...)
+			// Every classic histogram of ours is a native one, too.
+			if native, ok := strings.CutSuffix(metric, "_bucket"); ok {
+				c.add(native, without(names, []string{labels.BucketLabel})...)
+			}
+		}
+	}
+}
+
+func (c catalogue) knows(label string) bool {
+	for _, names := range c {
+		if names[label] {
+			return true
+		}
+	}
+	return false
+}
+
+// missing lists what an expression uses and nothing has.
+func (c catalogue) missing(expr string) (faults []string) {
+	e, err := rules.Promql.ParseExpr(expr)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	unknown := func(names []string) {
+		for _, name := range names {
+			if !c.knows(name) {
+				faults = append(faults, "no metric has the label "+name)
+			}
+		}
+	}
+	parser.Inspect(e, func(node parser.Node, _ []parser.Node) error {
+		switch n := node.(type) {
+		case *parser.VectorSelector:
+			has, ok := c[n.Name]
+			if !ok {
+				faults = append(faults, fmt.Sprintf("there is no metric %q", n.Name))
+				break
+			}
+			for _, m := range n.LabelMatchers {
+				if !has[m.Name] {
+					faults = append(faults, fmt.Sprintf("%s has no label %s", n.Name, m.Name))
+				}
+			}
+		case *parser.AggregateExpr:
+			if n.Without { // names labels that some have and others lack, on purpose
+				unknown(without(n.Grouping, targetLabels))
+			} else {
+				unknown(without(n.Grouping, []string{"namespace"}))
+			}
+		case *parser.BinaryExpr:
+			if n.VectorMatching != nil {
+				unknown(n.VectorMatching.MatchingLabels)
+				unknown(n.VectorMatching.Include)
+			}
+		}
+		return nil
+	})
+	slices.Sort(faults)
+	return slices.Compact(faults)
+}
+
+// targetLabels are given by the service discovery of some.
+var targetLabels = []string{"instance", "pod", "namespace"}
+
+// knownMetrics is what a running demo exposes, and what an exporter in trouble would.
+func knownMetrics(t *testing.T, demo string) catalogue {
+	t.Helper()
+	c := catalogue{}
+	c.add("up")
+	for _, text := range []string{demo, e2e.ReadFile(t, e2e.Root+"/collector/testdata/everything.prom")} {
+		if err := c.exposition(text, "text/plain"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return c
+}
+
+func without(list, others []string) (rest []string) {
+	for _, s := range list {
+		if !slices.Contains(others, s) {
+			rest = append(rest, s)
+		}
+	}
+	return rest
+}
+
+// checkRules: rules ask for metrics and labels that exist, or that rules record.
+func checkRules(t *testing.T, known catalogue) {
+	known = recorded(t, known)
+	for _, file := range rules.RuleFiles(t) {
+		for _, r := range rules.ParseRules(t, e2e.ReadFile(t, file)) {
+			for _, fault := range known.missing(r.Expr) {
+				t.Error(fmt.Sprint(r.Alert, r.Record, ": ", fault))
+			}
+		}
+	}
+}
+
+// recorded adds what the rules record, and Prometheus' own series of alerts.
+func recorded(t *testing.T, known catalogue) catalogue {
+	known = maps.Clone(known)
+	names := []string{"consumer", "credential_provider", "namespace", "pod", "reason", "within"}
+	known.add("ALERTS", append(names, "alertname", "alertstate", "severity")...)
+	for _, file := range rules.RuleFiles(t) {
+		for _, r := range rules.ParseRules(t, e2e.ReadFile(t, file)) {
+			if r.Record != "" {
+				known.add(r.Record, names...)
+			}
+		}
+	}
+	return known
+}

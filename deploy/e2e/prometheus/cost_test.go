@@ -1,0 +1,155 @@
+package prometheus
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/idaas-exporter/idaas-token-exporter/deploy/e2e"
+)
+
+// crowd is what an exporter with n targets exposes; every fortieth target is at risk, every hundredth lost.
+func crowd(n int, now time.Time) string {
+	var out strings.Builder
+	process := func(name string, value float64) { fmt.Fprintf(&out, "idaas_%s %v\n", name, value) }
+	process(`token_exporter_build_info{version="1"}`, 1)
+	process(`shard_index{shard_index="0"}`, 1)
+	process("shards", 1)
+	process("poll_targets", float64(n))
+	process("poll_interval_seconds", 300)
+	unix, day := float64(now.Unix()), 86400.0
+	for i := range n {
+		target := fmt.Sprintf(`consumer="app_%025d",credential_provider="provider_%d"`, i, i%50)
+		gauge := func(name, more string, value float64) {
+			fmt.Fprintf(&out, "idaas_%s{%s%s} %f\n", name, target, more, value)
+		}
+		tokens := func(name string, value float64) { gauge("authentication_tokens"+name, "", value) }
+		active, end := 2.0, unix+float64(20+i%60)*day
+		if i%40 == 1 {
+			end = unix + day
+		}
+		if i%100 == 0 {
+			active, end = 0, unix-day
+		}
+		tokens("", 6)
+		tokens("_active", active)
+		tokens("_expired", 3)
+		tokens("_revoked", 3-active/2)
+		tokens("_without_expiration", 0)
+		tokens("_lifetime_seconds", 90*day)
+		tokens("_last_active_timestamp_seconds", end)
+		tokens("_newest_issue_timestamp_seconds", unix-60*day)
+		if active > 0 {
+			tokens("_latest_expiration_timestamp_seconds", end)
+			tokens("_earliest_expiration_timestamp_seconds", end-10*day)
+			tokens("_earliest_issue_timestamp_seconds", unix-80*day)
+		}
+		for _, window := range []string{"1h", "1d", "7d", "30d"} {
+			gauge("authentication_tokens_expiring", fmt.Sprintf(`,within=%q`, window), active/2)
+		}
+		gauge("poll_success", "", 1)
+		gauge("poll_reported_tokens", "", 6)
+		gauge("poll_last_success_timestamp_seconds", "", unix)
+		gauge("target_info", `,token_type="jwt",consumer_type="custom"`, 1)
+	}
+	return out.String()
+}
+
+// BenchmarkCost measures with a real Prometheus, at 5,000 targets: the seconds that one evaluation of each group of the shipped
+// rules takes, and the CPU seconds of one load of each dashboard, with 60 points of history as at one hour. E2E_TOOLS chooses the
+// Prometheus.
+func BenchmarkCost(b *testing.B) {
+	const points, between = 60, 3 * time.Second
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4")
+		fmt.Fprint(w, crowd(5000, time.Now()))
+	}))
+	b.Cleanup(server.Close)
+	config := filepath.Join(b.TempDir(), "prometheus.yaml")
+	rules, err := filepath.Abs(e2e.Root + "/deploy/prometheus/rules.yaml")
+	if err != nil {
+		b.Fatal(err)
+	}
+	e2e.WriteFile(b, config, fmt.Sprintf(`
+global: {scrape_interval: 15s, scrape_timeout: 5s}
+rule_files: [%q]
+scrape_configs:
+  - job_name: crowd
+    static_configs: [targets: [%q]]
+`, rules, strings.TrimPrefix(server.URL, "http://")))
+	prom := e2e.StartPrometheus(b, config)
+	// own reads a metric of Prometheus itself, by the rest of its line up to the value.
+	own := func(metric string) map[string]float64 {
+		text, err := e2e.Get(b.Context(), "http://"+prom.Address+"/metrics")
+		if err != nil {
+			b.Fatal(err)
+		}
+		found := map[string]float64{}
+		for line := range strings.Lines(text) {
+			if rest, ok := strings.CutPrefix(strings.TrimSpace(line), metric); ok && !strings.HasPrefix(rest, "_") {
+				cut := strings.LastIndexByte(rest, ' ')
+				if found[rest[:cut]], err = strconv.ParseFloat(rest[cut+1:], 64); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+		return found
+	}
+	e2e.Eventually(b, 10*time.Minute, "two evaluations of every group", func() error {
+		for group, n := range own("prometheus_rule_evaluations_total") {
+			// The rules of a group are counted one by one: none has fewer than one.
+			if n < 2 {
+				return fmt.Errorf("%s: %v", group, n)
+			}
+		}
+		for group, n := range own("prometheus_rule_group_iterations_total") {
+			if n < 2 {
+				return fmt.Errorf("%s: %v", group, n)
+			}
+		}
+		return nil
+	})
+	var all float64
+	every := own("prometheus_rule_group_interval_seconds")
+	for group, seconds := range own("prometheus_rule_group_last_duration_seconds") {
+		_, name, _ := strings.Cut(strings.TrimSuffix(group, `"}`), ";")
+		b.Logf("%-26s %.3f s, every %v s", name, seconds, every[group])
+		all += seconds * 60 / every[group]
+	}
+	b.ReportMetric(all, "rules-s/min")
+	end := time.Now()
+	server.Close() // so that Prometheus does nothing else; it is asked for the time before
+	for _, d := range dashboards(b) {
+		cpu := 0.0
+		for _, p := range d.all() {
+			panel := own("process_cpu_seconds_total")[""]
+			for _, q := range p.Targets {
+				query := url.Values{"query": {strings.ReplaceAll(filled(q.Expr, "crowd"), window.String(), "1h")}}
+				path := "query"
+				query.Set("time", fmt.Sprint(end.Unix()))
+				if q.Range {
+					path = "query_range"
+					query.Set("start", fmt.Sprint(end.Add(-points*between).Unix()))
+					query.Set("end", fmt.Sprint(end.Unix()))
+					query.Set("step", between.String())
+				}
+				var v e2e.Vector
+				if err := prom.Api(b.Context(), path, query, &v); err != nil {
+					b.Fatal(p.Title, err)
+				}
+			}
+			panel = own("process_cpu_seconds_total")[""] - panel
+			cpu += panel
+			if panel >= 0.05 {
+				b.Logf("%s: %-40s %.2f s", d.UID, p.Title, panel)
+			}
+		}
+		b.ReportMetric(cpu, d.UID+"-cpu-s/load")
+	}
+}
