@@ -245,8 +245,18 @@ func TestChain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			home := alone(t, c.env, c.files)
+			stdout := os.Stdout
+			printed, err := os.CreateTemp(t.TempDir(), "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			os.Stdout = printed
 			chain := Chain{Send: c.cloud.send}
 			found, err := chain.Find(t.Context())
+			os.Stdout = stdout
+			if info, err := printed.Stat(); err != nil || info.Size() > 0 {
+				t.Errorf("printed: %d bytes, %v", info.Size(), err)
+			}
 			said := strings.ReplaceAll(fmt.Sprint(err), home, "HOME")
 			if c.err == "" && err != nil || c.err != "" && (err == nil || !strings.Contains(said, c.err)) || strings.Contains(said, planted) || strings.Contains(said, "\n") {
 				t.Errorf("%q, want %q in it", said, c.err)
