@@ -7,6 +7,7 @@ replace github.com/idaas-exporter/idaas-token-exporter => ../..
 require (
 	github.com/alibabacloud-go/darabonba-openapi/v2 v2.1.13
 	github.com/alibabacloud-go/tea v1.5.3
+	github.com/aliyun/credentials-go v1.4.14
 	github.com/golang-jwt/jwt/v5 v5.3.1
 	github.com/idaas-exporter/idaas-token-exporter v0.0.0-00010101000000-000000000000
 	github.com/prometheus/alertmanager v0.34.1
@@ -35,7 +36,6 @@ require (
 	github.com/alibabacloud-go/alibabacloud-gateway-spi v0.0.5 // indirect
 	github.com/alibabacloud-go/debug v1.0.1 // indirect
 	github.com/alibabacloud-go/tea-utils/v2 v2.0.9 // indirect
-	github.com/aliyun/credentials-go v1.4.14 // indirect
 	github.com/armon/go-metrics v0.4.1 // indirect
 	github.com/aws/aws-sdk-go v1.55.8 // indirect
 	github.com/aws/aws-sdk-go-v2 v1.47.3 // indirect
