@@ -1,9 +1,7 @@
 package poller
 
 import (
-	"net/url"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -26,18 +24,14 @@ type Failure struct {
 	Since  time.Time // when the first of the walks failed that have done nothing else since
 }
 
-// shownFor returns f without its text if that has the consumer id of t, which may have been shown when it was written.
+// shownFor returns f without the consumer id of t, which may have been shown when the text was written.
 func (f *Failure) shownFor(t Target) *Failure {
 	if f == nil || t.Label == t.Consumer {
 		return f
 	}
-	inText := func(id string) bool { return strings.Contains(strings.ToLower(f.Text), strings.ToLower(id)) }
-	if !inText(t.Consumer) && !inText(url.QueryEscape(t.Consumer)) && !inText(url.PathEscape(t.Consumer)) {
-		return f
-	}
-	hidden := *f
-	hidden.Text = "not shown: it has the consumer's id, which is not shown any more"
-	return &hidden
+	clean := *f
+	clean.Text = Scrubber{}.Hide(t.Consumer, t.Label).clean(f.Text, 8*maxText)
+	return &clean
 }
 
 // Snapshot is everything known at one moment. It never changes once published; readers share it.

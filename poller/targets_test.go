@@ -1,7 +1,10 @@
 package poller
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"slices"
 	"strings"
@@ -259,11 +262,23 @@ func TestIntervalAtAStartOffSchedule(t *testing.T) {
 	})
 }
 
-// What a failure said while ids were shown is not shown once they are not: after a restart, and after a reload.
+// What a failure said while ids were shown is not shown once they are not: after a restart, after a reload, and after one
+// while the walk was in flight.
 func TestAFailureKeepsNoIDThatIsHiddenNow(t *testing.T) {
 	const id = "Ann+1@example.com"
-	for _, text := range []string{"no such consumer Ann+1@example.com", "no ann+1@EXAMPLE.com", "GET /?consumerId=ann%2b1%40example.com", "something else"} {
-		failed := &Reading{Failure: &Failure{Reason: NotFound, Text: text}}
+	long := strings.Repeat("a long text ", 40)
+	for _, tt := range []struct{ text, want string }{
+		{"no such consumer Ann+1@example.com", "no such consumer ann"},
+		{"no ann+1@EXAMPLE.com", "no ann"},
+		{"GET /?consumerId=ann%2b1%40example.com", "GET /?consumerId=ann"},
+		{"no Ann&#43;1&#64;example.com", "no ann"},
+		{`no \u0041nn+1\u0040example.com`, "no ann"},
+		{"no QW5uKzFAZXhhbXBsZS5jb20=", "no ann0="},
+		{long + id, long + "ann"},
+		{"cut off: Ann+1@exam…", "cut off: ann…"},
+		{"something else", "something else"},
+	} {
+		failed := &Reading{Failure: &Failure{Reason: NotFound, Text: tt.text}}
 		shown := Target{Consumer: id, Provider: "p", Label: id}
 		hidden := Target{Consumer: id, Provider: "p", Label: "ann"}
 		restored := func(t Target) *Poller {
@@ -271,14 +286,36 @@ func TestAFailureKeepsNoIDThatIsHiddenNow(t *testing.T) {
 		}
 		kept, restarted, reloaded := restored(shown), restored(hidden), restored(shown)
 		reloaded.SetTargets([]Target{hidden})
-		if got := kept.Snapshot().Readings[0].Failure.Text; got != text {
-			t.Errorf("%q became %q", text, got)
+		if got := kept.Snapshot().Readings[0].Failure.Text; got != tt.text {
+			t.Errorf("%q became %q", tt.text, got)
 		}
-		for _, p := range []*Poller{restarted, reloaded} {
-			got := p.Snapshot().Readings[0].Failure
-			if told := text == "something else"; (got.Text == text) != told || got.Reason != NotFound || strings.Contains(strings.ToLower(got.Text), "example") {
-				t.Errorf("%q became %q", text, got.Text)
+		var log strings.Builder
+		synctest.Test(t, func(t *testing.T) {
+			f := &fakeSource{}
+			f.set(id, failing(&Error{NotFound, errors.New(tt.text)}))
+			inFlight := newTestPoller(t, f, 1, id)
+			inFlight.config.Log = slog.New(slog.NewTextHandler(&log, nil))
+			inFlight.config.Source = reloading{f, func() { inFlight.SetTargets([]Target{hidden}) }}
+			inFlight.Once(t.Context())
+			for name, p := range map[string]*Poller{"restarted": restarted, "reloaded": reloaded, "in flight": inFlight} {
+				if got := p.Snapshot().Readings[0].Failure; got.Text != tt.want || got.Reason != NotFound {
+					t.Errorf("%s: %q became %q, want %q", name, tt.text, got.Text, tt.want)
+				}
 			}
+		})
+		if strings.Contains(strings.ToLower(log.String()), "example") {
+			t.Errorf("logged: %s", log.String())
 		}
 	}
+}
+
+// reloading is a source during whose walks the targets change.
+type reloading struct {
+	*fakeSource
+	reload func()
+}
+
+func (r reloading) Pages(ctx context.Context, t Target) iter.Seq2[Page, error] {
+	r.reload()
+	return r.fakeSource.Pages(ctx, t)
 }

@@ -138,6 +138,7 @@ func (p *Poller) publish(j *job, counted *counting, took time.Duration, err erro
 		return
 	}
 	after.Target = before.Target
+	after.Failure = after.Failure.shownFor(after.Target) // which may have another label than the walk started with
 	delete(p.jobs, j.target.Key())
 	p.update(func(s *Snapshot) {
 		s.Readings = slices.Clone(s.Readings)

@@ -3,8 +3,6 @@ package idaas
 import (
 	"errors"
 	"fmt"
-	"strings"
-	"unicode"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -105,9 +103,9 @@ func (d *decoder) token(in *jsontext.Decoder) error {
 		Expires: millis(t.Expires),
 		Issued:  max(millis(t.Created), millis(t.Updated)),
 		Info: poller.Info{
-			ProviderID:   label(t.ProviderID),
-			TokenType:    label(t.Type),
-			ConsumerType: label(t.ConsumerType),
+			ProviderID:   clean(t.ProviderID),
+			TokenType:    clean(t.Type),
+			ConsumerType: clean(t.ConsumerType),
 		},
 	})
 	return nil
@@ -154,10 +152,5 @@ func millis(v int64) int64 {
 	return v
 }
 
-// label makes a text of the API fit to be a label value; most are as they come, and there is one for each token.
-func label(s string) string {
-	if s = strings.TrimSpace(s); len(s) <= maxText && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return s
-	}
-	return scrubber{}.clean(s)
-}
+// clean makes a text of the API fit to be a label value.
+func clean(s string) string { return poller.Scrubber{}.Clean(s) }

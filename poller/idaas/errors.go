@@ -3,19 +3,14 @@ package idaas
 import (
 	"cmp"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"html"
 	"net"
 	"net/http"
-	"net/url"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -41,19 +36,19 @@ func fail(reason poller.Reason, format string, args ...any) *failure {
 }
 
 // noAnswer is the failure of a request that got no whole answer.
-func noAnswer(err error, what string, hide scrubber) *failure {
+func noAnswer(err error, what string, hide poller.Scrubber) *failure {
 	var f *failure
 	if e, ok := errors.AsType[net.Error](err); errors.Is(err, context.DeadlineExceeded) || ok && e.Timeout() {
 		f = fail(poller.Timeout, "%s: no whole answer in time", what)
 	} else {
-		f = fail(poller.Connection, "%s: %s", what, hide.clean(err.Error()))
+		f = fail(poller.Connection, "%s: %s", what, hide.Clean(err.Error()))
 	}
 	f.retry, f.foreign = true, true
 	return f
 }
 
 // refused is the failure that an answer other than 200 means, or an error object under 200.
-func refused(status int, header http.Header, body apiError, what string, hide scrubber) *failure {
+func refused(status int, header http.Header, body apiError, what string, hide poller.Scrubber) *failure {
 	reason := cmp.Or(reasons[status], reasons[status/100], poller.Malformed) // only 200 is a success
 	throttled := body.throttling() || status == http.StatusTooManyRequests || header.Get(retryAfterHeader) != "" ||
 		status == http.StatusServiceUnavailable && header.Get("Retry-After") != ""
@@ -66,10 +61,10 @@ func refused(status int, header http.Header, body apiError, what string, hide sc
 		reason = poller.NotFound
 	}
 	text := strconv.Itoa(status) + " " + http.StatusText(status)
-	if said := hide.clean(body.String()); said != "" {
+	if said := hide.Clean(body.String()); said != "" {
 		text += ": " + said
 	}
-	if id := hide.clean(cmp.Or(header.Get(requestIDHeader), body.requestID)); id != "" {
+	if id := hide.Clean(cmp.Or(header.Get(requestIDHeader), body.requestID)); id != "" {
 		text += " (request id " + id + ")"
 	}
 	f := fail(reason, "%s: %s", what, text)
@@ -174,77 +169,10 @@ func count(text string, unit time.Duration) (time.Duration, bool) {
 	return time.Duration(n) * unit, err == nil || errors.Is(err, strconv.ErrRange)
 }
 
-// maxText bounds, in characters, what is repeated of a text from outside.
-const maxText = 200
-
-// scrubber makes texts from outside fit to be shown: it hides what was sent in confidence, should it be sent back.
-type scrubber struct{ pairs []string } // each secret, and what is shown instead
-
-// hide returns a scrubber that also replaces secret, in the forms it can be sent in, by shown.
-func (s scrubber) hide(secret, shown string) scrubber {
-	if secret == "" || secret == shown {
-		return s
-	}
-	return scrubber{append(slices.Clip(s.pairs), secret, shown)}
-}
-
 // hidden returns a scrubber of secrets.
-func hidden(secrets []string) (s scrubber) {
+func hidden(secrets []string) (s poller.Scrubber) {
 	for _, secret := range secrets {
-		s = s.hide(secret, "[secret]")
+		s = s.Hide(secret, "[secret]")
 	}
 	return s
-}
-
-// pattern matches every form of what is hidden, in any case: an API may well repeat an e-mail address in lower case.
-// Each group is one of pairs.
-func (s scrubber) pattern() *regexp.Regexp {
-	var groups []string
-	for pair := range slices.Chunk(s.pairs, 2) {
-		secret := strings.ToValidUTF8(pair[0], "\ufffd")
-		forms := []string{
-			secret, url.QueryEscape(secret), url.PathEscape(secret), url.QueryEscape(url.QueryEscape(secret)), html.EscapeString(secret),
-			strings.Trim(strconv.Quote(secret), `"`), strings.Trim(strconv.QuoteToASCII(secret), `"`),
-			base64.RawStdEncoding.EncodeToString([]byte(secret)), base64.RawURLEncoding.EncodeToString([]byte(secret)),
-		}
-		slices.SortFunc(forms, func(a, b string) int { return len(b) - len(a) }) // one form may begin as another does
-		for i := range forms {
-			forms[i] = regexp.QuoteMeta(forms[i])
-		}
-		groups = append(groups, "("+strings.Join(slices.Compact(forms), "|")+")")
-	}
-	return regexp.MustCompile("(?i)" + strings.Join(groups, "|"))
-}
-
-func (s scrubber) replace(text string) string {
-	pattern := s.pattern()
-	var out strings.Builder
-	end := 0
-	for _, match := range pattern.FindAllStringSubmatchIndex(text, -1) {
-		group := slices.IndexFunc(match[2:], func(at int) bool { return at >= 0 }) / 2
-		out.WriteString(text[end:match[0]] + s.pairs[2*group+1])
-		end = match[1]
-	}
-	return out.String() + text[end:]
-}
-
-// clean returns text as one line of printable characters, without what is hidden, at most maxText long.
-func (s scrubber) clean(text string) string {
-	if len(s.pairs) > 0 {
-		text = s.replace(text)
-	}
-	var out strings.Builder
-	n := 0
-	for _, r := range text {
-		if n == maxText {
-			out.WriteString("…")
-			break
-		}
-		if !unicode.IsPrint(r) {
-			r = ' '
-		}
-		out.WriteRune(r)
-		n++
-	}
-	return strings.TrimSpace(out.String())
 }

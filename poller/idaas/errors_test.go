@@ -216,7 +216,7 @@ func TestFailuresKeepWhatCausedThem(t *testing.T) {
 		{&net.DNSError{Err: "i/o timeout", Name: "api.test", IsTimeout: true}, poller.Timeout},
 		{io.ErrUnexpectedEOF, poller.Connection},
 	} {
-		if f := noAnswer(tt.err, "page 1", scrubber{}); poller.ReasonOf(f) != tt.want || !f.retry || f.status != 0 {
+		if f := noAnswer(tt.err, "page 1", poller.Scrubber{}); poller.ReasonOf(f) != tt.want || !f.retry || f.status != 0 {
 			t.Errorf("%v: %s, want %s", tt.err, poller.ReasonOf(f), tt.want)
 		}
 	}
@@ -232,15 +232,15 @@ func TestCleanTexts(t *testing.T) {
 		{strings.Repeat("日", maxText), strings.Repeat("日", maxText)},
 		{strings.Repeat("日", maxText+1), strings.Repeat("日", maxText) + "…"},
 	} {
-		if got := (scrubber{}).clean(tt.in); got != tt.want {
+		if got := (poller.Scrubber{}).Clean(tt.in); got != tt.want {
 			t.Errorf("%q: %q, want %q", tt.in, got, tt.want)
 		}
 	}
-	hide := scrubber{}.hide("a b/c", "[x]").hide("", "never").hide("same", "same")
-	if got := hide.clean("a b/c a+b%2Fc a%20b%2Fc same"); got != "[x] [x] [x] same" {
+	hide := poller.Scrubber{}.Hide("a b/c", "[x]").Hide("", "never").Hide("same", "same")
+	if got := hide.Clean("a b/c a+b%2Fc a%20b%2Fc same"); got != "[x] [x] [x] same" {
 		t.Errorf("%q", got)
 	}
-	if !reflect.DeepEqual(scrubber{}.hide("same", "same"), scrubber{}) {
+	if !reflect.DeepEqual(poller.Scrubber{}.Hide("same", "same"), poller.Scrubber{}) {
 		t.Error("nothing is to be hidden of what is shown")
 	}
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
+const maxText = 200
+
 // fit fails unless a text is fit to be shown: one line, printable, bounded.
 func fit(t *testing.T, text string) {
 	t.Helper()
@@ -50,7 +52,7 @@ func FuzzDecodePage(f *testing.F) {
 			if len(page.Tokens) != 0 || next != "" {
 				t.Errorf("%v, and yet a page: %+v", err, page)
 			}
-			fit(t, scrubber{}.clean(err.Error()))
+			fit(t, poller.Scrubber{}.Clean(err.Error()))
 			return
 		}
 		if page.Total < -1 || !utf8.ValidString(next) {
@@ -106,9 +108,9 @@ func FuzzParseError(f *testing.F) {
 		if want := slices.Contains(strings.FieldsFunc(said.code+" "+said.message, notInWord), "Throttling"); said.throttling() != want {
 			t.Errorf("%+v says slow down: %v, want %v", said, !want, want)
 		}
-		hide := scrubber{}.hide(secret, "[secret]")
-		fit(t, hide.clean(said.String()))
-		fit(t, hide.clean(said.requestID))
+		hide := poller.Scrubber{}.Hide(secret, "[secret]")
+		fit(t, hide.Clean(said.String()))
+		fit(t, hide.Clean(said.requestID))
 		if f := refused(status, http.Header{}, said, "page 1", hide); !strings.HasPrefix(f.Error(), "page 1: ") || strings.ContainsAny(f.Error(), "\r\n") || len(f.Error()) > 8*maxText+200 {
 			t.Errorf("%q", f.Error())
 		}
@@ -152,7 +154,7 @@ func FuzzDecodeToken(f *testing.F) {
 			if token.text != "" {
 				t.Errorf("%v, and yet a token", err)
 			}
-			fit(t, scrubber{}.clean(err.Error()))
+			fit(t, poller.Scrubber{}.Clean(err.Error()))
 			return
 		}
 		if token.text == "" || strings.ContainsFunc(token.text, func(r rune) bool { return r <= ' ' || r > '~' }) {

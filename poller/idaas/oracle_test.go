@@ -73,9 +73,9 @@ func decodeByStructs(body []byte, tokens []poller.Token) (poller.Page, string, e
 			Expires: millis(t.Expires),
 			Issued:  max(millis(t.Created), millis(t.Updated)),
 			Info: poller.Info{
-				ProviderID:   label(t.ProviderID),
-				TokenType:    label(t.Type),
-				ConsumerType: label(t.ConsumerType),
+				ProviderID:   clean(t.ProviderID),
+				TokenType:    clean(t.Type),
+				ConsumerType: clean(t.ConsumerType),
 			},
 		})
 	}

@@ -8,7 +8,6 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -83,9 +82,8 @@ func (c *Client) newWalk(t poller.Target) *walk {
 }
 
 // hide hides whatever must not be told of the requests.
-func (w *walk) hide() scrubber {
-	hide := scrubber{}.hide(w.target.Consumer, w.target.Label)
-	return scrubber{slices.Concat(hide.pairs, w.token.hide.pairs)}.hide(w.token.text, "[access token]")
+func (w *walk) hide() poller.Scrubber {
+	return poller.Scrubber{}.Hide(w.target.Consumer, w.target.Label).And(w.token.hide)
 }
 
 // read reads the page that next tells.

@@ -18,7 +18,7 @@ func (c *Client) Locate(ctx context.Context) (Instance, error) { return c.instan
 // and its scope, empty unless the token endpoint told it.
 func (c *Client) Authenticate(ctx context.Context) (expires time.Time, scope string, err error) {
 	t, err := c.tokens.get(ctx)
-	return t.expires, scrubber{}.clean(t.scope), err
+	return t.expires, clean(t.scope), err
 }
 
 // Sample is what the first pages of a target show of the API's ways.

@@ -27,7 +27,7 @@ const (
 type call struct {
 	operation string // empty: not one of the API
 	what      string // names the request in errors
-	hide      scrubber
+	hide      poller.Scrubber
 	retries   int
 	via       *http.RoundTripper // nil: that of the client
 	// build makes the request, for every attempt anew, and passes the gate. Without a request, it did all there is to do.
@@ -166,7 +166,7 @@ func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *fa
 	} else if bytes.HasPrefix(bytes.TrimSpace(buf.Bytes()), []byte("<")) {
 		err = errors.New("status 200 with HTML instead of JSON: a proxy or login page?")
 	}
-	f := fail(poller.Malformed, "%s: %s", call.what, call.hide.clean(err.Error()))
+	f := fail(poller.Malformed, "%s: %s", call.what, call.hide.Clean(err.Error()))
 	f.foreign = said.code == ""
 	return f
 }

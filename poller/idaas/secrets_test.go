@@ -20,9 +20,12 @@ import (
 func forms(s string) map[string]string {
 	quoted, _ := json.Marshal(s)
 	escaped := strings.Trim(string(quoted), `"`)
-	var every strings.Builder
-	for _, r := range s {
-		fmt.Fprintf(&every, `\u%04x`, r)
+	all := func(format string) string {
+		var out strings.Builder
+		for _, r := range s {
+			fmt.Fprintf(&out, format, r)
+		}
+		return out.String()
 	}
 	return map[string]string{
 		"raw":         s,
@@ -31,7 +34,10 @@ func forms(s string) map[string]string {
 		"lower case":  lowerEscapes(url.QueryEscape(s)),
 		"json":        escaped,
 		"json, slash": strings.ReplaceAll(escaped, "/", `\/`),
-		"json, all":   every.String(),
+		"json, all":   all(`\u%04x`),
+		"html, all":   all("&#%d;"),
+		"html, hex":   all("&#x%06X;"),
+		"html, at":    strings.ReplaceAll(s, "@", "&#64;"),
 		"go":          strings.Trim(strconv.Quote(s), `"`),
 		"small":       strings.ToLower(s),
 		"large":       strings.ToUpper(s),
@@ -209,4 +215,27 @@ func TestAConsumerIdThatIsItsLabelIsShown(t *testing.T) {
 			t.Errorf("%+v", r.Failure)
 		}
 	})
+}
+
+// A text of any size instead of an access token is refused, and nothing of it or of the client secret is shown.
+func TestAnAccessTokenHasALimit(t *testing.T) {
+	for size, fails := range map[int]bool{maxToken: false, maxToken + 1: true, 3 << 20: true} {
+		token := strings.Repeat("0123456789abcdef", size/16+1)[:size]
+		for name, option := range map[string]func(*Config){"ready": readyText(token), "fetched": retries(0)} {
+			synctest.Test(t, func(t *testing.T) {
+				a := newAPI(t, simulator.Config{})
+				a.Inject(simulator.Fault{Operation: simulator.Access, Kind: simulator.Status, Status: 200, Body: `{"access_token":"` + token + `"}`})
+				a.Inject(simulator.Fault{Operation: simulator.List, Kind: simulator.Status, Status: 403, Body: `{"error":"no ` + token[:1000] + ` ` + url.QueryEscape(testSecret) + `"}`})
+				p := a.poller(a.client(option), 1, a.fill(1, 1)...)
+				p.Once(t.Context())
+				f := p.Snapshot().Readings[0].Failure
+				if f == nil || fails != (f.Reason == poller.AccessToken || f.Reason == poller.Malformed) || fails && !strings.Contains(f.Text, "the access token is not 1 to 65536 visible ASCII characters") {
+					t.Errorf("%s, %d bytes: %+v", name, size, f)
+				}
+				if shown := a.shown(p); strings.Contains(shown, token[:16]) || len(leaks(shown, forms(testSecret))) > 0 && name == "fetched" {
+					t.Errorf("%s, %d bytes: shown in %.1000s", name, size, shown)
+				}
+			})
+		}
+	}
 }

@@ -23,10 +23,10 @@ import (
 // accessToken is the exporter's own token.
 type accessToken struct {
 	text    string
-	expires time.Time // zero: unknown, as is the next
-	until   time.Time // not sent from then on
-	scope   string    // as the token endpoint says, which it need not
-	hide    scrubber  // of what it was got with
+	expires time.Time       // zero: unknown, as is the next
+	until   time.Time       // not sent from then on
+	scope   string          // as the token endpoint says, which it need not
+	hide    poller.Scrubber // of it, and of what it was got with
 }
 
 func (t accessToken) usable(now time.Time) bool {
@@ -52,9 +52,9 @@ func (r *readyToken) get(ctx context.Context) (accessToken, error) {
 	defer cancel()
 	text, err := r.credential.Line(ctx)
 	if err == nil && !sendable(text) {
-		err = errors.New("it has characters that no access token has")
+		err = errNotSendable
 	}
-	t := accessToken{text: text, expires: jwtExpiration(text)}
+	t := accessToken{text: text, expires: jwtExpiration(text), hide: hideAccessToken(text)}
 	t.until = t.expires
 	if err == nil && !t.usable(time.Now()) {
 		err = fmt.Errorf("it expired at %s", t.expires.UTC().Format(time.RFC3339))
@@ -83,9 +83,19 @@ func jwtExpiration(text string) time.Time {
 	return claims.ExpiresAt.Time
 }
 
-// sendable reports whether text can stand in a header.
+// maxToken is more than servers accept in a header.
+const maxToken = 64 << 10
+
+var errNotSendable = fmt.Errorf("the access token is not 1 to %d visible ASCII characters", maxToken)
+
+// hideAccessToken returns a Scrubber of an access token.
+func hideAccessToken(text string) poller.Scrubber {
+	return poller.Scrubber{}.Hide(text, "[access token]")
+}
+
+// sendable reports whether text can be an access token in a header.
 func sendable(text string) bool {
-	return text != "" && !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' })
+	return text != "" && len(text) <= maxToken && !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
 // fetchedToken gets access tokens from the token endpoint: one for all, renewed ahead of its expiration.
@@ -152,7 +162,7 @@ func (c *Client) requestToken(ctx context.Context, retries int) (accessToken, le
 	if f, ok := errors.AsType[*failure](err); ok && f.status/100 >= 3 && f.status/100 <= 4 && !f.throttled {
 		f.cause.Reason = poller.AccessToken
 	}
-	t.hide = call.hide
+	t.hide = call.hide.And(hideAccessToken(t.text))
 	return t, l, err
 }
 
@@ -175,7 +185,7 @@ func decodeToken(body []byte, sent time.Time) (accessToken, lease, error) {
 		w.AccessToken, w.ExpiresIn = w.ByRAM.AccessToken, w.ByRAM.ExpiresIn
 	}
 	if !sendable(w.AccessToken) {
-		return accessToken{}, lease{}, errors.New("no access_token that can be sent")
+		return accessToken{}, lease{}, errNotSendable
 	}
 	life, err := seconds(w.ExpiresIn)
 	if err != nil {
