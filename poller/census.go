@@ -14,8 +14,17 @@ type Token struct {
 	ID      string
 	Revoked bool
 	Expires int64 // 0: never
-	Issued  int64 // the later of its creation and its update; 0: unknown
+	Created int64 // 0: unknown
+	Updated int64 // when it was renewed in place, or revoked; 0: unknown
 	Info    Info
+}
+
+// issued is 0 when it is unknown.
+func (t Token) issued() int64 {
+	if t.Revoked && t.Created > 0 {
+		return t.Created
+	}
+	return max(t.Created, t.Updated)
 }
 
 // Info is what a token says of its target, in the API's own words.
@@ -39,6 +48,8 @@ type Census struct {
 	NewestIssue int64
 	// LastActive is the end of the last active token as of the walks before, for when this one saw none; 0: never seen.
 	LastActive int64
+	// History is nil until a token was seen.
+	History *History `json:",omitzero"`
 	// Info is that of the token issued last; nil until a token was seen.
 	Info *Info
 	// Soonest are the active tokens that expire first, in that order: ten, or all when there are fewer.
@@ -104,16 +115,21 @@ func (s States) Expiring(d time.Duration) int {
 	return n
 }
 
-// A record is one reading of a token. expires is revoked, never, or its expiration.
+// A record is one reading of a token. expires is never, its expiration or, below 0 for a revoked one, -1 minus its end.
 type record struct {
 	hash            uint64
 	expires, issued int64
 }
 
-const (
-	revoked = math.MinInt64
-	never   = math.MaxInt64
-)
+const never = math.MaxInt64
+
+// end returns when the token ends or was revoked.
+func (r record) end() int64 {
+	if r.expires < 0 {
+		return -1 - r.expires
+	}
+	return r.expires
+}
 
 const (
 	soonest = 10
@@ -137,7 +153,11 @@ type counting struct {
 	issued   int64
 	reported int64
 	pages    int
-	dead     Dead // of a live walk
+	dead     Dead  // of a live walk
+	renewed  int64 // latest update in place
+	live     bool  // the list has active tokens only
+	first    bool  // there is no history
+	unknown  spans // before updates in place, in a first walk
 }
 
 func (c *counting) add(p Page, now time.Time) {
@@ -145,7 +165,7 @@ func (c *counting) add(p Page, now time.Time) {
 	if p.Total >= 0 {
 		c.reported = p.Total
 	}
-	if p.Dead != nil {
+	if c.live = p.Dead != nil; c.live {
 		c.dead, c.pages = *p.Dead, c.pages-1+p.Dead.Requests
 	}
 	if n := len(c.records) + len(p.Tokens); n > cap(c.records) {
@@ -156,19 +176,26 @@ func (c *counting) add(p Page, now time.Time) {
 		c.records = append(make([]record, 0, room), c.records...)
 	}
 	for _, t := range p.Tokens {
-		if c.info == nil || t.Issued > c.issued {
+		issued := t.issued()
+		if c.info == nil || issued > c.issued {
 			info := t.Info
-			c.info, c.issued = &info, t.Issued
+			c.info, c.issued = &info, issued
 		}
 		if p.Dead != nil {
 			continue
 		}
-		r := record{maphash.String(c.seed, t.ID), t.Expires, t.Issued}
+		r := record{maphash.String(c.seed, t.ID), t.Expires, issued}
+		if t.Expires <= 0 {
+			r.expires = never
+		}
 		switch {
 		case t.Revoked:
-			r.expires = revoked
-		case t.Expires <= 0:
-			r.expires = never
+			r.expires = -1 - max(t.Created, min(r.expires, t.Updated))
+		case t.Created > 0 && t.Updated >= t.Created+msMinute:
+			c.renewed = max(c.renewed, t.Updated)
+			if c.first {
+				c.unknown.add(t.Created, t.Updated)
+			}
 		}
 		c.records = append(c.records, r)
 		if r.expires > now.UnixMilli() && r.expires < never && (c.bound == 0 || r.expires < c.bound) {
@@ -234,7 +261,7 @@ func (c *counting) census(prev *Census, end time.Time, took time.Duration) *Cens
 	var last record
 	for _, r := range c.records {
 		switch {
-		case r.expires == revoked:
+		case r.expires < 0:
 			out.Revoked++
 			continue
 		case r.expires == never:
@@ -263,17 +290,22 @@ func (c *counting) census(prev *Census, end time.Time, took time.Duration) *Cens
 	if last.issued > 0 {
 		out.Lifetime = max(0, last.expires-last.issued)
 	}
-	if prev == nil {
-		return out
+	if prev != nil {
+		out.carry(prev)
 	}
-	if len(out.Expirations) == 0 {
-		out.Lifetime = prev.Lifetime
-	}
-	if len(out.Expirations)+out.NeverExpiring == 0 {
-		out.LastActive = prev.At(end).LastActive
-	}
-	if out.Info == nil {
-		out.Info = prev.Info
-	}
+	out.History = c.history(prev, out)
 	return out
+}
+
+// carry carries on from prev what the walk cannot know.
+func (c *Census) carry(prev *Census) {
+	if len(c.Expirations) == 0 {
+		c.Lifetime = prev.Lifetime
+	}
+	if len(c.Expirations)+c.NeverExpiring == 0 {
+		c.LastActive = prev.At(c.ReadAt).LastActive
+	}
+	if c.Info == nil {
+		c.Info = prev.Info
+	}
 }

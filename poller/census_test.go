@@ -83,12 +83,12 @@ func TestWindowsAreCumulativeAndHalfOpen(t *testing.T) {
 
 func TestDuplicatesCountOnceWhateverTheOrder(t *testing.T) {
 	readings := []Token{
-		{ID: "same", Expires: at(time.Hour), Issued: 5},
-		{ID: "same", Expires: at(time.Hour), Issued: 5},
+		{ID: "same", Expires: at(time.Hour), Created: 5},
+		{ID: "same", Expires: at(time.Hour), Created: 5},
 		{ID: "revoked meanwhile", Expires: at(time.Hour)},
 		{ID: "revoked meanwhile", Expires: at(time.Hour), Revoked: true},
-		{ID: "renewed", Expires: at(time.Hour), Issued: 5},
-		{ID: "renewed", Expires: at(2 * time.Hour), Issued: 6},
+		{ID: "renewed", Expires: at(time.Hour), Created: 5},
+		{ID: "renewed", Expires: at(2 * time.Hour), Created: 6},
 		{ID: "other", Expires: at(-1)},
 	}
 	var first *Census
@@ -126,7 +126,7 @@ func TestLatestExpiration(t *testing.T) {
 
 func TestLifetimeAndNewestIssue(t *testing.T) {
 	day := 24 * time.Hour
-	prev := count(epoch, nil, Token{ID: "old", Issued: at(-day), Expires: at(9 * day), Info: Info{TokenType: "jwt"}})
+	prev := count(epoch, nil, Token{ID: "old", Created: at(-day), Expires: at(9 * day), Info: Info{TokenType: "jwt"}})
 	if want := (10 * day).Milliseconds(); prev.Lifetime != want {
 		t.Fatalf("lifetime %d, want %d", prev.Lifetime, want)
 	}
@@ -137,11 +137,11 @@ func TestLifetimeAndNewestIssue(t *testing.T) {
 		lifetime, newest int64
 	}{
 		{"carried on with nothing left", nil, prev.Lifetime, 0},
-		{"carried on with expired and revoked left", []Token{{ID: "a", Issued: at(0), Expires: at(day)}, {ID: "b", Issued: at(0), Revoked: true}}, prev.Lifetime, 0},
-		{"of the one that expires last, not of the newest", []Token{{ID: "a", Issued: at(0), Expires: at(30 * day)}, {ID: "b", Issued: at(19 * day), Expires: at(21 * day)}}, (30 * day).Milliseconds(), at(19 * day)},
+		{"carried on with expired and revoked left", []Token{{ID: "a", Created: at(0), Expires: at(day)}, {ID: "b", Created: at(0), Revoked: true}}, prev.Lifetime, 0},
+		{"of the one that expires last, not of the newest", []Token{{ID: "a", Created: at(0), Expires: at(30 * day)}, {ID: "b", Created: at(19 * day), Expires: at(21 * day)}}, (30 * day).Milliseconds(), at(19 * day)},
 		{"unknown when that one has no issue", []Token{{ID: "a", Expires: at(30 * day)}}, 0, 0},
-		{"never expiring ones do not count", []Token{{ID: "a", Issued: at(day)}}, prev.Lifetime, at(day)},
-		{"issued after it expires is no lifetime", []Token{{ID: "a", Issued: at(40 * day), Expires: at(30 * day)}}, 0, at(40 * day)},
+		{"never expiring ones do not count", []Token{{ID: "a", Created: at(day)}}, prev.Lifetime, at(day)},
+		{"issued after it expires is no lifetime", []Token{{ID: "a", Created: at(40 * day), Expires: at(30 * day)}}, 0, at(40 * day)},
 	} {
 		c := count(later, prev, tt.tokens...)
 		if c.Lifetime != tt.lifetime || c.NewestIssue != tt.newest {
@@ -177,7 +177,7 @@ func TestLastActive(t *testing.T) {
 
 func TestInfoIsOfTheTokenIssuedLastAndCarriedOn(t *testing.T) {
 	old, recent := Info{ProviderID: "atp_1", TokenType: "jwt"}, Info{ProviderID: "atp_2", TokenType: "oauth_access_token"}
-	c := count(epoch, nil, Token{ID: "b", Issued: 2, Info: recent, Revoked: true}, Token{ID: "a", Issued: 1, Info: old})
+	c := count(epoch, nil, Token{ID: "b", Created: 2, Info: recent, Revoked: true}, Token{ID: "a", Created: 1, Info: old})
 	if *c.Info != recent {
 		t.Errorf("info %+v", *c.Info)
 	}
@@ -216,7 +216,7 @@ func BenchmarkCensus(b *testing.B) {
 		for i := range tokens / len(page.Tokens) {
 			for j := range page.Tokens {
 				n := i*len(page.Tokens) + j
-				page.Tokens[j] = Token{ID: strconv.Itoa(n), Expires: at(time.Duration(n%100_000-50_000) * time.Second), Issued: at(-time.Hour)}
+				page.Tokens[j] = Token{ID: strconv.Itoa(n), Expires: at(time.Duration(n%100_000-50_000) * time.Second), Created: at(-time.Hour)}
 			}
 			c.add(page, epoch)
 		}

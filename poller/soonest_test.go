@@ -23,7 +23,7 @@ func ids(c *Census) string {
 func TestSoonest(t *testing.T) {
 	info := Info{TokenType: "jwt"}
 	in := func(id string, d time.Duration) Token {
-		return Token{ID: id, Issued: at(-1), Expires: at(d), Info: info}
+		return Token{ID: id, Created: at(-1), Expires: at(d), Info: info}
 	}
 	revoked := func(t Token) Token { t.Revoked = true; return t }
 	var dozen []Token

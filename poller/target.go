@@ -20,6 +20,8 @@ type Target struct {
 	Label string
 	// Windows are the spans for which soon-to-expire tokens are counted.
 	Windows []Window
+	// Thresholds decide its state.
+	Thresholds Thresholds
 }
 
 // Provider is a credential provider as discovery finds it.

@@ -2,17 +2,8 @@ package poller
 
 import "time"
 
-// Verdict is what a target's tokens amount to.
-type Verdict string
-
-// Every Verdict, the worst first. Empty is read with no active token, but not Lost; Unknown is never read.
-const (
-	Lost    Verdict = "lost"
-	AtRisk  Verdict = "at_risk"
-	Empty   Verdict = "empty"
-	Unknown Verdict = "unknown"
-	OK      Verdict = "ok"
-)
+// Verdict is a State.
+type Verdict = State
 
 // Verdicts returns every Verdict, the worst first.
 func Verdicts() []Verdict { return []Verdict{Lost, AtRisk, Empty, Unknown, OK} }

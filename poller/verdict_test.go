@@ -8,7 +8,7 @@ import (
 func TestVerdicts(t *testing.T) {
 	const day = 24 * time.Hour
 	token := func(issued, expires time.Duration) Token {
-		return Token{ID: "a", Issued: at(issued), Expires: at(expires)}
+		return Token{ID: "a", Created: at(issued), Expires: at(expires)}
 	}
 	active := func(tokens ...Token) *Census { return count(epoch, nil, tokens...) }
 	year := active(token(-300*day, 65*day))
@@ -36,13 +36,13 @@ func TestVerdicts(t *testing.T) {
 		{"lives less than three intervals", brief, 14 * time.Minute, 5*time.Minute + time.Millisecond, OK},
 		{"before the first cycle", brief, 14 * time.Minute, 0, AtRisk},
 		{"one never expires", active(token(-29*day, day), Token{ID: "never"}), 0, time.Hour, OK},
-		{"the latest of two counts", active(token(-29*day, day), Token{ID: "b", Issued: at(0), Expires: at(30 * day)}), 0, time.Hour, OK},
+		{"the latest of two counts", active(token(-29*day, day), Token{ID: "b", Created: at(0), Expires: at(30 * day)}), 0, time.Hour, OK},
 		{"ended, not read since", ended, 2 * day, time.Hour, Empty},
 		{"ended, read at that moment", count(epoch.Add(day), ended, token(-29*day, day)), 2 * day, time.Hour, Empty},
 		{"ended, read since", count(epoch.Add(day+time.Millisecond), ended, token(-29*day, day)), 2 * day, time.Hour, Lost},
 		{"ended and cleaned up", count(epoch.Add(2*day), ended), 2 * day, time.Hour, Empty},
 		{"revoked", count(epoch.Add(time.Hour), ended, Token{ID: "a", Revoked: true}), time.Hour, time.Hour, Lost},
-		{"replaced", count(epoch.Add(2*day), ended, token(-29*day, day), Token{ID: "b", Issued: at(day), Expires: at(31 * day)}), 2 * day, time.Hour, OK},
+		{"replaced", count(epoch.Add(2*day), ended, token(-29*day, day), Token{ID: "b", Created: at(day), Expires: at(31 * day)}), 2 * day, time.Hour, OK},
 		{"never seen active", active(token(-29*day, -day)), 0, time.Hour, Empty},
 		{"brief ones are lost like others", count(epoch.Add(time.Hour), brief, token(0, 15*time.Minute)), time.Hour, time.Hour, Lost},
 	} {

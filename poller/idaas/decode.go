@@ -101,7 +101,8 @@ func (d *decoder) token(in *jsontext.Decoder) error {
 	d.tokens = append(d.tokens, poller.Token{
 		Revoked: t.Revoked,
 		Expires: millis(t.Expires),
-		Issued:  max(millis(t.Created), millis(t.Updated)),
+		Created: millis(t.Created),
+		Updated: millis(t.Updated),
 		Info: poller.Info{
 			ProviderID:   clean(t.ProviderID),
 			TokenType:    clean(t.Type),

@@ -30,7 +30,8 @@ func TestTheVendorsExampleDecodesAsDocumented(t *testing.T) {
 	want := poller.Page{Total: 100, Tokens: []poller.Token{{
 		ID:      "atntkn_01kqflm0sxxx8nmdc1cb5dskxxxxx",
 		Expires: time.Date(2026, 3, 5, 6, 52, 48, 0, time.UTC).UnixMilli(),
-		Issued:  time.Date(2022, 4, 13, 6, 10, 25, 0, time.UTC).UnixMilli(),
+		Created: time.Date(2022, 4, 13, 6, 10, 25, 0, time.UTC).UnixMilli(),
+		Updated: time.Date(2022, 4, 13, 6, 10, 25, 0, time.UTC).UnixMilli(),
 		Info:    poller.Info{ProviderID: "atp_01kr2cmj5gxxx4fvmls2e93dxxxxx", TokenType: "jwt", ConsumerType: "custom"},
 	}}}
 	if !reflect.DeepEqual(page, want) || next != "NTxxxexample" {
@@ -61,8 +62,8 @@ func TestPagesThatAreAccepted(t *testing.T) {
 		{`{"entities":[{"authenticationTokenId":"a","revoked":null,"expirationTime":null,"createTime":null,"updateTime":null,"credentialProviderId":null,"authenticationTokenType":null,"consumerType":null}]}`, one, -1, ""},
 		{`{"entities":[{"authenticationTokenId":"\u0061"}]}`, one, -1, ""},
 		{`{"entities":[{"authenticationTokenId":"a","revoked":true}]}`, []poller.Token{{ID: "a", Revoked: true}}, -1, ""},
-		{`{"entities":[{"authenticationTokenId":"a","createTime":1649830225,"updateTime":1649830226000}]}`, []poller.Token{{ID: "a", Issued: 1649830226000}}, -1, ""},
-		{`{"entities":[{"authenticationTokenId":"a","createTime":1649830225000}]}`, []poller.Token{{ID: "a", Issued: 1649830225000}}, -1, ""},
+		{`{"entities":[{"authenticationTokenId":"a","createTime":1649830225,"updateTime":1649830226000}]}`, []poller.Token{{ID: "a", Created: 1649830225000, Updated: 1649830226000}}, -1, ""},
+		{`{"entities":[{"authenticationTokenId":"a","createTime":1649830225000}]}`, []poller.Token{{ID: "a", Created: 1649830225000}}, -1, ""},
 		// The names of what is not known are free.
 		{`{"entities":[{"authenticationTokenId":"a","Extra":{"Revoked":true},"_x":1}],"MaxResults":1,"extra":{"NextToken":"n"}}`, one, -1, ""},
 		{`{"entities":[{"authenticationTokenId":"a","consumerType":"` + strings.Repeat("x", 500) + `"}]}`, []poller.Token{{ID: "a", Info: poller.Info{ConsumerType: strings.Repeat("x", maxText) + "…"}}}, -1, ""},

@@ -75,7 +75,7 @@ func FuzzDecodePage(f *testing.F) {
 			t.Fatalf("%d tokens of %d entities", len(page.Tokens)-1, len(entities))
 		}
 		for i, token := range page.Tokens[1:] {
-			if token.ID == "" || token.ID != entities[i]["authenticationTokenId"] || token.Revoked != (entities[i]["revoked"] == true) || token.Expires < 0 || token.Issued < 0 {
+			if token.ID == "" || token.ID != entities[i]["authenticationTokenId"] || token.Revoked != (entities[i]["revoked"] == true) || token.Expires < 0 || token.Created < 0 || token.Updated < 0 {
 				t.Errorf("%+v of %v", token, entities[i])
 			}
 			for _, text := range []string{token.Info.ProviderID, token.Info.TokenType, token.Info.ConsumerType} {

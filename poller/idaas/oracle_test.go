@@ -71,7 +71,8 @@ func decodeByStructs(body []byte, tokens []poller.Token) (poller.Page, string, e
 			ID:      t.ID,
 			Revoked: t.Revoked,
 			Expires: millis(t.Expires),
-			Issued:  max(millis(t.Created), millis(t.Updated)),
+			Created: millis(t.Created),
+			Updated: millis(t.Updated),
 			Info: poller.Info{
 				ProviderID:   clean(t.ProviderID),
 				TokenType:    clean(t.Type),

@@ -1,0 +1,380 @@
+package poller
+
+import (
+	"cmp"
+	"encoding/base64"
+	"encoding/binary"
+	"math"
+	"slices"
+)
+
+// Units of time in milliseconds, in which tokens and histories are kept.
+const (
+	msSecond = int64(1000)
+	msMinute = 60 * msSecond
+	msHour   = 60 * msMinute
+	msDay    = 24 * msHour
+	msWeek   = 7 * msDay
+	window   = 5 * msWeek // of a history
+)
+
+// History is when a target had an active token: at most the 35 days until the last one ended. It has a fixed size, which is
+// also that of its encoding, and never changes once published. Times are Unix milliseconds unless noted.
+type History struct {
+	Since int64 // when the first token known was issued
+	Start int64 // of the latest time with active tokens
+	End   int64 // of the same; the end of the walk while a token is active
+	Issue int64 // of the latest renewal
+	// Weekly is when, by a timetable of weeks, a token is expected after the last one known has ended; 0: no timetable.
+	Weekly   int64
+	quiet               // since End
+	Days     [36]uint16 // minutes with an active token of each UTC day, by its number modulo 36
+	Hours    [105]byte  // a bit for each UTC hour with an active token, by its number modulo 840
+	Reserves [10]uint32 // seconds left until the last expiration at the latest renewals, the newest first; 0: none
+	Pauses   [20]Pause  // those that can be among the three longest of some 35 days, the oldest first
+}
+
+// quiet is a time without a token that has not ended.
+type quiet struct {
+	From    int64  // start of its latest part in which nothing is unknown
+	Longest uint32 // of its earlier such parts, in seconds
+}
+
+// Pause is a time without a token that has ended, in Unix seconds and seconds.
+type Pause struct{ End, Length uint32 }
+
+// MarshalText returns the history in base64.
+func (h *History) MarshalText() ([]byte, error) {
+	data, err := binary.Append(nil, binary.LittleEndian, h)
+	return base64.RawStdEncoding.AppendEncode(nil, data), err
+}
+
+// UnmarshalText is the inverse of MarshalText.
+func (h *History) UnmarshalText(text []byte) error {
+	data, err := base64.RawStdEncoding.AppendDecode(nil, text)
+	if err == nil {
+		_, err = binary.Decode(data, binary.LittleEndian, h)
+	}
+	return err
+}
+
+// span is a time between two moments.
+type span struct{ from, to int64 }
+
+// spans are unknown times.
+type spans []span
+
+// add adds a span, and merges those that overlap before they need more room.
+func (s *spans) add(from, to int64) {
+	if len(*s) == cap(*s) && len(*s) >= 1024 {
+		*s = s.merged()
+	}
+	*s = append(*s, span{from, to})
+}
+
+func (s *spans) merged() spans {
+	slices.SortFunc(*s, func(a, b span) int { return cmp.Compare(a.from, b.from) })
+	out := (*s)[:0]
+	for _, next := range *s {
+		if n := len(out) - 1; n >= 0 && next.from <= out[n].to {
+			out[n].to = max(out[n].to, next.to)
+		} else {
+			out = append(out, next)
+		}
+	}
+	return out
+}
+
+// slots returns the spans of tokens by the time of their issue, from from on, in slots of the given width. Those of a slot
+// are one. A list of a million tokens needs no sorting, and little memory, that way.
+func slots(records []record, from, to, width int64, spanOf func(record) span) []span {
+	out := make([]span, max(0, (to-from)/width+1))
+	for _, r := range records {
+		s := spanOf(r)
+		if s.to <= from || s.from > to {
+			continue
+		}
+		s.from = max(s.from, from)
+		slot := &out[(s.from-from)/width]
+		if slot.to == 0 {
+			*slot = s
+		}
+		slot.from, slot.to = min(slot.from, s.from), max(slot.to, s.to)
+	}
+	return slices.DeleteFunc(out, func(s span) bool { return s.to == 0 })
+}
+
+// history returns what is known after the walk that found out; prev is the census before, which may be nil.
+func (c *counting) history(prev, out *Census) *History {
+	now, h := out.ReadAt.UnixMilli(), new(History)
+	looked := int64(0) // when the walk before ended; 0: there is no history
+	// A clock that was set back by more has made a history of the future.
+	if prev != nil && prev.History != nil && prev.History.End <= now+10*msMinute {
+		*h, looked = *prev.History, prev.ReadAt.UnixMilli()
+	}
+	active := len(out.Expirations)+out.NeverExpiring > 0
+	spanOf := func(r record) span {
+		s := span{r.issued, min(r.end(), now)}
+		if s.from == 0 { // unknown
+			if s.from = s.to; s.to == now && looked > 0 {
+				s.from = looked
+			}
+		}
+		return span{min(s.from, s.to), s.to}
+	}
+	first, newest, before := int64(math.MaxInt64), h.End, int64(0)
+	for _, r := range c.records {
+		s := spanOf(r)
+		first, newest = min(first, s.from), max(newest, s.to)
+	}
+	if newest == 0 {
+		return nil
+	}
+	unknown := c.unknown.merged()
+	from := max(h.End, newest-window)
+	if looked == 0 {
+		for _, r := range c.records {
+			if s := spanOf(r); s.to <= from {
+				before = max(before, s.to)
+			}
+		}
+		h.Since, h.quiet.From = max(first, from), before
+	} else {
+		// What a list does not show that begins later than the walk before, or has active tokens only.
+		partial := c.live || first > looked
+		if unknown = nil; (partial || c.renewed > looked) && now-looked > prev.Lifetime {
+			unknown = spans{{looked, now}}
+		}
+		if n, _ := slices.BinarySearch(prev.Expirations, now+1); partial && n > 0 {
+			h.active(h.End, prev.Expirations[n-1])
+		}
+	}
+	for _, s := range slots(c.records, from, newest, msMinute, spanOf) {
+		if s.from > h.quiet.From && h.quiet.From > 0 {
+			unknown = h.paused(s.from, unknown, active)
+			h.Start = s.from
+		}
+		h.active(s.from, s.to)
+	}
+	if len(unknown) > 0 && looked > 0 && !active { // this very time
+		h.quiet.part(looked)
+		h.quiet.From = now
+	}
+	h.renewals(c.records, prev, out)
+	h.weekly(out)
+	return h
+}
+
+// active notes an active token. Calls are in the order of time, but may overlap.
+func (h *History) active(from, to int64) {
+	if h.End == 0 {
+		h.Start, h.End = from, from
+	}
+	from = max(from, h.End)
+	if to < from {
+		return
+	}
+	for n := max(h.End/msHour+1, to/msHour-839); n <= to/msHour; n++ {
+		h.Hours[n%840/8] &^= 1 << (n % 8)
+	}
+	for n := max(h.End/msDay+1, to/msDay-35); n <= to/msDay; n++ {
+		h.Days[n%36] = 0
+	}
+	for n := max(from/msHour, to/msHour-839); n <= to/msHour; n++ {
+		h.Hours[n%840/8] |= 1 << (n % 8)
+	}
+	for n := max(from/msDay, to/msDay-35); n <= to/msDay; n++ { // minutes by their ends, so that parts add up
+		h.Days[n%36] += uint16(min(to/msMinute, (n+1)*msDay/msMinute) - max(from/msMinute, n*msDay/msMinute)) //nolint:gosec // at most 1440
+	}
+	h.End, h.quiet = to, quiet{From: max(to, h.quiet.From)}
+}
+
+// part ends a part of a time without a token.
+func (q *quiet) part(to int64) {
+	if to > q.From {
+		q.Longest = max(q.Longest, uint32(min((to-q.From)/msSecond, math.MaxUint32))) //nolint:gosec // in range
+	}
+}
+
+// paused ends the time without a token. The pause is its longest part without unknown time, which counts as the walk found the
+// target in the share of active time. It returns the unknown times that are not over.
+func (h *History) paused(end int64, unknown spans, active bool) spans {
+	for ; len(unknown) > 0 && unknown[0].from < end; unknown = unknown[1:] {
+		u := unknown[0]
+		if u.to > h.quiet.From {
+			h.quiet.part(u.from)
+			if active {
+				longest := h.quiet.Longest
+				h.active(max(u.from, h.quiet.From), min(u.to, end))
+				h.quiet.Longest = longest
+			}
+			h.quiet.From = min(u.to, end)
+		}
+		if u.to > end {
+			break
+		}
+	}
+	h.quiet.part(end)
+	p := Pause{uint32(end / msSecond), h.quiet.Longest} //nolint:gosec // until 2106
+	if h.quiet = (quiet{}); p.Length < uint32(msMinute/msSecond) {
+		return unknown
+	}
+	kept := slices.DeleteFunc(slices.Clone(h.Pauses[:]), func(old Pause) bool { return old.Length == 0 })
+	kept = append(kept, p)
+	for i := len(kept) - 2; i >= 0; i-- { // three later ones as long: it will not matter again
+		longer := 0
+		for _, later := range kept[i+1:] {
+			if later.Length >= kept[i].Length {
+				longer++
+			}
+		}
+		if longer >= 3 || int64(kept[i].End)*msSecond <= end-window {
+			kept = slices.Delete(kept, i, i+1)
+		}
+	}
+	if len(kept) > len(h.Pauses) {
+		shortest := 0
+		for i := range kept {
+			if kept[i].Length < kept[shortest].Length {
+				shortest = i
+			}
+		}
+		kept = slices.Delete(kept, shortest, shortest+1)
+	}
+	h.Pauses = [len(h.Pauses)]Pause{}
+	copy(h.Pauses[:], kept)
+	return unknown
+}
+
+// renewals notes how much was left until the last expiration whenever a token was issued that expires later.
+func (h *History) renewals(records []record, prev, out *Census) {
+	newest, now := int64(0), out.ReadAt.UnixMilli()
+	for _, r := range records {
+		if r.issued <= now {
+			newest = max(newest, r.issued)
+		}
+	}
+	if newest <= h.Issue || out.Lifetime == 0 {
+		return
+	}
+	lifetime := min(out.Lifetime, newest/12)
+	from, last := max(h.Issue+1, newest-12*lifetime), int64(0)
+	if prev != nil && len(prev.Expirations) > 0 {
+		last = prev.Expirations[len(prev.Expirations)-1]
+	}
+	spanOf := func(r record) span {
+		if r.expires == never || r.issued == 0 || r.issued > now {
+			return span{}
+		}
+		return span{r.issued, r.end()}
+	}
+	for _, r := range records {
+		if s := spanOf(r); s.from < from {
+			last = max(last, s.to)
+		}
+	}
+	for _, s := range slots(records, from, newest, max(msMinute, lifetime/40), func(r record) span {
+		if s := spanOf(r); s.from >= from {
+			return s
+		}
+		return span{}
+	}) {
+		if s.to > last && s.from-h.Issue >= (s.to-s.from)/10 { // else one issue with that before
+			if left := (last - s.from) / msSecond; left > 0 {
+				copy(h.Reserves[1:], h.Reserves[:])
+				h.Reserves[0] = uint32(min(left, math.MaxUint32)) //nolint:gosec // in range
+			}
+			h.Issue = s.from
+		}
+		last = max(last, s.to)
+	}
+}
+
+// reserve returns the usual one in milliseconds, 0 if unknown.
+func (h *History) reserve() int64 {
+	if h.Reserves[2] == 0 {
+		return 0
+	}
+	known := slices.DeleteFunc(slices.Clone(h.Reserves[:]), func(r uint32) bool { return r == 0 })
+	slices.Sort(known)
+	return int64(known[2]) * msSecond
+}
+
+// rhythm is what follows from a history.
+type rhythm struct {
+	start, known int64 // of the history, and its length
+	usual        int64 // pause
+	continuous   bool
+}
+
+// until returns the rhythm of the history that ends at end.
+func (h *History) until(end int64) rhythm {
+	r := rhythm{start: max(h.Since, end-window)}
+	r.known = end - r.start
+	var longest [3]int64
+	for _, p := range h.Pauses {
+		if length := int64(p.Length) * msSecond; int64(p.End)*msSecond > end-window {
+			for i := range longest {
+				if length > longest[i] {
+					length, longest[i] = longest[i], length
+				}
+			}
+		}
+	}
+	if r.usual = longest[2]; r.known < 3*msWeek || r.usual == 0 {
+		r.usual = longest[0]
+	}
+	minutes := int64(0)
+	for n := h.End / msDay; n >= max(h.End/msDay-35, 0); n-- {
+		minutes += int64(h.Days[n%36])
+	}
+	share := float64(minutes*msMinute+end-h.End) / float64(end-max(h.Since, (h.End/msDay-35)*msDay))
+	r.continuous = longest[2] <= 10*msMinute && r.known >= msDay/2 && share >= 0.9
+	return r
+}
+
+// used reports whether there was an active token in an hour.
+func (h *History) used(n int64) bool {
+	return n >= h.Since/msHour && n <= h.End/msHour && n > h.End/msHour-840 && h.Hours[n%840/8]>>(n%8)&1 == 1
+}
+
+// weekly sets Weekly for the end of the last token known.
+func (h *History) weekly(out *Census) {
+	h.Weekly = 0
+	ended := *h
+	if n := len(out.Expirations); n > 0 && out.NeverExpiring == 0 {
+		ended.active(h.End, out.Expirations[n-1])
+	}
+	end := ended.End
+	last, first := end/msHour, h.Since/msHour
+	if ended.until(end).usual < msDay/2 || last-4*168 < first {
+		return
+	}
+	near := func(n int64) bool { return ended.used(n) || ended.used(n-1) || ended.used(n+1) }
+	for w := range int64(3) {
+		var used, before, again, after int
+		for n := last - 168*(w+1) + 1; n <= last-168*w; n++ {
+			if ended.used(n) {
+				used++
+				if near(n - 168) {
+					again++
+				}
+			}
+			if ended.used(n - 168) {
+				before++
+				if near(n) {
+					after++
+				}
+			}
+		}
+		if used == 0 || before == 0 || 10*again < 9*used || 10*after < 9*before {
+			return
+		}
+	}
+	for n := last + 1; n <= last+168; n++ {
+		if n*msHour-end >= msHour && ended.used(n-168) && ended.used(n-2*168) && ended.used(n-3*168) && ended.used(n-4*168) {
+			h.Weekly = (n + 2) * msHour
+			return
+		}
+	}
+}

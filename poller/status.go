@@ -1,0 +1,159 @@
+package poller
+
+import (
+	"time"
+)
+
+// State is what a target's tokens amount to, in the words of the metric.
+type State string
+
+// Every State. A target is in the first that fits.
+const (
+	Unknown    State = "unknown"
+	Empty      State = "empty"
+	Retired    State = "retired"
+	Lost       State = "lost"
+	Overdue    State = "overdue"
+	Paused     State = "paused"
+	AboutToEnd State = "about_to_end"
+	NotRenewed State = "not_renewed"
+	AtRisk     State = "at_risk"
+	OK         State = "ok"
+)
+
+// Thresholds are the settings that decide the state of a target.
+type Thresholds struct {
+	AtRisk, AboutToEnd Before
+	// LostAfter is how long a continuous consumer may be without a token.
+	LostAfter time.Duration
+	// LostAlone is set if LostAfter alone decides, without the rhythm of the consumer.
+	LostAlone bool
+}
+
+// Before is a time before the end of the last token: a part of its lifetime, and at most Most.
+type Before struct {
+	Part float64
+	Most time.Duration
+}
+
+// of returns the milliseconds for a lifetime; unknown is for want of one.
+func (b Before) of(lifetime, unknown int64) int64 {
+	if lifetime > 0 {
+		unknown = int64(b.Part * float64(lifetime))
+	}
+	return min(unknown, b.Most.Milliseconds())
+}
+
+// Status is the state of a target with what it follows from. Times are Unix milliseconds; 0 is unknown or does not apply.
+type Status struct {
+	State State
+	Since int64 // by its facts
+
+	HistoryStart    int64
+	UsualPause      int64 // milliseconds; 0: none; -1: unknown
+	Continuous      bool
+	Weekly          bool  // the week repeats
+	NextExpected    int64 // while no token is active
+	RenewalExpected int64 // while one is
+}
+
+// Status returns the state at now of a target that is polled once an interval: the only place that decides it.
+func (r *Reading) Status(now time.Time, interval time.Duration) Status {
+	c, t := r.Census, r.Target.Thresholds
+	s := Status{State: Unknown, UsualPause: -1}
+	if c == nil {
+		return s
+	}
+	// Time alone makes no state worse while the data is stale.
+	if stale := c.ReadAt.Add(max(2*interval, 10*time.Minute)); now.After(stale) {
+		now = stale
+	}
+	at, ms, h := c.At(now), now.UnixMilli(), c.History
+	if h == nil {
+		if at.Total == 0 && at.LastActive == 0 {
+			s.State = Empty
+			return s
+		}
+		h = &History{Since: at.LastActive, End: at.LastActive}
+	}
+	end := ms // of the history
+	if at.Active == 0 {
+		end = h.End
+		if n := len(c.Expirations); n > 0 {
+			end = max(end, c.Expirations[n-1])
+		}
+	}
+	rhythm := h.until(end)
+	young := rhythm.known < msWeek
+	s.HistoryStart, s.Continuous, s.Weekly = rhythm.start, rhythm.continuous, h.Weekly > 0
+	if rhythm.known >= msDay/2 {
+		s.UsualPause = rhythm.usual
+	}
+	// A token issued while the list was read may be missing in it.
+	read := c.ReadAt.Add(-c.Took).UnixMilli()
+	if at.Active > 0 {
+		return c.held(s, t, at, h, young, ms, read, interval.Milliseconds())
+	}
+	s.State, s.Since = Paused, end
+	if end == 0 {
+		return s
+	}
+	lost := t.LostAfter.Milliseconds()
+	s.NextExpected = end + min(max(2*rhythm.usual, 10*msMinute), rhythm.usual+msWeek)
+	switch {
+	case t.LostAlone:
+		s.NextExpected = end + lost
+	case rhythm.continuous:
+		lost = max(lost, 2*interval.Milliseconds())
+		s.NextExpected = max(s.NextExpected, end+lost)
+	case young:
+		s.NextExpected = max(s.NextExpected, end+3*msDay)
+	case rhythm.usual == 0: // all were in unknown times
+		s.NextExpected = 0
+	case h.Weekly > 0:
+		s.NextExpected = min(s.NextExpected, h.Weekly)
+	}
+	missed := read > end && ms-end >= lost && (t.LostAlone || rhythm.continuous)
+	switch {
+	case read > end && ms-end > max(window, 2*rhythm.usual):
+		s.State, s.Since = Retired, end+max(window, 2*rhythm.usual)
+	case missed && young && !t.LostAlone:
+		s.State, s.Since = Overdue, end+lost
+	case missed:
+		s.State = Lost
+	case !rhythm.continuous && !t.LostAlone && s.NextExpected > 0 && read > s.NextExpected:
+		s.State, s.Since = Overdue, s.NextExpected
+	}
+	return s
+}
+
+// held completes s for a target with an active token.
+func (c *Census) held(s Status, t Thresholds, at States, h *History, young bool, now, read, interval int64) Status {
+	s.State, s.Since = OK, h.Start
+	if at.Latest == 0 {
+		return s
+	}
+	reserve := h.reserve()
+	if reserve > 0 {
+		s.RenewalExpected = at.Latest - reserve/2
+	}
+	if !s.Continuous || c.Lifetime > 0 && c.Lifetime <= 4*interval {
+		return s
+	}
+	critical := t.AboutToEnd.of(c.Lifetime, msDay/4)
+	late := t.AtRisk.of(c.Lifetime, msDay)
+	if reserve > 0 {
+		critical, late = min(critical, reserve/4), reserve/2
+	}
+	switch {
+	case !young && now >= at.Latest-critical:
+		s.State, s.Since = AboutToEnd, at.Latest-critical
+	case reserve > 0 && read > at.Latest-late:
+		s.State, s.Since = NotRenewed, at.Latest-late
+	case reserve == 0 && now >= at.Latest-late:
+		s.State, s.Since = AtRisk, at.Latest-late
+	case int64(h.Reserves[0])*msSecond < late && h.Reserves[0] > 0: // it was late for the latest renewal
+		s.Since = max(s.Since, h.Issue)
+	}
+	return s
+}
