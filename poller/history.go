@@ -52,7 +52,8 @@ func (h *History) MarshalText() ([]byte, error) {
 // UnmarshalText is the inverse of MarshalText.
 func (h *History) UnmarshalText(text []byte) error {
 	data, err := base64.RawStdEncoding.AppendDecode(nil, text)
-	if err == nil {
+	if err == nil { // of an older version it is shorter
+		data = append(data, make([]byte, max(0, binary.Size(h)-len(data)))...)
 		_, err = binary.Decode(data, binary.LittleEndian, h)
 	}
 	return err
@@ -138,7 +139,7 @@ func (c *counting) history(prev, out *Census) *History {
 				before = max(before, s.to)
 			}
 		}
-		h.Since, h.quiet.From = max(first, from), before
+		h.Since, h.From = max(first, from), before
 	} else {
 		// What a list does not show that begins later than the walk before, or has active tokens only.
 		partial := c.live || first > looked
@@ -150,15 +151,15 @@ func (c *counting) history(prev, out *Census) *History {
 		}
 	}
 	for _, s := range slots(c.records, from, newest, msMinute, spanOf) {
-		if s.from > h.quiet.From && h.quiet.From > 0 {
+		if s.from > h.From && h.From > 0 {
 			unknown = h.paused(s.from, unknown, active)
 			h.Start = s.from
 		}
 		h.active(s.from, s.to)
 	}
 	if len(unknown) > 0 && looked > 0 && !active { // this very time
-		h.quiet.part(looked)
-		h.quiet.From = now
+		h.part(looked)
+		h.From = now
 	}
 	h.renewals(c.records, prev, out)
 	h.weekly(out)
@@ -184,15 +185,15 @@ func (h *History) active(from, to int64) {
 		h.Hours[n%840/8] |= 1 << (n % 8)
 	}
 	for n := max(from/msDay, to/msDay-35); n <= to/msDay; n++ { // minutes by their ends, so that parts add up
-		h.Days[n%36] += uint16(min(to/msMinute, (n+1)*msDay/msMinute) - max(from/msMinute, n*msDay/msMinute)) //nolint:gosec // at most 1440
+		h.Days[n%36] += uint16(min(to/msMinute, (n+1)*msDay/msMinute) - max(from/msMinute, n*msDay/msMinute))
 	}
-	h.End, h.quiet = to, quiet{From: max(to, h.quiet.From)}
+	h.End, h.quiet = to, quiet{From: max(to, h.From)}
 }
 
 // part ends a part of a time without a token.
 func (q *quiet) part(to int64) {
 	if to > q.From {
-		q.Longest = max(q.Longest, uint32(min((to-q.From)/msSecond, math.MaxUint32))) //nolint:gosec // in range
+		q.Longest = max(q.Longest, uint32(min((to-q.From)/msSecond, math.MaxUint32)))
 	}
 }
 
@@ -201,21 +202,21 @@ func (q *quiet) part(to int64) {
 func (h *History) paused(end int64, unknown spans, active bool) spans {
 	for ; len(unknown) > 0 && unknown[0].from < end; unknown = unknown[1:] {
 		u := unknown[0]
-		if u.to > h.quiet.From {
-			h.quiet.part(u.from)
+		if u.to > h.From {
+			h.part(u.from)
 			if active {
-				longest := h.quiet.Longest
-				h.active(max(u.from, h.quiet.From), min(u.to, end))
-				h.quiet.Longest = longest
+				longest := h.Longest
+				h.active(max(u.from, h.From), min(u.to, end))
+				h.Longest = longest
 			}
-			h.quiet.From = min(u.to, end)
+			h.From = min(u.to, end)
 		}
 		if u.to > end {
 			break
 		}
 	}
-	h.quiet.part(end)
-	p := Pause{uint32(end / msSecond), h.quiet.Longest} //nolint:gosec // until 2106
+	h.part(end)
+	p := Pause{uint32(end / msSecond), h.Longest}
 	if h.quiet = (quiet{}); p.Length < uint32(msMinute/msSecond) {
 		return unknown
 	}
@@ -282,7 +283,7 @@ func (h *History) renewals(records []record, prev, out *Census) {
 		if s.to > last && s.from-h.Issue >= (s.to-s.from)/10 { // else one issue with that before
 			if left := (last - s.from) / msSecond; left > 0 {
 				copy(h.Reserves[1:], h.Reserves[:])
-				h.Reserves[0] = uint32(min(left, math.MaxUint32)) //nolint:gosec // in range
+				h.Reserves[0] = uint32(min(left, math.MaxUint32))
 			}
 			h.Issue = s.from
 		}

@@ -21,9 +21,9 @@ type consumerLife struct {
 }
 
 const (
-	hours = 60.0
-	days  = 24 * hours
-	weeks = 7 * days
+	hours    = 60.0
+	days     = 24 * hours
+	weeks    = 7 * days
 	lifetime = 44 * weeks
 )
 
@@ -193,11 +193,10 @@ var kinds = []struct {
 	{"every two weeks", only(func(r *rand.Rand) []issue { return calendar(r, 2*weeks) }), [4]float64{0, .5, 0, 0}},
 	{"monthly", only(func(r *rand.Rand) (out []issue) {
 		phase, start := between(r, 0, days), between(r, 0, days)
-		for n, d := range []float64{0, 28, 59, 89, 120, 150, 181, 212, 242, 273, 303} {
+		for _, d := range []float64{0, 28, 59, 89, 120, 150, 181, 212, 242, 273, 303} {
 			if t := start + utc((d+27)*days+phase) - 27*days - phase; t < lifetime {
 				out = append(out, token(t+between(r, 0, 30), 15))
 			}
-			_ = n
 		}
 		return out
 	}), [4]float64{0, .5, 0, 0}},
