@@ -2,6 +2,7 @@ package poller
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -33,6 +34,23 @@ func (f *Failure) shownFor(t Target) *Failure {
 	clean.Text = Scrubber{}.Hide(t.Consumer, t.Label).clean(f.Text, 8*maxText)
 	return &clean
 }
+
+// Same reports whether f and g, which may be nil, are the same failure at two times. The id of the request, which is another each
+// time, does not count.
+func (f *Failure) Same(g *Failure) bool {
+	return f == g || f != nil && g != nil && f.Reason == g.Reason && f.withoutID() == g.withoutID()
+}
+
+func (f *Failure) withoutID() string {
+	_, id, _ := strings.Cut(f.Text, requestID)
+	id, _, _ = strings.Cut(id, ")")
+	return strings.ReplaceAll(f.Text, id, "")
+}
+
+const requestID = " (request id "
+
+// WithRequestID returns text with the id of the request that it is about.
+func WithRequestID(text, id string) string { return text + requestID + id + ")" }
 
 // Snapshot is everything known at one moment. It never changes once published; readers share it.
 type Snapshot struct {

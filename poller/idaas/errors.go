@@ -41,11 +41,14 @@ func noAnswer(err error, what string, hide poller.Scrubber) *failure {
 	if e, ok := errors.AsType[net.Error](err); errors.Is(err, context.DeadlineExceeded) || ok && e.Timeout() {
 		f = fail(poller.Timeout, "%s: no whole answer in time", what)
 	} else {
-		f = fail(poller.Connection, "%s: %s", what, hide.Clean(err.Error()))
+		f = fail(poller.Connection, "%s: %s", what, hide.Clean(localAddress.ReplaceAllString(err.Error(), "")))
 	}
 	f.retry, f.foreign = true, true
 	return f
 }
+
+// localAddress is in the errors of connections, with another port each time.
+var localAddress = regexp.MustCompile(`\S+:\d+->`)
 
 // refused is the failure that an answer other than 200 means, or an error object under 200.
 func refused(status int, header http.Header, body apiError, what string, hide poller.Scrubber) *failure {
@@ -65,7 +68,7 @@ func refused(status int, header http.Header, body apiError, what string, hide po
 		text += ": " + said
 	}
 	if id := hide.Clean(cmp.Or(header.Get(requestIDHeader), body.requestID)); id != "" {
-		text += " (request id " + id + ")"
+		text = poller.WithRequestID(text, id)
 	}
 	f := fail(reason, "%s: %s", what, text)
 	f.status, f.throttled, f.foreign = status, throttled, body.code == "" && !throttled

@@ -244,3 +244,32 @@ func TestCleanTexts(t *testing.T) {
 		t.Error("nothing is to be hidden of what is shown")
 	}
 }
+
+// A failure that goes on is the same one, whatever is new in each response or connection.
+func TestAFailureThatGoesOnIsTheSame(t *testing.T) {
+	reset := func(port int) error {
+		return noAnswer(&net.OpError{
+			Op: "read", Net: "tcp", Source: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: port}, Addr: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 2), Port: 443}, Err: syscall.ECONNRESET,
+		}, "page 1", poller.Scrubber{})
+	}
+	if got := reset(50001).Error(); got != "page 1: read tcp 10.0.0.2:443: connection reset by peer" || got != reset(50002).Error() {
+		t.Error(got)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		a := newAPI(t, simulator.Config{})
+		p := a.poller(a.client(retries(0)), 1, a.fill(1, 1)...)
+		failed := func(message string) *poller.Failure {
+			defer a.Inject(simulator.Fault{Operation: simulator.List, Kind: simulator.Status, Status: 403, Body: `{"error":"forbidden","message":"` + message + `"}`})()
+			p.Once(t.Context())
+			return p.Snapshot().Readings[0].Failure
+		}
+		first, second, other := failed("no grant"), failed("no grant"), failed("no such user")
+		if first == nil || second == nil || first.Text == second.Text || !first.Same(second) || first.Same(other) || first.Same(nil) {
+			t.Errorf("%+v, %+v, %+v", first, second, other)
+		}
+		named := poller.WithRequestID("request 1F2E failed", "1F2E")
+		if f := (&poller.Failure{Text: named}); !f.Same(&poller.Failure{Text: strings.ReplaceAll(named, "1F2E", "3D4C")}) {
+			t.Error("the id in the message counts")
+		}
+	})
+}

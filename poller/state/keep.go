@@ -59,10 +59,7 @@ func (f File) Keep(ctx context.Context, snapshot func() *poller.Snapshot, saved 
 
 // changed reports whether there is something to write that was not. That a target still fails as it did is not.
 func changed(old, now *poller.Snapshot) bool {
-	alike := func(a, b *poller.Failure) bool {
-		return a == b || a != nil && b != nil && a.Reason == b.Reason && a.Text == b.Text
-	}
 	return old.Lists != now.Lists || !slices.EqualFunc(old.Readings, now.Readings, func(a, b *poller.Reading) bool {
-		return a == b || a.Target.Key() == b.Target.Key() && a.Census == b.Census && alike(a.Failure, b.Failure)
+		return a == b || a.Target.Key() == b.Target.Key() && a.Census == b.Census && a.Failure.Same(b.Failure)
 	})
 }

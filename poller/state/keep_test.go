@@ -70,7 +70,7 @@ func TestKeep(t *testing.T) {
 		expect("a walk", 1)
 		expect("nothing new", 1)
 		failing := func(at time.Duration) *poller.Failure {
-			return &poller.Failure{Reason: poller.Timeout, Text: "late", At: epoch.Add(at)}
+			return &poller.Failure{Reason: poller.Timeout, Text: poller.WithRequestID("late", at.String()), At: epoch.Add(at)}
 		}
 		set(snapshot(reading("a", c, failing(0))))
 		expect("a failure", 2)
