@@ -48,8 +48,8 @@ func TestOtherVersions(t *testing.T) {
 		"version 1, without the time since when": {whole('1', zipped(`{"Consumer":"read","Provider":"p","Census":{`+census+`}}`,
 			`{"Consumer":"failed","Provider":"p","Failure":{`+failure+`}}`)), []*poller.Reading{read, failed}},
 		"members and entries of a later exporter": {whole('2', zipped(`{"Found":{"providers":["a"]}}`,
-			`{"Consumer":"read","Provider":"p","Census":{`+census+`,"History":{"days":[1,[2]]}},"Left":true}`,
-			`{"Consumer":"none","Provider":"p","History":"x"}`)), []*poller.Reading{read}},
+			`{"Consumer":"read","Provider":"p","Census":{`+census+`,"Future":{"days":[1,[2]]}},"Left":true}`,
+			`{"Consumer":"none","Provider":"p","Future":"x"}`)), []*poller.Reading{read}},
 	} {
 		f := File{Path: filepath.Join(t.TempDir(), "state"), Instance: "https://x.aliyunidaas.com  "}
 		must(t, os.WriteFile(f.Path, c.text, 0o600))
