@@ -311,7 +311,7 @@ func TestRoutes(t *testing.T) {
 			t.Errorf("%s: %d, want %d\n%s", path, got, want, body)
 		}
 	}
-	if _, page := r.get("/"); !strings.Contains(page, "IDaaS token exporter") || !strings.Contains(page, `href="/metrics"`) {
+	if _, page := r.get("/"); !strings.Contains(page, "IDaaS token exporter") || !strings.Contains(page, `href="metrics"`) {
 		t.Errorf("status page:\n%s", page)
 	}
 	if _, known := r.scrape().counts("a", "p"); known {

@@ -35,13 +35,14 @@ func large(size int) Config {
 	return c
 }
 
-// snapshot is of so many targets.
+// snapshot is of so many targets with ten tokens of long ids each.
 func snapshot(targets int) func() *poller.Snapshot {
+	id := strings.Repeat("x", 16<<10)
 	s := &poller.Snapshot{Readings: make([]*poller.Reading, targets)}
 	for i := range s.Readings {
 		census := &poller.Census{ReadAt: time.Now(), Expirations: []int64{time.Now().Add(time.Hour).UnixMilli()}}
 		for range 10 {
-			census.Soonest = append(census.Soonest, poller.Expiry{ID: strings.Repeat("x", 100), Expires: census.Expirations[0]})
+			census.Soonest = append(census.Soonest, poller.Expiry{ID: id, Expires: census.Expirations[0]})
 		}
 		s.Readings[i] = &poller.Reading{Target: poller.Target{Label: strconv.Itoa(i), Provider: "p"}, Census: census}
 	}
@@ -51,7 +52,7 @@ func snapshot(targets int) func() *poller.Snapshot {
 // However many clients ask and do not read: memory is bounded, who reads slowly gets all, and who reads is answered soon.
 func TestClientsThatDoNotRead(t *testing.T) {
 	c := large(16 << 20)
-	c.Snapshot = snapshot(10_000)
+	c.Snapshot = snapshot(100)
 	for _, tt := range []struct {
 		path    string
 		clients int

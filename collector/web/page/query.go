@@ -47,6 +47,8 @@ func parse(raw string, page bool) (query, error) {
 			fault("%s is given %d times: once is accepted", name, len(values[name]))
 		case strings.TrimSpace(values.Get(name)) == "":
 			values.Del(name)
+		case name == "q":
+			values.Set(name, strings.TrimSpace(values.Get(name)))
 		}
 	}
 	number := func(name string, from, to, unset int) int {
@@ -62,8 +64,7 @@ func parse(raw string, page bool) (query, error) {
 	}
 	q := query{
 		values: values, consumer: values.Get("consumer"), provider: values.Get("credential_provider"),
-		Search: strings.TrimSpace(values.Get("q")), Sort: values.Get("sort"), Open: values.Get("open"),
-		State: poller.Verdict(values.Get("state")),
+		Search: values.Get("q"), Sort: values.Get("sort"), Open: values.Get("open"), State: poller.Verdict(values.Get("state")),
 		limit: number("limit", 1, most, limit), offset: number("offset", 0, math.MaxInt32, 0), Refresh: number("refresh", 5, 3600, 0),
 	}
 	if q.State != "" && !slices.Contains(poller.Verdicts(), q.State) {

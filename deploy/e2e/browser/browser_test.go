@@ -2,6 +2,10 @@ package browser
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -41,7 +45,11 @@ func TestStatusPage(t *testing.T) {
 	}
 	t.Cleanup(stop)
 	e2e.Start(t, append(environ, "IDAAS_LISTEN_ADDRESS="+address, "IDAAS_POLL_SCHEDULE=@every 15s"), e2e.Exporter(t))
-	page := "http://" + address + "/"
+	// The page is served below a path, as by a reverse proxy.
+	const prefix = "/tools/idaas"
+	proxy := httptest.NewServer(http.StripPrefix(prefix, httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: address})))
+	t.Cleanup(proxy.Close)
+	page := proxy.URL + prefix + "/"
 	e2e.WaitFor(t, page+"-/ready")
 	if picture == "" {
 		e2e.Eventually(t, 5*time.Minute, "a lost target", func() error {

@@ -122,6 +122,15 @@ if (SCREENSHOT) {
     await page.waitForURL('**/?refresh=30&state=at_risk');
   }));
 
+  test('stays below its path, and has the same targets as JSON', () => visit('?q=%20JWT%20&limit=3&offset=3&x=1', {}, async (page) => {
+    for (const href of await page.locator('a').evaluateAll((links) => links.map((a) => a.href))) assert.ok(href.startsWith(PAGE), href);
+    const shown = await consumers(page);
+    assert.equal(shown.length, 3);
+    const answer = await page.goto(await page.getByRole('link', { name: 'This view as JSON' }).evaluate((a) => a.href));
+    const { targets } = await answer.json();
+    assert.deepEqual(targets.map((t) => t.consumer), shown);
+  }));
+
   test('lets no script run', async () => {
     const page = await browser.newPage();
     await page.goto(PAGE);
