@@ -46,13 +46,13 @@ func enabled(name string) bool { return strings.EqualFold(env(name), "true") }
 
 // Find returns the credentials of the first source that is configured, in the order of the vendor's SDKs. A configured source
 // that fails is an error. An error of a file is an fs.PathError, one of a request what Send returned; none shows a secret.
-func (c *Chain) Find(ctx context.Context) (Credentials, error) {
+func (c *Chain) Find(ctx context.Context) (found Credentials, err error) {
 	p, where, profiles, err := configured(ctx)
 	if err != nil {
-		return Credentials{}, err
+		return found, err
 	}
-	var found Credentials
 	if p != nil {
+		where += ", mode " + p.Mode
 		found, err = c.of(ctx, p, profiles, nil)
 	} else {
 		found, where, err = c.implicit(ctx)
@@ -73,55 +73,42 @@ func configured(ctx context.Context) (p *profile, where string, profiles []*prof
 	if key.ID+key.Secret+key.Token != "" {
 		return key, "ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET", nil, nil
 	}
-	role := env("ROLE_ARN")
-	// The token file and the role have other uses, too.
-	if env("OIDC_PROVIDER_ARN") != "" || role != "" && env("OIDC_TOKEN")+env("OIDC_TOKEN_FILE") != "" {
-		return &profile{Mode: "OIDC"}, "ALIBABA_CLOUD_OIDC_PROVIDER_ARN, role " + role, nil, nil
+	// The role and the token have other uses, too.
+	if env("OIDC_PROVIDER_ARN") != "" || env("ROLE_ARN") != "" && env("OIDC_TOKEN")+env("OIDC_TOKEN_FILE") != "" {
+		return &profile{Mode: "OIDC"}, "ALIBABA_CLOUD_OIDC_PROVIDER_ARN", nil, nil
 	}
-	name := env("PROFILE")
-	var missing []string
-	if !enabled("CLI_PROFILE_DISABLED") {
-		path, text, err := read(ctx, "CONFIG_FILE", ".aliyun/config.json")
-		if err != nil {
-			return nil, "", nil, err
+	name, missing := env("PROFILE"), ""
+	for _, file := range []struct {
+		variable, inHome string
+		disabled         bool
+		parse            func(text []byte) (current string, profiles []*profile, err error)
+	}{
+		{"CONFIG_FILE", ".aliyun/config.json", enabled("CLI_PROFILE_DISABLED"), parseJSON},
+		{"CREDENTIALS_FILE", ".alibabacloud/credentials", false, parseINI},
+	} {
+		path, text, err := read(ctx, file.variable, file.inHome)
+		if file.disabled || err == nil && text == nil {
+			continue
 		}
-		if text != nil {
-			var file struct {
-				Current  string
-				Profiles []*profile
+		current := ""
+		if err == nil {
+			if current, profiles, err = file.parse(text); err != nil {
+				err = &fs.PathError{Op: "parse", Path: path, Err: err}
 			}
-			if err := json.Unmarshal(text, &file); err != nil {
-				return nil, "", nil, &fs.PathError{Op: "parse", Path: path, Err: err}
-			}
-			wanted := cmp.Or(name, file.Current)
-			if p := named(file.Profiles, wanted); p != nil {
-				return p, strings.TrimSpace(fmt.Sprintf("profile %q of %s, mode %s %s", wanted, path, p.Mode, p.Role)), file.Profiles, nil
-			}
-			missing = append(missing, fmt.Sprintf("no profile %q in %s", wanted, path))
 		}
-	}
-	if len(missing) == 0 || name != "" {
-		path, text, err := read(ctx, "CREDENTIALS_FILE", ".alibabacloud/credentials")
-		if err != nil {
-			return nil, "", nil, err
+		wanted := cmp.Or(name, current)
+		if p := named(profiles, wanted); err != nil || p != nil {
+			return p, fmt.Sprintf("profile %q of %s", wanted, path), profiles, err
 		}
-		if text != nil {
-			section := cmp.Or(name, "default")
-			p, err := ofINI(string(text), section)
-			if err != nil {
-				return nil, "", nil, &fs.PathError{Op: "parse", Path: path, Err: err}
-			}
-			if p != nil {
-				return p, strings.TrimSpace(fmt.Sprintf("section [%s] of %s, mode %s %s", section, path, p.Mode, p.Role)), nil, nil
-			}
-			missing = append(missing, fmt.Sprintf("no section [%s] in %s", section, path))
+		if missing += fmt.Sprintf("no profile %q in %s; ", wanted, path); name == "" {
+			break
 		}
 	}
-	if missing == nil && name != "" {
-		missing = []string{fmt.Sprintf("ALIBABA_CLOUD_PROFILE is %q, and there is no file of profiles", name)}
+	if name != "" && missing == "" {
+		missing = fmt.Sprintf("no profile %q: no file of profiles; ", name)
 	}
-	if missing != nil {
-		err = errors.New(strings.Join(missing, ", "))
+	if missing != "" {
+		err = errors.New(strings.TrimSuffix(missing, "; "))
 	}
 	return nil, "", nil, err
 }
@@ -140,6 +127,44 @@ func read(ctx context.Context, variable, inHome string) (path string, text []byt
 	return path, text, err
 }
 
+func parseJSON(text []byte) (current string, profiles []*profile, err error) {
+	var file struct {
+		Current  string
+		Profiles []*profile
+	}
+	err = json.Unmarshal(text, &file)
+	return file.Current, file.Profiles, err
+}
+
+// parseINI reads the credentials file of the vendor's SDKs: each section is a profile.
+func parseINI(text []byte) (current string, profiles []*profile, err error) {
+	p := &profile{} // before the first section
+	for i, line := range strings.Split(string(text), "\n") {
+		line = strings.TrimSpace(line)
+		key, value, pair := strings.Cut(line, "=")
+		switch {
+		case line == "" || line[0] == '#' || line[0] == ';':
+		case line[0] == '[' && strings.Contains(line, "]"):
+			name, _, _ := strings.Cut(line[1:], "]")
+			p = &profile{Name: strings.TrimSpace(name)}
+			profiles = append(profiles, p)
+		case !pair:
+			return "", nil, fmt.Errorf("line %d: neither [section] nor key = value", i+1)
+		default:
+			value, _, _ = strings.Cut(value, " #")
+			value, _, _ = strings.Cut(value, " ;")
+			field := map[string]*string{
+				"type": &p.Mode, "access_key_id": &p.ID, "access_key_secret": &p.Secret, "role_name": &p.MachineRole,
+				"role_arn": &p.Role, "role_session_name": &p.Session, "policy": &p.Policy,
+			}[strings.TrimSpace(key)]
+			if field != nil {
+				*field = strings.Trim(strings.TrimSpace(value), "\"'`")
+			}
+		}
+	}
+	return "default", profiles, nil
+}
+
 func named(profiles []*profile, name string) *profile {
 	i := slices.IndexFunc(profiles, func(p *profile) bool { return p != nil && p.Name == name })
 	if i < 0 {
@@ -148,71 +173,34 @@ func named(profiles []*profile, name string) *profile {
 	return profiles[i]
 }
 
-// ofINI reads a section of the credentials file of the vendor's SDKs; nil if there is no such section.
-func ofINI(text, section string) (*profile, error) {
-	values, in, there := map[string]string{}, false, false
-	for i, line := range strings.Split(text, "\n") {
-		line = strings.TrimSpace(line)
-		key, value, pair := strings.Cut(line, "=")
-		switch {
-		case line == "" || line[0] == '#' || line[0] == ';':
-		case line[0] == '[':
-			name, _, closed := strings.Cut(line[1:], "]")
-			if !closed {
-				return nil, fmt.Errorf("line %d: [ without ]", i+1)
-			}
-			in = strings.TrimSpace(name) == section
-			there = there || in
-		case !pair:
-			return nil, fmt.Errorf("line %d: neither [section] nor key = value", i+1)
-		case in:
-			value, _, _ = strings.Cut(value, " #")
-			value, _, _ = strings.Cut(value, " ;")
-			values[strings.TrimSpace(key)] = strings.Trim(strings.TrimSpace(value), "\"'`")
-		}
-	}
-	if !there {
-		return nil, nil
-	}
-	mode, ok := map[string]string{"access_key": "AK", "ecs_ram_role": "EcsRamRole", "ram_role_arn": "RamRoleArn"}[values["type"]]
-	if !ok {
-		return nil, fmt.Errorf("section [%s]: unknown type %q; accepted: access_key, ecs_ram_role, ram_role_arn", section, values["type"])
-	}
-	return &profile{
-		Mode: mode, ID: values["access_key_id"], Secret: values["access_key_secret"], MachineRole: values["role_name"],
-		Role: values["role_arn"], Session: values["role_session_name"], Policy: values["policy"],
-	}, nil
-}
-
 // of returns the credentials of p. It may refer to another one of profiles, but not to one of those referring to it.
-func (c *Chain) of(ctx context.Context, p *profile, profiles, referring []*profile) (Credentials, error) {
+func (c *Chain) of(ctx context.Context, p *profile, profiles, referring []*profile) (found Credentials, err error) {
 	key := Credentials{ID: p.ID, Secret: p.Secret}
 	switch p.Mode {
-	case "AK":
-		return key.complete()
+	case "AK", "access_key":
+		found, err = key.complete(false)
 	case "StsToken":
 		key.Token = p.Token
-		return key.session()
-	case "RamRoleArn":
-		key, err := key.complete()
-		if err != nil {
-			return key, err
+		found, err = key.complete(true)
+	case "RamRoleArn", "ram_role_arn":
+		if key, err = key.complete(false); err == nil {
+			found, err = c.assume(ctx, p, &key)
 		}
-		return c.assume(ctx, p, &key)
 	case "ChainableRamRoleArn":
 		source := named(profiles, p.Source)
 		if referring = append(referring, p); source == nil || slices.Contains(referring, source) {
 			return key, fmt.Errorf("source_profile %q is not there, or leads back to this profile", p.Source)
 		}
-		key, err := c.of(ctx, source, profiles, referring)
-		if err != nil {
+		if key, err = c.of(ctx, source, profiles, referring); err != nil {
 			return key, fmt.Errorf("source_profile %q, mode %s: %w", p.Source, source.Mode, err)
 		}
-		return c.assume(ctx, p, &key)
-	case "EcsRamRole":
-		return c.machine(ctx, p.MachineRole)
+		found, err = c.assume(ctx, p, &key)
+	case "EcsRamRole", "ecs_ram_role":
+		found, err = c.machine(ctx, p.MachineRole)
 	case "OIDC":
-		return c.assume(ctx, p, nil)
+		found, err = c.assume(ctx, p, nil)
+	default:
+		err = fmt.Errorf("unknown mode %q; accepted: AK, StsToken, RamRoleArn, ChainableRamRoleArn, EcsRamRole, OIDC", p.Mode)
 	}
-	return key, fmt.Errorf("unknown mode %q; accepted: AK, StsToken, RamRoleArn, ChainableRamRoleArn, EcsRamRole, OIDC", p.Mode)
+	return found, err
 }

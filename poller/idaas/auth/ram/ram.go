@@ -27,23 +27,17 @@ func (c Credentials) Key() string {
 	return c.ID[:min(6, n/3)] + "…" + c.ID[n-min(4, n/4):]
 }
 
-// complete returns c, or why no request can be signed with it.
-func (c Credentials) complete() (Credentials, error) {
+// complete returns c, or why no request can be signed with it. A session has a token.
+func (c Credentials) complete(session bool) (Credentials, error) {
 	switch {
 	case c.ID == "" || c.Secret == "":
 		return c, errors.New("access key id or secret missing")
+	case session && c.Token == "":
+		return c, errors.New("security token missing")
 	case strings.ContainsFunc(c.ID+c.Secret+c.Token, func(r rune) bool { return r <= ' ' || r > '~' }):
 		return c, errors.New("access key or token with characters that RAM credentials never have")
 	}
 	return c, nil
-}
-
-// session is complete for credentials that must have a token.
-func (c Credentials) session() (Credentials, error) {
-	if c.Token == "" {
-		return c, errors.New("security token missing")
-	}
-	return c.complete()
 }
 
 // Sign completes req, whose body is empty, as a call of action. It returns the parts of req that must not be shown.
