@@ -37,7 +37,7 @@ func (c *Config) check() Faults {
 	require(c.Domain+c.Endpoint != "", "IDAAS_ENDPOINT", noDomain)
 	require(c.ClientSecret.Empty() || c.ClientSecretFile == "", "IDAAS_CLIENT_SECRET", "given together with IDAAS_CLIENT_SECRET_FILE: keep one")
 	require(c.AccessToken.Empty() || c.AccessTokenFile == "", "IDAAS_ACCESS_TOKEN", "given together with IDAAS_ACCESS_TOKEN_FILE: keep one")
-	if !c.AccessToken.Empty() || c.AccessTokenFile != "" {
+	if c.ready() {
 		return faults
 	}
 	require(c.Domain+c.TokenEndpoint != "" || c.AuthMethod == "ram", "IDAAS_TOKEN_ENDPOINT", noDomain)
@@ -59,6 +59,20 @@ func (c *Config) check() Faults {
 		require(c.manageable(), "IDAAS_MANAGEMENT_ENDPOINT", needs+", as IDAAS_ENDPOINT tells no region")
 	}
 	return faults
+}
+
+// ready reports whether there is a ready access token, or a file for it.
+func (c *Config) ready() bool { return !c.AccessToken.Empty() || c.AccessTokenFile != "" }
+
+// uses reports whether the other settings leave a use for this one.
+func (c *Config) uses(setting string) bool {
+	switch byRAM := c.AuthMethod == "ram" && !c.ready(); setting {
+	case "IDAAS_TOKEN_ENDPOINT":
+		return !byRAM && !c.ready()
+	case "IDAAS_MANAGEMENT_ENDPOINT":
+		return byRAM || c.Watch.Discovers()
+	}
+	return true
 }
 
 // manageable reports whether it is known, or yet to be discovered, where the management API is.

@@ -128,21 +128,28 @@ func Load(environ []string, checkWeb func(file string) error) (*Config, error) {
 		given["IDAAS_SHARD_INDEX"] = hostNumber(host)
 	}
 	faults := slices.Concat(vendor.faults, c.parse(given), c.check(), checkProxies(environ))
-	for i, f := range faults {
-		faults[i].Name = cmp.Or(vendor.places[f.Name], f.Name)
-	}
 	data, read, err := c.readTargetsFile()
 	c.read = read
 	c.Watch, err = c.watchlist(data, err)
 	c.Targets = c.Watch.Targets(nil)
 	inTargets, _ := errors.AsType[Faults](err)
+	var wrong, unused Faults
+	for _, f := range faults {
+		list := &wrong
+		if vendor.places[f.Name] != "" && !c.uses(f.Name) {
+			list, f.Problem = &unused, f.Problem+"; ignored, because it is not used"
+		}
+		f.Name = cmp.Or(vendor.places[f.Name], f.Name)
+		*list = append(*list, f)
+	}
+	wrong = append(wrong, inTargets...)
 	unknown := misspelt(environ)
-	if faults = append(faults, inTargets...); len(faults) > 0 {
+	if len(wrong) > 0 {
 		// These are the likely cause of a missing setting.
-		return nil, slices.Concat(faults, vendor.unset, unknown)
+		return nil, slices.Concat(wrong, vendor.unset, unknown)
 	}
 	c.Warnings = c.warnings(time.Now())
-	for _, f := range unknown {
+	for _, f := range append(unused, unknown...) {
 		c.Warnings = append(c.Warnings, f.String())
 	}
 	return c, nil

@@ -46,7 +46,11 @@ func readVendorFile(given map[string]string) vendorFile {
 	if path == "" {
 		return vendorFile{}
 	}
-	data, err := disk.Read(context.Background(), path, maxFile)
+	file := path
+	if rest, ok := strings.CutPrefix(path, "~"); ok && (rest == "" || rest[0] == '/') && given["HOME"] != "" {
+		file = given["HOME"] + rest // as the vendor's SDKs do
+	}
+	data, err := disk.Read(context.Background(), file, maxFile)
 	var top map[string]any
 	if err == nil {
 		err = json.Unmarshal(data, &top)

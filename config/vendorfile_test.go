@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -252,4 +253,81 @@ func TestVendorFileUnreadable(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantFaults(t, faultsOf(t, environ), `CLOUD_IDAAS_CONFIG_PATH="client-config.json": open client-config.json: no such file or directory`)
+}
+
+// A fault in a field that the other settings leave without a use is a warning.
+func TestVendorFilePlaceholders(t *testing.T) {
+	const (
+		placeholder = `="<a>": what stands between < and > is to be filled in; `
+		host        = "accepted: [https://]host[:port] without a path; http:// for loopback only"
+		url         = "accepted: [https://]host[:port]/path; http:// for loopback only"
+		ignored     = "; ignored, because it is not used"
+	)
+	secret := []string{"IDAAS_CLIENT_ID=c", "IDAAS_CLIENT_SECRET=hush"}
+	ram := []string{"IDAAS_CLIENT_ID=c", "IDAAS_AUTH_METHOD=ram", "IDAAS_ENDPOINT=eiam-developerapi.cn-hangzhou.aliyuncs.com"}
+	ready := []string{"IDAAS_ACCESS_TOKEN=hush"}
+	for _, c := range []struct {
+		text          string
+		more          []string
+		fault, warned string // without the place
+	}{
+		{`{"openApiEndpoint": "<a>"}`, secret, "", "openApiEndpoint" + placeholder + host},
+		{`{"openApiEndpoint": "<a>"}`, ready, "", "openApiEndpoint" + placeholder + host},
+		{`{"open_api_endpoint": "h/path"}`, secret, "", `openApiEndpoint="h/path": a path is not allowed; ` + host},
+		{`{"openApiEndpoint": "<a>"}`, ram, "openApiEndpoint" + placeholder + host, ""},
+		{`{"tokenEndpoint": "<a>"}`, secret, "tokenEndpoint" + placeholder + url, ""},
+		{`{"tokenEndpoint": "<a>"}`, ram, "", "tokenEndpoint" + placeholder + url},
+		{`{"tokenEndpoint": "<a>"}`, ready, "", "tokenEndpoint" + placeholder + url},
+		{`{"issuer": "<a>"}`, ready, "", `issuer="<a>/token` + strings.TrimPrefix(placeholder, `="<a>`) + url},
+		{`{"developerApiEndpoint": "<a>"}`, ready, "developerApiEndpoint" + placeholder + host, ""},
+		{`{"tokenEndpoint": "https://d/t", "issuer": "<a>", "deviceAuthorizationEndpoint": "<a>"}`, secret, "", ""},
+	} {
+		environ := withVendorFile(t, c.text, append(c.more, "IDAAS_DOMAIN=d")...)
+		if c.fault != "" {
+			wantFaults(t, faultsOf(t, environ), inVendorFile+c.fault)
+			continue
+		}
+		var want []string
+		if c.warned != "" {
+			want = []string{inVendorFile + c.warned + ignored}
+		}
+		if got := mustLoad(t, environ).Warnings; !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", c.text, got, want)
+		}
+	}
+	environ := withVendorFile(t, `{"openApiEndpoint": "<a>"}`, append(secret, "IDAAS_DOMAIN=d", "IDAAS_TARGETS_FILE=targets.yaml")...)
+	if err := os.WriteFile("targets.yaml", []byte("targets: [{consumer: c, credential_providers: all}]"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wantFaults(t, faultsOf(t, environ), inVendorFile+"openApiEndpoint"+placeholder+host)
+	// What is set as a variable is not excused.
+	environ = withVendorFile(t, "{}", append(secret, "IDAAS_DOMAIN=d", "IDAAS_MANAGEMENT_ENDPOINT=<a>")...)
+	wantFaults(t, faultsOf(t, environ), "IDAAS_MANAGEMENT_ENDPOINT"+placeholder+host)
+}
+
+// The path may begin with the home folder, which a container's environment does not expand.
+func TestVendorFileAtHome(t *testing.T) {
+	environ := withVendorFile(t, `{"clientId": "app_home"}`, "IDAAS_DOMAIN=d", "IDAAS_CLIENT_SECRET=hush")
+	home, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, home := range map[string]string{
+		"~/client-config.json": home, "~/../" + filepath.Base(home) + "/client-config.json": home,
+		"~": home + "/client-config.json", " ~/client-config.json ": home + "/",
+	} {
+		if c := mustLoad(t, append(environ, "CLOUD_IDAAS_CONFIG_PATH="+path, "HOME="+home)); c.ClientID != "app_home" {
+			t.Errorf("%q: client %q", path, c.ClientID)
+		}
+	}
+	const noClient = "IDAAS_CLIENT_ID: client_secret_post needs it, unless there is IDAAS_ACCESS_TOKEN or IDAAS_ACCESS_TOKEN_FILE"
+	for path, problem := range map[string]string{
+		"~/none.json": "open " + home + "/none.json: no such file or directory",
+		"~someone/f":  "open ~someone/f: no such file or directory",
+	} {
+		wantFaults(t, faultsOf(t, append(environ, "CLOUD_IDAAS_CONFIG_PATH="+path, "HOME="+home)),
+			fmt.Sprintf("CLOUD_IDAAS_CONFIG_PATH=%q: %s", path, problem), noClient)
+	}
+	wantFaults(t, faultsOf(t, append(environ, "CLOUD_IDAAS_CONFIG_PATH=~/f")),
+		`CLOUD_IDAAS_CONFIG_PATH="~/f": open ~/f: no such file or directory`, noClient)
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	_ "embed" // the advice
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
@@ -50,6 +51,13 @@ var credentials = map[string]string{
 	"pca":             "the certificate (IDAAS_CERTIFICATE_FILE, with IDAAS_CERTIFICATE_CHAIN_FILE and IDAAS_PRIVATE_KEY_FILE)",
 }
 
+// otherAudience reports whether access tokens are requested for another API than this one.
+func (p *preflight) otherAudience() bool {
+	return p.method != given && slices.ContainsFunc(strings.Fields(p.Client.Auth.Scope), func(item string) bool {
+		return !strings.HasPrefix(item, "urn:cloud:idaas:pam|")
+	})
+}
+
 // advice says what to do about the failure of a step.
 func (p *preflight) advice(step string, err error) string {
 	reason, text := poller.ReasonOf(err), strings.ToLower(err.Error())
@@ -57,6 +65,9 @@ func (p *preflight) advice(step string, err error) string {
 	for _, r := range known.Remedies {
 		if (r.Reason == "" || r.Reason == reason) && strings.Contains(text, r.Text) {
 			advice = r.Advice
+			if p.otherAudience() && (strings.Contains(advice, "{grant}") || r.Text == "audience" || reason == poller.Unauthorized) {
+				advice = "{audience}"
+			}
 			break
 		}
 	}

@@ -177,7 +177,11 @@ func (p *preflight) authenticate(ctx context.Context) bool {
 	if !expires.IsZero() {
 		life = "good for " + time.Until(expires).Round(time.Second).String()
 	}
-	p.found(stepAccess, p.method, "", "%s, scope %s", life, cmp.Or(scope, "unknown"))
+	advice := ""
+	if p.otherAudience() {
+		advice = known.Phrases["{audience}"]
+	}
+	p.found(stepAccess, p.method, advice, "%s, scope %s", life, cmp.Or(scope, "unknown"))
 	p.credentials(p.method == viaRAM)
 	return true
 }

@@ -71,16 +71,16 @@ func TestFederatedFailures(t *testing.T) {
 			step: stepAccess, detail: "invalid_client_credential", advice: []string{"M2M application app_exporter", "IDAAS_FEDERATED_CREDENTIAL_NAME"},
 		},
 		"PKCS#7, all well":            {change: pkcs7(nil), step: stepAccess, status: OK, detail: "good for"},
-		"PKCS#7: no metadata service": {change: pkcs7(func(*http.Request) (*http.Response, error) { return nil, errors.New("no route to host") }), step: stepAccess, detail: "cannot be asked: no route to host", advice: []string{"only ECS", "IDAAS_PKCS7_FILE"}},
+		"PKCS#7: no metadata service": {change: pkcs7(func(*http.Request) (*http.Response, error) { return nil, errors.New("no route to host") }), step: stepAccess, detail: "PUT api/token: no route to host", advice: []string{"only ECS", "IDAAS_PKCS7_FILE"}},
 		"PKCS#7: metadata service: 404": {change: pkcs7(func(*http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: 404, Body: http.NoBody}, nil
-		}), step: stepAccess, detail: "answers 404", advice: []string{"only ECS"}},
+		}), step: stepAccess, detail: "PUT api/token: 404", advice: []string{"only ECS"}},
 		"PKCS#7: metadata service hangs": {
 			change: func(t *testing.T, w *world) {
 				w.Config.Client.Timeout = 100 * time.Millisecond
 				pkcs7(func(r *http.Request) (*http.Response, error) { <-r.Context().Done(); return nil, r.Context().Err() })(t, w)
 			},
-			step: stepAccess, detail: "no answer in time", advice: []string{"only ECS"},
+			step: stepAccess, detail: "no whole answer in time", advice: []string{"only ECS"},
 		},
 		"PKCS#7: file missing": {
 			change: func(t *testing.T, w *world) {

@@ -10,7 +10,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -101,7 +103,27 @@ func do[T any](ctx context.Context, timeout time.Duration, most int, op, path st
 		case <-ctx.Done():
 			return none, &fs.PathError{Op: op, Path: path, Err: ctx.Err()}
 		case <-time.After(timeout - time.Since(t.since)):
-			return none, &fs.PathError{Op: op, Path: path, Err: fmt.Errorf("it does not come back: waited %v", timeout)}
+			return none, &fs.PathError{Op: op, Path: path, Err: hung(timeout)}
 		}
 	}
+}
+
+// hung is the error of a call that took longer than it may.
+type hung time.Duration
+
+func (h hung) Error() string {
+	return fmt.Sprintf("it does not come back: waited %v", time.Duration(h))
+}
+
+// Timeout makes it one for fs.PathError.
+func (hung) Timeout() bool { return true }
+
+// Passing reports whether err is the failure of a file system, not of a file: one that may be over when it is tried again.
+func Passing(err error) bool {
+	passing := []error{syscall.EIO, syscall.ESTALE, syscall.ENOTCONN, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM}
+	timeout, ok := errors.AsType[interface {
+		error
+		Timeout() bool
+	}](err)
+	return ok && timeout.Timeout() || slices.ContainsFunc(passing, func(one error) bool { return errors.Is(err, one) })
 }

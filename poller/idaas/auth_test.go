@@ -82,6 +82,9 @@ func TestAuthMethods(t *testing.T) {
 	key := func(text []byte, kid string) auth.Identity {
 		return auth.Identity{Method: "private_key_jwt", PrivateKey: auth.Credential{File: newFile(t, text)}, KeyID: kid}
 	}
+	keyText := func(text string) auth.Identity {
+		return auth.Identity{Method: "private_key_jwt", PrivateKey: auth.Credential{Text: poller.NewSecret(text)}}
+	}
 	secret := func(method, text string) auth.Identity {
 		return auth.Identity{Method: method, Secret: auth.Credential{Text: poller.NewSecret(text)}}
 	}
@@ -106,6 +109,17 @@ func TestAuthMethods(t *testing.T) {
 			pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: sec1})...), ""), map[string]crypto.PublicKey{"": p256.Public()}, ""},
 		{"ES384", key(pkcs8(t, p384), "k2"), map[string]crypto.PublicKey{"k1": p256.Public(), "k2": p384.Public()}, ""},
 		{"ES512", key(pkcs8(t, p521), ""), map[string]crypto.PublicKey{"": p521.Public()}, ""},
+		{"RS256, on one line", keyText(breaks(string(pkcs8(t, rsa2048)), " ")), map[string]crypto.PublicKey{"": rsa2048.Public()}, ""},
+		{"RS256, escaped", keyText(breaks(string(pkcs8(t, rsa2048)), `\n`)), map[string]crypto.PublicKey{"": rsa2048.Public()}, ""},
+		{"RS256, without line breaks", keyText(breaks(string(pkcs8(t, rsa2048)), "")), map[string]crypto.PublicKey{"": rsa2048.Public()}, ""},
+		{
+			"ES256, SEC 1, CRLF escaped", keyText(breaks(string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: sec1})), `\r\n`)),
+			map[string]crypto.PublicKey{"": p256.Public()}, "",
+		},
+		{
+			"ES384, after a certificate", keyText(identities.NewCA(t, time.Now()).Root + string(pkcs8(t, p384))),
+			map[string]crypto.PublicKey{"": p384.Public()}, "",
+		},
 		{"another key", key(pkcs8(t, rsa2048), ""), map[string]crypto.PublicKey{"": rsa3072.Public()}, "invalid_client"},
 		{"an unknown kid", key(pkcs8(t, rsa2048), "k9"), map[string]crypto.PublicKey{"k1": rsa2048.Public()}, "invalid_client"},
 	} {

@@ -63,7 +63,7 @@ func New(c Config) *Client {
 	limiter := func() *rate.Limiter { return rate.NewLimiter(rate.Limit(c.RateLimit), 1) }
 	client := &Client{config: c, gate: &gate{limiter: limiter(), sends: limiter(), waited: c.Events.Waited}}
 	client.transport.Store(&c.Transport)
-	client.chain.Send = client.sendForRAM
+	client.chain.Send = client.sendForCredential
 	client.ram.fetch = client.findRAM
 	client.pageSize = newPaging(c.PageSize, c.Events.PageSize, c.Log)
 	client.instance.fetch = func(ctx context.Context, renewing bool) (Instance, lease, error) {

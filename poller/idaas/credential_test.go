@@ -241,7 +241,7 @@ func TestCredentialsInAPipe(t *testing.T) {
 	file := auth.Credential{File: pipe}
 	c := New(Config{
 		InstanceID: "i", Endpoint: "https://x", TokenEndpoint: "https://x/token", Auth: auth.Identity{Method: "oidc", IDToken: file},
-		RateLimit: 1000, Timeout: 50 * time.Millisecond, Retries: 4, Log: slog.New(slog.DiscardHandler),
+		RateLimit: 1000, Timeout: 50 * time.Millisecond, Log: slog.New(slog.DiscardHandler),
 	})
 	if _, err := c.tokens.get(t.Context()); err == nil || !strings.Contains(err.Error(), pipe) || poller.ReasonOf(err) != poller.AccessToken {
 		t.Error(err)

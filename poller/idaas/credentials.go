@@ -56,8 +56,8 @@ func (c *Client) RAM() ram.Credentials {
 	return c.ram.value
 }
 
-// sendForRAM sends a request for RAM credentials once, under the rules of all requests.
-func (c *Client) sendForRAM(ctx context.Context, r ram.Request) (body []byte, err error) {
+// sendForCredential sends a request for a credential once, under the rules of all requests.
+func (c *Client) sendForCredential(ctx context.Context, r ram.Request) (body []byte, err error) {
 	call := &call{what: r.What, hide: hidden(r.Secrets), build: func(context.Context) (*http.Request, error) { return r.Request, nil }}
 	if r.Direct {
 		call.via = &c.config.Auth.Metadata

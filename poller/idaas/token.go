@@ -17,7 +17,9 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/disk"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/auth"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/auth/ram"
 )
 
 // accessToken is the exporter's own token.
@@ -61,7 +63,7 @@ func (r *readyToken) get(ctx context.Context) (accessToken, error) {
 	}
 	if err != nil {
 		r.events.AccessTokenFailed(poller.AccessToken)
-		return accessToken{}, fail(poller.AccessToken, "the ready access token cannot be used: %w", err)
+		return accessToken{}, noCredential("the ready access token cannot be used: %w", err)
 	}
 	if !t.expires.IsZero() {
 		r.events.AccessToken(t.expires)
@@ -72,6 +74,16 @@ func (r *readyToken) get(ctx context.Context) (accessToken, error) {
 func (r *readyToken) drop(t accessToken) bool {
 	text, err := r.credential.Read(context.Background())
 	return err == nil && text != t.text
+}
+
+// noCredential is the failure of a request for which a credential could not be read or is of no use.
+func noCredential(format string, err error) *failure {
+	f := fail(poller.AccessToken, format, err)
+	f.retry = disk.Passing(err)
+	if cause, ok := errors.AsType[*failure](err); ok {
+		f.retry, f.hint = cause.retry, cause.hint
+	}
+	return f
 }
 
 // jwtExpiration returns the expiration of a JWT; zero when text is none or has none.
@@ -122,6 +134,11 @@ func (c *Client) fetchToken(ctx context.Context, renewing bool) (accessToken, le
 	return t, l, err
 }
 
+// settle is the time in which files that belong together, such as a key and its certificate, are all replaced.
+const settle = time.Second
+
+// requestToken requests an access token. If that is refused, and the credential is in files, it reads them once more a second
+// later: one of them may just have been replaced.
 func (c *Client) requestToken(ctx context.Context, retries int) (accessToken, lease, error) {
 	at, err := c.instance.get(ctx)
 	if err != nil {
@@ -129,6 +146,8 @@ func (c *Client) requestToken(ctx context.Context, retries int) (accessToken, le
 	}
 	var t accessToken
 	var l lease
+	var used *auth.Grant
+	var refusal error // of used, when it is read once more
 	call := &call{operation: OpToken, what: "access token", retries: retries}
 	call.build = func(ctx context.Context) (*http.Request, error) {
 		if c.config.Auth.Method == viaRAM {
@@ -139,9 +158,17 @@ func (c *Client) requestToken(ctx context.Context, retries int) (accessToken, le
 		}
 		reading, cancel := context.WithTimeout(ctx, c.config.Timeout)
 		defer cancel()
-		g, err := c.config.Auth.Grant(reading, at.ID, at.TokenEndpoint)
+		g, err := c.config.Auth.Grant(reading, at.ID, at.TokenEndpoint, func(req *http.Request, what string) ([]byte, error) {
+			return c.sendForCredential(reading, ram.Request{
+				Request: req, What: what, Secrets: req.Header["X-Aliyun-Ecs-Metadata-Token"], Direct: true,
+			})
+		})
+		if refusal != nil && !g.Renewed(used) {
+			return nil, refusal
+		}
+		used, refusal = g, nil
 		if err != nil {
-			return nil, fail(poller.AccessToken, "access token: %w", err)
+			return nil, noCredential("access token: %w", err)
 		}
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, at.TokenEndpoint, strings.NewReader(g.Form.Encode()))
 		if err != nil {
@@ -158,9 +185,19 @@ func (c *Client) requestToken(ctx context.Context, retries int) (accessToken, le
 		t, l, err = decodeToken(body, call.sent)
 		return err
 	}
-	err = c.do(ctx, call, new(bytes.Buffer))
-	if f, ok := errors.AsType[*failure](err); ok && f.status/100 >= 3 && f.status/100 <= 4 && !f.throttled {
-		f.cause.Reason = poller.AccessToken
+	request := func() error {
+		err := c.do(ctx, call, new(bytes.Buffer))
+		if f, ok := errors.AsType[*failure](err); ok && f.status/100 >= 3 && f.status/100 <= 4 && !f.throttled {
+			f.cause.Reason = poller.AccessToken
+		}
+		return err
+	}
+	err = request()
+	if err != nil && poller.ReasonOf(err) == poller.AccessToken && used != nil && used.FromFiles() && retries > 0 {
+		refusal = err
+		if err = c.gate.sleep(ctx, WaitBackoff, settle); err == nil {
+			err = request()
+		}
 	}
 	t.hide = call.hide.And(hideAccessToken(t.text))
 	return t, l, err

@@ -35,8 +35,8 @@ func TestIdentityTrouble(t *testing.T) {
 		skew     time.Duration
 		want     string
 	}{
-		"metadata service: 404":                  {metadata: status(404), want: "answers 404 to PUT api/token"},
-		"metadata service hangs":                 {metadata: hang, want: "no answer in time"},
+		"metadata service: 404":                  {metadata: status(404), want: "PUT api/token: 404 Not Found"},
+		"metadata service hangs":                 {metadata: hang, want: "no whole answer in time"},
 		"metadata service: absent":               {absent: true, want: "connection refused"},
 		"document, clock five minutes fast":      {skew: -5 * time.Minute, want: "signed in the future"},
 		"RAM, metadata service: 404":             {ram: []string{}, metadata: status(404), want: "GET meta-data/ram/security-credentials/: 404 Not Found"},

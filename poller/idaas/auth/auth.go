@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,36 +42,38 @@ type Grant struct {
 	Form    url.Values
 	Basic   string   // credentials of the Authorization header, if any
 	Secrets []string // what must not be shown of all this
+
+	endpoint, instance string
+	send               Send
+	files              string // what was read of files, or the errors
 }
 
 func (g *Grant) secret(text string) { g.Secrets = append(g.Secrets, text) }
 
-// A method adds to a grant what proves the client's identity at endpoint, by the text of its credential.
-type method struct {
-	credential func(ctx context.Context, a *Identity, instance string) (string, error)
-	add        func(ctx context.Context, a *Identity, endpoint, text string, g *Grant) error
+// Renewed reports whether files that g was made from had other contents when used was made.
+func (g *Grant) Renewed(used *Grant) bool { return g.files != used.files }
+
+// FromFiles reports whether a file was read for g.
+func (g *Grant) FromFiles() bool { return g.files != "" }
+
+// read reads a credential with one of its methods.
+func (g *Grant) read(ctx context.Context, c Credential, read func(Credential, context.Context) (string, error)) (string, error) {
+	text, err := read(c, ctx)
+	if c.File != "" {
+		g.files += fmt.Sprintln(text, err)
+	}
+	return text, err
 }
 
-func clientSecret(ctx context.Context, a *Identity, _ string) (string, error) {
-	return a.Secret.Line(ctx)
-}
-
-func privateKey(ctx context.Context, a *Identity, _ string) (string, error) {
-	return a.PrivateKey.Read(ctx)
-}
-
-func identityToken(ctx context.Context, a *Identity, _ string) (string, error) {
-	return a.IDToken.Line(ctx)
-}
-
-var methods = map[string]method{
-	"client_secret_post":  {clientSecret, clientSecretPost},
-	"client_secret_basic": {clientSecret, clientSecretBasic},
-	"client_secret_jwt":   {clientSecret, clientSecretJWT},
-	"private_key_jwt":     {privateKey, privateKeyJWT},
-	"oidc":                {identityToken, federated(idTokenAssertion)},
-	"pkcs7":               {identityDocument, federated(pkcs7Assertion)},
-	"pca":                 {privateKey, privateCA},
+// methods add to a grant what proves the client's identity.
+var methods = map[string]func(context.Context, *Identity, *Grant) error{
+	"client_secret_post":  withSecret(clientSecretPost),
+	"client_secret_basic": withSecret(clientSecretBasic),
+	"client_secret_jwt":   withSecret(clientSecretJWT),
+	"private_key_jwt":     privateKeyJWT,
+	"oidc":                idToken,
+	"pkcs7":               identityDocument,
+	"pca":                 privateCA,
 }
 
 const (
@@ -83,61 +86,73 @@ const (
 	assertionLife = 5 * time.Minute
 )
 
+// Send sends a request, called what in errors, to the ECS metadata service, and returns the body of a response with status 200.
+type Send func(req *http.Request, what string) ([]byte, error)
+
 // Grant makes the form that every method shares, for the token endpoint of an instance, and has the configured one complete it.
-// What a method reads is read anew; errors show no secret.
-func (a *Identity) Grant(ctx context.Context, instance, endpoint string) (*Grant, error) {
+// What a method reads is read anew; errors show no secret. The grant is there beside an error too, as far as it came.
+func (a *Identity) Grant(ctx context.Context, instance, endpoint string, send Send) (*Grant, error) {
+	g := &Grant{
+		Form:     url.Values{"client_id": {a.ClientID}, "grant_type": {"client_credentials"}, "scope": {a.Scope}},
+		endpoint: endpoint, instance: instance, send: send,
+	}
 	m, ok := methods[a.Method]
 	if !ok {
-		return nil, errors.New("unknown authentication method " + a.Method)
+		return g, errors.New("unknown authentication method " + a.Method)
 	}
-	text, err := m.credential(ctx, a, instance)
-	if err != nil {
-		return nil, err
-	}
-	g := &Grant{Form: url.Values{"client_id": {a.ClientID}, "grant_type": {"client_credentials"}, "scope": {a.Scope}}}
-	g.secret(text)
-	return g, m.add(ctx, a, endpoint, text, g)
+	return g, m(ctx, a, g)
 }
 
-func clientSecretPost(_ context.Context, _ *Identity, _, secret string, g *Grant) error {
+func withSecret(add func(a *Identity, secret string, g *Grant) error) func(context.Context, *Identity, *Grant) error {
+	return func(ctx context.Context, a *Identity, g *Grant) error {
+		secret, err := g.read(ctx, a.Secret, Credential.Line)
+		if err != nil {
+			return err
+		}
+		g.secret(secret)
+		return add(a, secret, g)
+	}
+}
+
+func clientSecretPost(_ *Identity, secret string, g *Grant) error {
 	g.Form.Set("client_secret", secret)
 	return nil
 }
 
 // clientSecretBasic does not URL-escape the two parts, as RFC 6749 has it: the vendor's SDKs do not.
-func clientSecretBasic(_ context.Context, a *Identity, _, secret string, g *Grant) error {
+func clientSecretBasic(a *Identity, secret string, g *Grant) error {
 	g.Basic = base64.StdEncoding.EncodeToString([]byte(a.ClientID + ":" + secret))
 	g.secret(g.Basic)
 	return nil
 }
 
-func clientSecretJWT(_ context.Context, a *Identity, endpoint, secret string, g *Grant) error {
-	return g.assert(a, endpoint, jwt.SigningMethodHS256, []byte(secret), "")
+func clientSecretJWT(a *Identity, secret string, g *Grant) error {
+	return g.assert(a, jwt.SigningMethodHS256, []byte(secret), "")
 }
 
-func privateKeyJWT(_ context.Context, a *Identity, endpoint, text string, g *Grant) error {
-	method, key, err := signingKey([]byte(text))
+func privateKeyJWT(ctx context.Context, a *Identity, g *Grant) error {
+	method, key, err := g.signingKey(ctx, a)
 	if err != nil {
 		return err
 	}
-	return g.assert(a, endpoint, method, key, a.KeyID)
+	return g.assert(a, method, key, a.KeyID)
 }
 
 // assert adds a client assertion.
-func (g *Grant) assert(a *Identity, endpoint string, method jwt.SigningMethod, key any, kid string) error {
-	assertion, err := g.sign(a, endpoint, method, key, kid)
+func (g *Grant) assert(a *Identity, method jwt.SigningMethod, key any, kid string) error {
+	assertion, err := g.sign(a, method, key, kid)
 	g.Form.Set("client_assertion_type", jwtAssertion)
 	g.Form.Set("client_assertion", assertion)
 	return err
 }
 
 // sign returns an assertion with the claims that the vendor's SDKs send.
-func (g *Grant) sign(a *Identity, endpoint string, method jwt.SigningMethod, key any, kid string) (string, error) {
+func (g *Grant) sign(a *Identity, method jwt.SigningMethod, key any, kid string) (string, error) {
 	now := time.Now()
 	token := jwt.NewWithClaims(method, jwt.MapClaims{
 		"iss": a.ClientID,
 		"sub": a.ClientID,
-		"aud": endpoint,
+		"aud": g.endpoint,
 		"jti": rand.Text(),
 		"iat": now.Unix(),
 		"exp": now.Add(assertionLife).Unix(),
@@ -150,16 +165,20 @@ func (g *Grant) sign(a *Identity, endpoint string, method jwt.SigningMethod, key
 	return assertion, err
 }
 
-// signingKey reads a PEM private key, and picks the hash by the key's size and curve as the vendor's SDK does. Its errors
+// signingKey reads the PEM private key, and picks the hash by the key's size and curve as the vendor's SDK does. Its errors
 // hold nothing of the key.
-func signingKey(text []byte) (jwt.SigningMethod, crypto.Signer, error) {
-	block, rest := pem.Decode(text)
-	for block != nil && !strings.HasSuffix(block.Type, "PRIVATE KEY") {
-		block, rest = pem.Decode(rest) // openssl writes EC parameters first
+func (g *Grant) signingKey(ctx context.Context, a *Identity) (jwt.SigningMethod, crypto.Signer, error) {
+	text, err := g.read(ctx, a.PrivateKey, Credential.Read)
+	if err != nil {
+		return nil, nil, err
 	}
-	if block == nil {
+	g.secret(text)
+	blocks := pemBlocks(text)
+	i := slices.IndexFunc(blocks, func(b *pem.Block) bool { return strings.HasSuffix(b.Type, "PRIVATE KEY") })
+	if i < 0 {
 		return nil, nil, errors.New("the private key: no PEM block of one")
 	}
+	block := blocks[i]
 	key, err := parseKey(block)
 	if err != nil {
 		return nil, nil, fmt.Errorf("the private key: not an unencrypted RSA or EC key in the PEM block %q", block.Type)

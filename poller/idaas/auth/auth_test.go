@@ -28,7 +28,7 @@ func TestCredentialsInAPipe(t *testing.T) {
 	file := Credential{File: pipe}
 	for _, method := range slices.Sorted(maps.Keys(methods)) {
 		identity := Identity{Method: method, ClientID: "app_exporter", Secret: file, PrivateKey: file, IDToken: file, Document: file}
-		if _, err := identity.Grant(ctx, "idaas_x", "https://x/token"); err == nil || !strings.Contains(err.Error(), pipe) {
+		if _, err := identity.Grant(ctx, "idaas_x", "https://x/token", nil); err == nil || !strings.Contains(err.Error(), pipe) {
 			t.Errorf("%s: %v", method, err)
 		}
 	}

@@ -49,5 +49,19 @@ func (c Credential) Line(ctx context.Context) (string, error) {
 			err = fmt.Errorf("%s has %w", c.File, err)
 		}
 	}
+	if err == nil {
+		err = c.about("the credential", noKey(text))
+	}
 	return text, err
+}
+
+// about returns err with what it is about in front, and the file.
+func (c Credential) about(what string, err error) error {
+	if err != nil && filepath.IsAbs(c.File) {
+		what += " in " + c.File
+	}
+	if err != nil {
+		err = fmt.Errorf("%s %w", what, err)
+	}
+	return err
 }

@@ -1,0 +1,121 @@
+package auth
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// This file has the checks of what is sent as it was read: only what is known to be public leaves the process.
+
+var (
+	lineBreaks = strings.NewReplacer(`\r`, "\n", `\n`, "\n", "\r", "\n")
+	indent     = regexp.MustCompile(`(?m)^[ \t]+`)
+	onOneLine  = regexp.MustCompile(`(-----BEGIN [A-Z0-9# ]+-----)(.*?)(-----END [A-Z0-9# ]+-----)`)
+	keyMark    = regexp.MustCompile(`(?i)BEGIN[\w ]* PRIVATE +KEY|PuTTY-User-Key-File`)
+)
+
+// pemBlocks returns the PEM blocks of text. Their line breaks may be blanks or escaped, as the vendor's SDK accepts them.
+func pemBlocks(text string) (blocks []*pem.Block) {
+	rest := []byte(onOneLine.ReplaceAllString(indent.ReplaceAllString(lineBreaks.Replace(text), ""), "\n$1\n$2\n$3\n"))
+	for {
+		block, after := pem.Decode(rest)
+		if block == nil {
+			return blocks
+		}
+		blocks, rest = append(blocks, block), after
+	}
+}
+
+// noKey returns an error if text holds a private key in any of the usual text forms.
+func noKey(text string) error {
+	if keyMark.MatchString(text) {
+		return errors.New("contains a private key, which must not be sent; use a file without one")
+	}
+	return nil
+}
+
+// parseCertificates parses all certificates of a PEM text. It also returns them encoded again, without anything else of the text.
+func parseCertificates(text string) (list []*x509.Certificate, encoded string, err error) {
+	if err := noKey(text); err != nil {
+		return nil, "", err
+	}
+	for _, block := range pemBlocks(text) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, "", fmt.Errorf("has a CERTIFICATE that cannot be parsed: %w", err)
+		}
+		list = append(list, c)
+		encoded += string(pem.EncodeToMemory(&pem.Block{Type: block.Type, Bytes: c.Raw}))
+	}
+	if list == nil {
+		return nil, "", errors.New("has no PEM block CERTIFICATE")
+	}
+	return list, strings.TrimSpace(encoded), nil
+}
+
+// signedData is how the content of every PKCS#7 signed document begins: with its object identifier.
+var signedData = []byte{0x06, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 2}
+
+// signedDocument returns the PKCS#7 signed document in a PEM or Base64 text, as Base64.
+func signedDocument(text string) (string, error) {
+	ber, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(lineBreaks.Replace(text)), ""))
+	if blocks := pemBlocks(text); len(blocks) > 0 {
+		ber, err = blocks[0].Bytes, nil
+	}
+	if key := noKey(text + string(ber)); key != nil {
+		return "", key
+	}
+	if len(text) > maxCredential {
+		return "", fmt.Errorf("is longer than %d bytes", maxCredential)
+	}
+	if err != nil || len(ber) < 2 || ber[0] != 0x30 || berLength(ber) != len(ber) || !bytes.HasPrefix(ber[berHeader(ber):], signedData) {
+		return "", errors.New("is not a PKCS#7 signed document; accepted: Base64, with or without PEM armor")
+	}
+	return base64.StdEncoding.EncodeToString(ber), nil
+}
+
+// berHeader returns the length of the tag and length bytes of a BER element.
+func berHeader(ber []byte) int {
+	if n := ber[1]; n > 0x80 {
+		return 2 + int(n&0x7f)
+	}
+	return 2
+}
+
+// berLength returns the length of the BER element at the start of ber, or 0 if there is none. Unlike DER, of which encoding/asn1
+// is a parser, its length may be indefinite: AWS and OpenSSL sign such documents.
+func berLength(ber []byte) int {
+	if len(ber) < 2 || len(ber) < berHeader(ber) || ber[0] == 0 {
+		return 0
+	}
+	end, n := berHeader(ber), int(ber[1])
+	if n == 0x80 {
+		for !bytes.HasPrefix(ber[end:], []byte{0, 0}) {
+			inner := berLength(ber[end:])
+			if inner == 0 {
+				return 0
+			}
+			end += inner
+		}
+		return end + 2
+	}
+	if n > 0x80 {
+		n = 0
+		for _, b := range ber[2:end] {
+			n = min(n<<8|int(b), maxCredential)
+		}
+	}
+	if n > len(ber)-end {
+		return 0
+	}
+	return end + n
+}
