@@ -114,11 +114,13 @@ func TestAuthMethods(t *testing.T) {
 		{"RS256, without line breaks", keyText(breaks(string(pkcs8(t, rsa2048)), "")), map[string]crypto.PublicKey{"": rsa2048.Public()}, ""},
 		{
 			"ES256, SEC 1, CRLF escaped", keyText(breaks(string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: sec1})), `\r\n`)),
-			map[string]crypto.PublicKey{"": p256.Public()}, "",
+			map[string]crypto.PublicKey{"": p256.Public()},
+			"",
 		},
 		{
 			"ES384, after a certificate", keyText(identities.NewCA(t, time.Now()).Root + string(pkcs8(t, p384))),
-			map[string]crypto.PublicKey{"": p384.Public()}, "",
+			map[string]crypto.PublicKey{"": p384.Public()},
+			"",
 		},
 		{"another key", key(pkcs8(t, rsa2048), ""), map[string]crypto.PublicKey{"": rsa3072.Public()}, "invalid_client"},
 		{"an unknown kid", key(pkcs8(t, rsa2048), "k9"), map[string]crypto.PublicKey{"k1": rsa2048.Public()}, "invalid_client"},

@@ -5,7 +5,9 @@ import (
 	"crypto"
 	"crypto/elliptic"
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -166,34 +168,25 @@ func TestReplacedFiles(t *testing.T) {
 
 // Failures of a file system are retried as those of requests are; those of a file are not.
 func TestDiskFailures(t *testing.T) {
-	pipe := filepath.Join(t.TempDir(), "pipe")
-	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	writer, err := os.OpenFile(pipe, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer writer.Close()
-	over, cancel := context.WithTimeout(t.Context(), time.Nanosecond)
-	defer cancel()
-	for name, tt := range map[string]struct {
-		credential auth.Credential
-		again      bool
+	for _, tt := range []struct {
+		err   error
+		again bool
 	}{
-		"hangs":     {auth.Credential{File: pipe}, true},
-		"missing":   {auth.Credential{File: pipe + "x"}, false},
-		"directory": {auth.Credential{File: filepath.Dir(pipe)}, false},
-		"too long":  {auth.Credential{File: "/dev/zero"}, false},
+		{context.DeadlineExceeded, true},
+		{os.ErrDeadlineExceeded, true},
+		{syscall.EIO, true},
+		{syscall.ESTALE, true},
+		{syscall.EMFILE, true},
+		{fs.ErrNotExist, false},
+		{syscall.EACCES, false},
+		{syscall.EISDIR, false},
+		{errors.New("longer than 65536 bytes"), false},
 	} {
-		ctx := t.Context()
-		if tt.again {
-			ctx = over
-		}
-		ready := readyToken{credential: tt.credential, timeout: time.Minute, events: Events{}.orNothing()}
-		_, err := ready.get(ctx)
-		if f, ok := errors.AsType[*failure](err); !ok || f.retry != tt.again || poller.ReasonOf(err) != poller.AccessToken {
-			t.Errorf("%s: %+v", name, err)
+		path := &fs.PathError{Op: "read", Path: "/f", Err: tt.err}
+		for _, err := range []error{path, fmt.Errorf("read of a file without an absolute path: %w", tt.err)} {
+			if f := noCredential("access token: %w", err); f.retry != tt.again || poller.ReasonOf(f) != poller.AccessToken {
+				t.Errorf("%v: %+v", err, f)
+			}
 		}
 	}
 }
