@@ -36,7 +36,8 @@ type sources struct {
 
 // roleUser is whose sessions the sources give, the n-th with that token.
 func roleUser(n int) simulator.RAMUser {
-	return simulator.RAMUser{AccessKeyID: fmt.Sprint("STS.session-", n), AccessKeySecret: testKeySecret, SecurityToken: fmt.Sprint("security-token-", n)}
+	id, token := fmt.Sprint("STS.session-", n), fmt.Sprint("security-token-", n)
+	return simulator.RAMUser{AccessKeyID: id, AccessKeySecret: testKeySecret, SecurityToken: token}
 }
 
 // newSources must be called in a bubble.
@@ -132,8 +133,8 @@ func noMetadata(t *testing.T) { t.Setenv("ALIBABA_CLOUD_ECS_METADATA_DISABLED", 
 func writeProfile(t *testing.T, text string) {
 	t.Helper()
 	dir := os.Getenv("HOME") + "/.aliyun"
-	err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(dir+"/config.json", []byte(`{"current":"a","profiles":[{"name":"a",`+text+`}]}`), 0o600))
-	if err != nil {
+	text = `{"current":"a","profiles":[{"name":"a",` + text + `}]}`
+	if err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(dir+"/config.json", []byte(text), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -273,7 +274,8 @@ func TestRAMSessionRenewed(t *testing.T) {
 		if s.given != 5 { // in three hours, each used for 40 minutes
 			t.Errorf("%d sessions", s.given)
 		}
-		if log := s.log.String(); strings.Count(log, "RAM credentials found") != 1 || !strings.Contains(log, `source="ECS role exporter" access_key=STS.…n-1`) {
+		if log := s.log.String(); strings.Count(log, "RAM credentials found") != 1 ||
+			!strings.Contains(log, `source="ECS role exporter" access_key=STS.…n-1`) {
 			t.Error(log)
 		}
 		writeProfile(t, `"mode":"AK","access_key_id":"`+testKeyID+`","access_key_secret":"`+testKeySecret+`"`)

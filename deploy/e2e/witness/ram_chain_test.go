@@ -120,37 +120,62 @@ func TestChain(t *testing.T) {
 		role       string
 		stricter   bool // the exporter has an error
 	}{
-		"environment":              {env: vars{"ACCESS_KEY_ID": "env", "ACCESS_KEY_SECRET": "s"}, files: profile(key), role: "r"},
-		"session in environment":   {env: vars{"ACCESS_KEY_ID": "env", "ACCESS_KEY_SECRET": "s", "SECURITY_TOKEN": "t"}, role: "r"},
-		"RRSA":                     {env: rrsa, files: with(profile(key), vars{"token": "pod"}), role: "r"},
-		"RRSA, VPC":                {env: with(rrsa, vars{"STS_REGION": "cn-x", "VPC_ENDPOINT_ENABLED": "true"}), files: vars{"token": "pod"}},
+		"environment":            {env: vars{"ACCESS_KEY_ID": "env", "ACCESS_KEY_SECRET": "s"}, files: profile(key), role: "r"},
+		"session in environment": {env: vars{"ACCESS_KEY_ID": "env", "ACCESS_KEY_SECRET": "s", "SECURITY_TOKEN": "t"}, role: "r"},
+		"RRSA":                   {env: rrsa, files: with(profile(key), vars{"token": "pod"}), role: "r"},
+		"RRSA, VPC": {
+			env: with(rrsa, vars{"STS_REGION": "cn-x", "VPC_ENDPOINT_ENABLED": "true"}), files: vars{"token": "pod"},
+		},
 		"RRSA, VPC without region": {env: with(rrsa, vars{"VPC_ENDPOINT_ENABLED": "true"}), files: vars{"token": "pod"}},
 		"RRSA, token":              {env: with(rrsa, vars{"OIDC_TOKEN": "direct"}), files: vars{"token": "pod"}},
-		"AK":                       {files: with(profile(key), vars{ini: "[default]\ntype=access_key\naccess_key_id=i\naccess_key_secret=s\n"}), role: "r"},
-		"StsToken":                 {files: profile(`"mode":"StsToken","access_key_id":"file","access_key_secret":"s","sts_token":"t"`)},
-		"RamRoleArn":               {files: profile(`"mode":"RamRoleArn","access_key_id":"k","access_key_secret":"s","ram_role_arn":"acs:r","ram_session_name":"me","expired_seconds":900,"sts_region":"cn-x","policy":"{ }","external_id":"e"`)},
-		"RamRoleArn, defaults":     {env: vars{"ROLE_ARN": "acs:env", "ROLE_SESSION_NAME": "me", "STS_REGION": "cn-x"}, files: profile(`"mode":"RamRoleArn","access_key_id":"k","access_key_secret":"s","enable_vpc":true`)},
-		"EcsRamRole":               {files: profile(`"mode":"EcsRamRole","ram_role_name":"n"`), role: "r"},
-		"EcsRamRole, no name":      {files: profile(`"mode":"EcsRamRole"`), role: "r"},
-		"OIDC":                     {files: with(profile(`"mode":"OIDC","oidc_provider_arn":"p","oidc_token_file":"TOKEN","ram_role_arn":"acs:r","ram_session_name":"me","expired_seconds":1000`), vars{"token": "pod"})},
-		"ChainableRamRoleArn":      {files: profile(`"mode":"ChainableRamRoleArn","source_profile":"b","ram_role_arn":"acs:a"`, `"name":"b","mode":"ChainableRamRoleArn","source_profile":"c","ram_role_arn":"acs:b"`, `"name":"c",`+key)},
-		"ALIBABA_CLOUD_PROFILE":    {env: vars{"PROFILE": "b"}, files: profile(`"mode":"AK"`, `"name":"b",`+key)},
-		"profiles disabled":        {env: vars{"CLI_PROFILE_DISABLED": "TRUE"}, files: profile(key), role: "r"},
-		"INI":                      {files: vars{ini: "; c\n[default]\ntype = access_key # c\naccess_key_id = \"ini\"\naccess_key_secret = `s`\n[x]\ntype=none\n"}, role: "r"},
-		"INI, RamRoleArn":          {files: vars{ini: "[default]\ntype=ram_role_arn\naccess_key_id=ini\naccess_key_secret=s\nrole_arn=acs:r\nrole_session_name=me\npolicy={ }\n"}},
-		"INI, machine":             {files: vars{ini: "[default]\ntype=ecs_ram_role\nrole_name=n\n"}, role: "r"},
-		"INI, named":               {env: vars{"PROFILE": "x"}, files: with(profile(key), vars{ini: "[x]\ntype=access_key\naccess_key_id=ini\naccess_key_secret=s\n"}), role: "r"},
-		"machine":                  {role: "r"},
-		"machine, named":           {env: vars{"ECS_METADATA": "n"}, role: "r"},
-		"machine before URI":       {env: vars{"CREDENTIALS_URI": "http://uri.test/x"}, role: "r"},
-		"URI":                      {env: vars{"CREDENTIALS_URI": "http://uri.test/x"}},
-		"URI, machine disabled":    {env: vars{"CREDENTIALS_URI": "http://uri.test/x", "ECS_METADATA_DISABLED": "true"}, role: "r"},
-		"half of the environment":  {env: vars{"ACCESS_KEY_ID": "env"}, role: "r", stricter: true},
-		"broken config.json":       {files: vars{config: "{"}, role: "r", stricter: true},
-		"missing profile":          {env: vars{"PROFILE": "b"}, files: profile(key), role: "r", stricter: true},
-		"no token of RRSA":         {env: rrsa, role: "r", stricter: true},
-		"CloudSSO":                 {files: profile(`"mode":"CloudSSO"`), role: "r", stricter: true},
-		"broken INI":               {files: vars{ini: "x"}, role: "r", stricter: true},
+		"AK": {
+			files: with(profile(key), vars{ini: "[default]\ntype=access_key\naccess_key_id=i\naccess_key_secret=s\n"}), role: "r",
+		},
+		"StsToken": {files: profile(`"mode":"StsToken","access_key_id":"file","access_key_secret":"s","sts_token":"t"`)},
+		"RamRoleArn": {
+			files: profile(`"mode":"RamRoleArn","access_key_id":"k","access_key_secret":"s","ram_role_arn":"acs:r",` +
+				`"ram_session_name":"me","expired_seconds":900,"sts_region":"cn-x","policy":"{ }","external_id":"e"`),
+		},
+		"RamRoleArn, defaults": {
+			env:   vars{"ROLE_ARN": "acs:env", "ROLE_SESSION_NAME": "me", "STS_REGION": "cn-x"},
+			files: profile(`"mode":"RamRoleArn","access_key_id":"k","access_key_secret":"s","enable_vpc":true`),
+		},
+		"EcsRamRole":          {files: profile(`"mode":"EcsRamRole","ram_role_name":"n"`), role: "r"},
+		"EcsRamRole, no name": {files: profile(`"mode":"EcsRamRole"`), role: "r"},
+		"OIDC": {
+			files: with(profile(`"mode":"OIDC","oidc_provider_arn":"p","oidc_token_file":"TOKEN","ram_role_arn":"acs:r",`+
+				`"ram_session_name":"me","expired_seconds":1000`), vars{"token": "pod"}),
+		},
+		"ChainableRamRoleArn": {
+			files: profile(`"mode":"ChainableRamRoleArn","source_profile":"b","ram_role_arn":"acs:a"`,
+				`"name":"b","mode":"ChainableRamRoleArn","source_profile":"c","ram_role_arn":"acs:b"`, `"name":"c",`+key),
+		},
+		"ALIBABA_CLOUD_PROFILE": {env: vars{"PROFILE": "b"}, files: profile(`"mode":"AK"`, `"name":"b",`+key)},
+		"profiles disabled":     {env: vars{"CLI_PROFILE_DISABLED": "TRUE"}, files: profile(key), role: "r"},
+		"INI": {
+			files: vars{ini: "; c\n[default]\ntype = access_key # c\naccess_key_id = \"ini\"\naccess_key_secret = `s`\n[x]\ntype=none\n"},
+			role:  "r",
+		},
+		"INI, RamRoleArn": {
+			files: vars{ini: "[default]\ntype=ram_role_arn\naccess_key_id=ini\naccess_key_secret=s\n" +
+				"role_arn=acs:r\nrole_session_name=me\npolicy={ }\n"},
+		},
+		"INI, machine": {files: vars{ini: "[default]\ntype=ecs_ram_role\nrole_name=n\n"}, role: "r"},
+		"INI, named": {
+			env:   vars{"PROFILE": "x"},
+			files: with(profile(key), vars{ini: "[x]\ntype=access_key\naccess_key_id=ini\naccess_key_secret=s\n"}), role: "r",
+		},
+		"machine":                 {role: "r"},
+		"machine, named":          {env: vars{"ECS_METADATA": "n"}, role: "r"},
+		"machine before URI":      {env: vars{"CREDENTIALS_URI": "http://uri.test/x"}, role: "r"},
+		"URI":                     {env: vars{"CREDENTIALS_URI": "http://uri.test/x"}},
+		"URI, machine disabled":   {env: vars{"CREDENTIALS_URI": "http://uri.test/x", "ECS_METADATA_DISABLED": "true"}, role: "r"},
+		"half of the environment": {env: vars{"ACCESS_KEY_ID": "env"}, role: "r", stricter: true},
+		"broken config.json":      {files: vars{config: "{"}, role: "r", stricter: true},
+		"missing profile":         {env: vars{"PROFILE": "b"}, files: profile(key), role: "r", stricter: true},
+		"no token of RRSA":        {env: rrsa, role: "r", stricter: true},
+		"CloudSSO":                {files: profile(`"mode":"CloudSSO"`), role: "r", stricter: true},
+		"broken INI":              {files: vars{ini: "x"}, role: "r", stricter: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			home := t.TempDir()
