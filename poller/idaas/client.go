@@ -32,7 +32,7 @@ type Config struct {
 	AccessToken   auth.Credential // a ready access token instead
 
 	PageSize  int
-	RateLimit float64 // requests per second, all operations together
+	RateLimit float64 // requests per second, of each of the two APIs
 	Timeout   time.Duration
 	Retries   int
 
@@ -44,14 +44,15 @@ type Config struct {
 
 // Client reads authentication tokens from one IDaaS instance. It is safe for concurrent use.
 type Client struct {
-	config    Config
-	transport atomic.Pointer[http.RoundTripper]
-	pageSize  *paging
-	gate      *gate
-	instance  shared[Instance]
-	tokens    tokenSource
-	chain     ram.Chain
-	ram       shared[ram.Credentials] // that sign calls of the management API
+	config     Config
+	transport  atomic.Pointer[http.RoundTripper]
+	pageSize   *paging
+	gate       *gate // of the developer API, with the token endpoint and the documents of the instance
+	management *gate
+	instance   shared[Instance]
+	tokens     tokenSource
+	chain      ram.Chain
+	ram        shared[ram.Credentials] // that sign calls of the management API
 }
 
 // New returns a Client that has sent nothing yet.
@@ -60,8 +61,11 @@ func New(c Config) *Client {
 	if c.Auth.Metadata == nil {
 		c.Auth.Metadata = &http.Transport{DisableKeepAlives: true}
 	}
-	limiter := func() *rate.Limiter { return rate.NewLimiter(rate.Limit(c.RateLimit), 1) }
-	client := &Client{config: c, gate: &gate{limiter: limiter(), sends: limiter(), waited: c.Events.Waited}}
+	newGate := func() *gate {
+		limiter := func() *rate.Limiter { return rate.NewLimiter(rate.Limit(c.RateLimit), 1) }
+		return &gate{limiter: limiter(), sends: limiter(), waited: c.Events.Waited}
+	}
+	client := &Client{config: c, gate: newGate(), management: newGate()}
 	client.transport.Store(&c.Transport)
 	client.chain.Send = client.sendForCredential
 	client.ram.fetch = client.findRAM

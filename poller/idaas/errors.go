@@ -26,6 +26,7 @@ type failure struct {
 	throttled bool          // the answer said "slow down"
 	hint      time.Duration // for how long; 0: it did not say
 	foreign   bool          // no answer, or not in the API's own words: it may have moved
+	free      bool          // sent again without using up a retry
 }
 
 func (f *failure) Error() string { return f.cause.Error() }
@@ -147,7 +148,7 @@ func hint(header http.Header, now time.Time) time.Duration {
 		longest = d
 	} else if at, err := http.ParseTime(after); err == nil {
 		// By the server's own clock, when it tells it.
-		if date, err := http.ParseTime(header.Get("Date")); err == nil {
+		if date, ok := serverTime(header); ok {
 			now = date
 		}
 		longest = at.Sub(now)

@@ -15,7 +15,7 @@ const maxHint = 2 * time.Minute
 // late by as little.
 const trifle = time.Millisecond
 
-// gate is what every request passes: the rate limit, and the pauses that the API asks for. It passes twice: before it is
+// gate is what every request to one API passes: the rate limit, and the pauses that the API asks for. It passes twice: before it is
 // made, and when it has a connection, for which several may have waited together, or once more as a transport repeats it.
 type gate struct {
 	limiter, sends *rate.Limiter // of the same rate
@@ -46,8 +46,13 @@ func (g *gate) pauseLeft() time.Duration {
 // wait returns when one request may be made now, or with the error of ctx.
 func (g *gate) wait(ctx context.Context) error { return g.pass(ctx, g.limiter, 0) }
 
-// send returns when a request that has its connection may be sent, or when ctx ends, and the request with it.
-func (g *gate) send(ctx context.Context) { _ = g.pass(ctx, g.sends, trifle) }
+// send returns when a request that has its connection may be sent, or when ctx ends, and the request with it. It returns how
+// long the request had to wait.
+func (g *gate) send(ctx context.Context) time.Duration {
+	start := time.Now()
+	_ = g.pass(ctx, g.sends, trifle)
+	return time.Since(start)
+}
 
 func (g *gate) pass(ctx context.Context, limiter *rate.Limiter, free time.Duration) error {
 	for {

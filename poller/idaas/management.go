@@ -25,7 +25,8 @@ func (c *Client) manage(ctx context.Context, call *call, at Instance, action str
 	if at.Management == "" {
 		return nil, fail(poller.AccessToken, "%s: %s tells no region: set IDAAS_MANAGEMENT_ENDPOINT", call.what, at.Endpoint)
 	}
-	if err := c.gate.wait(ctx); err != nil {
+	call.gate = c.management
+	if err := call.gate.wait(ctx); err != nil {
 		return nil, err
 	}
 	query.Set("InstanceId", at.ID)

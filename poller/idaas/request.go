@@ -12,6 +12,7 @@ import (
 	"net/http/httptrace"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
@@ -30,6 +31,7 @@ type call struct {
 	hide      poller.Scrubber
 	retries   int
 	via       *http.RoundTripper // nil: that of the client
+	gate      *gate              // of the API; build may set another one than that of the developer API
 	// build makes the request, for every attempt anew, and passes the gate. Without a request, it did all there is to do.
 	build func(ctx context.Context) (*http.Request, error)
 	// renew reports whether there are other credentials than those that were refused; nil if there are no others.
@@ -45,10 +47,17 @@ type call struct {
 // refusals are failures after which another credential may work.
 var refusals = []poller.Reason{poller.AccessToken, poller.Unauthorized, poller.Forbidden}
 
+// serverTime returns the Date of a response, unless a cache has kept the response since.
+func serverTime(header http.Header) (time.Time, bool) {
+	date, err := http.ParseTime(header.Get("Date"))
+	return date, err == nil && strings.Trim(strings.Join(header["Age"], ""), "0") == ""
+}
+
 // do sends a call until its answer is decoded or its retries are used up. The body is read into buf. Errors are
 // failures, or that of ctx.
 func (c *Client) do(ctx context.Context, call *call, buf *bytes.Buffer) error {
 	renewed := false
+	call.gate = c.gate
 	for attempt := 0; ; attempt++ {
 		f := c.attempt(ctx, call, buf)
 		if f == nil {
@@ -57,10 +66,15 @@ func (c *Client) do(ctx context.Context, call *call, buf *bytes.Buffer) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		if f.free {
+			attempt--
+			continue
+		}
 		if f.throttled {
 			c.config.Events.Throttled()
-			if c.gate.pause(f.hint) {
-				c.config.Log.Warn("the API asks to wait: no requests meanwhile", "asked", f.hint, "waiting", min(f.hint, maxHint))
+			if call.gate.pause(f.hint) {
+				c.config.Log.Warn("the API asks to wait: no requests meanwhile", "asked", f.hint, "waiting", min(f.hint, maxHint),
+					"operation", call.operation)
 			}
 		}
 		if !f.retry || attempt == call.retries {
@@ -77,7 +91,7 @@ func (c *Client) do(ctx context.Context, call *call, buf *bytes.Buffer) error {
 		if f.hint == 0 || !f.throttled {
 			// Full jitter, so that walks that failed together do not come back together.
 			d := max(rand.N(min(maxBackoff, baseBackoff<<min(attempt, 10))), min(f.hint, maxHint))
-			if err := c.gate.sleep(ctx, WaitBackoff, d); err != nil {
+			if err := call.gate.sleep(ctx, WaitBackoff, d); err != nil {
 				return err
 			}
 		}
@@ -99,11 +113,15 @@ func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *fa
 	if req == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
-	defer cancel()
+	// The time that the request waits for the gate is not part of its timeout.
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	timeout := time.AfterFunc(c.config.Timeout, func() { cancel(context.DeadlineExceeded) })
+	defer timeout.Stop()
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", c.config.UserAgent)
 
+	paused := false
 	call.sent = time.Now()
 	isAPI := call.operation != ""
 	count := func(code string) {
@@ -112,18 +130,28 @@ func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *fa
 		}
 	}
 	req = req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) {
-		waiting := time.Now()
-		if isAPI {
-			c.gate.send(ctx)
+		left := c.config.Timeout - time.Since(call.sent)
+		if !timeout.Stop() {
+			return
 		}
-		call.sent = call.sent.Add(time.Since(waiting))
+		if isAPI {
+			paused = call.gate.pauseLeft() > 0
+			waited := call.gate.send(ctx)
+			if waited > trifle {
+				left = c.config.Timeout
+			}
+			call.sent = call.sent.Add(waited)
+		}
+		timeout.Reset(left)
 	}}))
 	transport := cmp.Or(call.via, c.transport.Load())
 	noAnswer := func(err error) *failure {
-		f := noAnswer(err, call.what, call.hide)
+		f := noAnswer(cmp.Or(context.Cause(ctx), err), call.what, call.hide)
 		if f.cause.Reason == poller.Timeout {
 			c.leave(transport)
 		}
+		// A server may close a connection on which nothing was sent for so long.
+		f.free = paused && f.cause.Reason == poller.Connection
 		return f
 	}
 	resp, err := (*transport).RoundTrip(req)
@@ -132,7 +160,7 @@ func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *fa
 		return noAnswer(err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil && isAPI {
+	if date, ok := serverTime(resp.Header); ok && isAPI {
 		// It is cut to the second, and was told about the middle of the exchange.
 		c.config.Events.Skew(date.Add(500 * time.Millisecond).Sub(call.sent.Add(time.Since(call.sent) / 2)))
 	}

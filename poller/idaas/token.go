@@ -86,13 +86,16 @@ func noCredential(format string, err error) *failure {
 	return f
 }
 
-// jwtExpiration returns the expiration of a JWT; zero when text is none or has none.
+// jwtExpiration returns the expiration of a JWT, at most the year 9999; zero when text is none or has none.
 func jwtExpiration(text string) time.Time {
-	var claims jwt.RegisteredClaims
-	if _, _, err := jwt.NewParser().ParseUnverified(text, &claims); err != nil || claims.ExpiresAt == nil {
+	claims := jwt.MapClaims{} // empty after an error, but for one of the signature
+	_, _, _ = jwt.NewParser(jwt.WithJSONNumber()).ParseUnverified(text, claims)
+	seconds, err := strconv.ParseFloat(fmt.Sprint(claims["exp"]), 64)
+	if math.IsNaN(seconds) || err != nil && !errors.Is(err, strconv.ErrRange) {
 		return time.Time{}
 	}
-	return claims.ExpiresAt.Time
+	const lastYear = 253402300799 // its last second: no time format has more
+	return time.UnixMilli(int64(min(max(seconds, 0), lastYear) * 1000))
 }
 
 // maxToken is more than servers accept in a header.

@@ -1,6 +1,7 @@
 package idaas
 
 import (
+	"encoding/base64"
 	"fmt"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/auth"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 )
 
@@ -298,5 +300,37 @@ func TestBothWaysToSendTheSecret(t *testing.T) {
 				t.Errorf("%s with a wrong secret: %+v", method, r.Failure)
 			}
 		})
+	}
+}
+
+// A ready access token has expired if its exp is in the past, and only then; what is no number says nothing.
+func TestExpirationOfAReadyToken(t *testing.T) {
+	now := time.Now()
+	for exp, want := range map[string]string{
+		``: "unknown", `null`: "unknown", `"soon"`: "unknown", `true`: "unknown", `{}`: "unknown", `[1]`: "unknown", `"NaN"`: "unknown",
+		`0`: "expired", `-1`: "expired", `-0.5`: "expired", `-1e19`: "expired", `-1e400`: "expired", `1`: "expired", `1.5`: "expired", `1e9`: "expired", `1e-400`: "expired",
+		fmt.Sprint(now.Unix() - 1): "expired", fmt.Sprint(now.Unix() + 60): "good", fmt.Sprint(now.Unix()+60) + ".75": "good",
+		`"` + fmt.Sprint(now.Unix()+60) + `"`: "good", fmt.Sprint(now.UnixMilli()): "good", `253402300799`: "good", `9223372036854775807`: "good",
+		`9223372036854775808`: "good", `1e12`: "good", `1e19`: "good", `1e300`: "good", `1e400`: "good",
+	} {
+		claims := `{"iat":"x","exp":` + exp + `}`
+		if exp == "" {
+			claims = `{}`
+		}
+		encode := base64.RawURLEncoding.EncodeToString
+		token := encode([]byte(`{"alg":"ES512K"}`)) + "." + encode([]byte(claims)) + ".signature"
+		var told []time.Time
+		r := &readyToken{credential: auth.Credential{Text: poller.NewSecret(token)}, timeout: time.Second, events: Events{
+			AccessToken: func(expires time.Time) { told = append(told, expires) },
+		}.orNothing()}
+		got, err := r.get(t.Context())
+		switch {
+		case (err != nil) != (want == "expired"), (err == nil && got.expires.IsZero()) != (want == "unknown"), len(told) > 0 != (want == "good"):
+			t.Errorf("exp %s: expires %v, reported %v, %v; want it %s", exp, got.expires, told, err, want)
+		case want == "good" && (told[0].Before(now) || told[0].Year() > 9999):
+			t.Errorf("exp %s: reported %v", exp, told)
+		case err != nil && !strings.Contains(err.Error(), "it expired at "):
+			t.Error(err)
+		}
 	}
 }
