@@ -68,8 +68,15 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	for _, r := range s.Readings {
 		send := sender{ch, prometheus.MakeLabelPairs(tokens, []string{r.Target.Label, r.Target.Provider})}
 		send.walks(r)
+		status := r.Status(now, s.NextCycle.Sub(s.LastCycle))
+		send.gauge(state, 1, &dto.LabelPair{Name: &stateLabel, Value: new(string(status.State))})
+		send.known(stateSince, status.Since)
 		if r.Census != nil {
-			send.facts(r, now, c.maxStaleness > 0 && now.Sub(r.Census.ReadAt) > c.maxStaleness)
+			stale := c.maxStaleness > 0 && now.Sub(r.Census.ReadAt) > c.maxStaleness
+			send.facts(r, now, stale)
+			if !stale {
+				send.rhythm(status)
+			}
 		}
 	}
 	send := sender{ch: ch}
@@ -160,6 +167,16 @@ func (s sender) facts(r *poller.Reading, now time.Time, stale bool) {
 	s.known(latest, at.Latest)
 	s.known(lifetime, c.Lifetime)
 	s.known(newestIssue, c.NewestIssue)
+}
+
+// rhythm sends what the state of a target follows from.
+func (s sender) rhythm(status poller.Status) {
+	s.known(historyStart, status.HistoryStart)
+	if status.UsualPause >= 0 {
+		s.gauge(usualPause, float64(status.UsualPause)/1000)
+	}
+	s.known(nextExpected, status.NextExpected)
+	s.known(renewalExpected, status.RenewalExpected)
 }
 
 // WriteText writes what g gathers in the text format: atomically into file or, if that is empty, into w.

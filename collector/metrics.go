@@ -14,7 +14,7 @@ const (
 )
 
 // Labels of some series of a target; their addresses are used.
-var within, reason = "within", "reason"
+var within, reason, stateLabel = "within", "reason", "state"
 
 // Facts of one target as of its last complete walk.
 var (
@@ -29,6 +29,12 @@ var (
 	lifetime          = perTarget("authentication_tokens_lifetime_seconds", "Expiration minus issue of the active token that expires last, carried on after it ended; absent while unknown.")
 	newestIssue       = perTarget("authentication_tokens_newest_issue_timestamp_seconds", "Latest issue among the tokens active at the last complete walk; absent while unknown.")
 	lastActive        = perTarget("authentication_tokens_last_active_timestamp_seconds", "End of the last complete walk that saw an active token or, once they have passed, the expiration of the last of those; absent if none was ever seen.")
+	historyStart      = perTarget("authentication_tokens_history_start_timestamp_seconds", "Since when it is known when a token was active: at most 35 days, without the running pause; absent while unknown.")
+	usualPause        = perTarget("authentication_tokens_usual_pause_seconds", "Usual time without an active token: the third-longest of the history, or the longest in its first three weeks; 0 if there is none, absent under 12 hours of history.")
+	nextExpected      = perTarget("authentication_tokens_next_expected_timestamp_seconds", "By when a new token is expected; absent while a token is active.")
+	renewalExpected   = perTarget("authentication_tokens_renewal_expected_timestamp_seconds", "By when the next token is expected while one is active; absent unless the usual reserve of renewals is known.")
+	state             = perTarget("target_state", "1 under the state of the target: unknown, empty, retired, lost, overdue, paused, about_to_end, not_renewed, at_risk or ok.", stateLabel)
+	stateSince        = perTarget("target_state_since_timestamp_seconds", "Since when the target is in its state, by the times of its tokens; absent while unknown.")
 	targetInfo        = perTarget("target_info", "1, labelled with what the token issued last says of the target; absent until a token was seen.", "credential_provider_id", "token_type", "consumer_type")
 )
 

@@ -78,6 +78,9 @@ type Config struct {
 	RequestRetries  int           `env:"IDAAS_REQUEST_RETRIES" envDefault:"4" accepts:"a whole number" range:"0 20" help:"how often a failed HTTP request is tried again"`
 	// Windows has at least one, in the order written, no two equally long; Targets carry it or their own.
 	Windows      []poller.Window `env:"IDAAS_EXPIRING_WITHIN" envDefault:"1h,1d,7d,30d" accepts:"durations such as '90m' or '7d', comma separated, no two equal" help:"windows in which tokens about to expire are counted; the label shows them as written"`
+	AtRisk       poller.Before   `env:"IDAAS_AT_RISK_BEFORE" envDefault:"20%,7d" accepts:"a part of the lifetime and at most how long, such as '20%,7d'" help:"how long before the end of its last token a target without a known rhythm of renewals is at risk"`
+	AboutToEnd   poller.Before   `env:"IDAAS_ABOUT_TO_END_BEFORE" envDefault:"5%,1d" accepts:"the same" help:"how long before the end of its last token a target is about to end"`
+	LostAfter    time.Duration   `env:"IDAAS_LOST_AFTER" envDefault:"10m" accepts:"a duration" range:"1s 1y" help:"how long a continuous consumer may be without a token before it is lost"`
 	MaxStaleness time.Duration   `env:"IDAAS_MAX_STALENESS" envDefault:"0" accepts:"a duration" range:"0 10y" help:"age at which the token series of a target not read since are dropped; 0 keeps them"`
 	StateFile    string          `env:"IDAAS_STATE_FILE" connection:"true" accepts:"a path" help:"file that keeps what was read across restarts; each process needs its own"`
 	ShardIndex   int             `env:"IDAAS_SHARD_INDEX" envDefault:"0" accepts:"'auto', the number at the end of the host name, or one" range:"0 999" help:"which share of the targets this process polls, counted from 0"`
@@ -163,6 +166,7 @@ func (c *Config) parse(given map[string]string) Faults {
 			reflect.TypeFor[time.Duration]():   func(s string) (any, error) { return parseDuration(s) },
 			reflect.TypeFor[cron.Schedule]():   func(s string) (any, error) { return parseSchedule(s) },
 			reflect.TypeFor[[]poller.Window](): func(s string) (any, error) { return parseWindows(s) },
+			reflect.TypeFor[poller.Before]():   func(s string) (any, error) { return parseBefore(s) },
 		},
 	}))
 	// The errors of env name the field.

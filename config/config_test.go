@@ -80,6 +80,10 @@ func TestDefaults(t *testing.T) {
 	}
 	c.Schedule, c.checkWeb, c.Watch = nil, nil, Watchlist{}
 	windows := []poller.Window{window("1h", time.Hour), window("1d", 24*time.Hour), window("7d", 7*24*time.Hour), window("30d", 30*24*time.Hour)}
+	const day = 24 * time.Hour
+	thresholds := poller.Thresholds{
+		AtRisk: poller.Before{Part: 0.2, Most: 7 * day}, AboutToEnd: poller.Before{Part: 0.05, Most: day}, LostAfter: 10 * time.Minute,
+	}
 	want := Config{
 		InstanceID: "idaas_abc", Endpoint: "https://eiam.example.com", TokenEndpoint: "https://login.example.com/api/v2/token",
 		Network: "internet", AuthMethod: "client_secret_post", ClientID: "app_1",
@@ -87,8 +91,9 @@ func TestDefaults(t *testing.T) {
 		InlineTargets: "app_2:github", ConsumerLabel: "id",
 		PollTimeout: time.Hour, PollConcurrency: 4, Walk: "full", PageSize: 100, RateLimit: 3,
 		RequestTimeout: 10 * time.Second, RequestRetries: 4, Windows: windows,
+		AtRisk: thresholds.AtRisk, AboutToEnd: thresholds.AboutToEnd, LostAfter: thresholds.LostAfter,
 		ShardCount: 1, ListenAddress: ":9877", LogLevel: slog.LevelInfo, LogFormat: "text",
-		Targets: []poller.Target{{Consumer: "app_2", Provider: "github", Label: "app_2", Windows: windows}},
+		Targets: []poller.Target{{Consumer: "app_2", Provider: "github", Label: "app_2", Windows: windows, Thresholds: thresholds}},
 	}
 	if got := c.ClientSecret.Reveal(); got != "hush-hush" {
 		t.Errorf("ClientSecret = %q", got)

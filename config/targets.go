@@ -34,7 +34,9 @@ func (c *Config) readTargetsFile() (data []byte, read string, err error) {
 type Watchlist struct {
 	targets      []poller.Target
 	all          []pair // each a consumer at all providers that match
-	index, count int    // of the shard
+	defaults     poller.Target
+	providers    map[string][]func(*poller.Target) // what is set for all targets of a provider
+	index, count int                               // of the shard
 }
 
 // Discovers reports whether an entry asks for all credential providers there are.
@@ -48,8 +50,8 @@ func (w Watchlist) Targets(found []poller.Provider) []poller.Target {
 	}
 	for _, p := range w.all {
 		for _, f := range found {
-			t := p.Target
-			if t.Provider = f.Identifier; p.wants(f) && !have[t.Key()] {
+			t := w.target(p, f.Identifier)
+			if p.wants(f) && !have[t.Key()] {
 				have[t.Key()], targets = true, append(targets, t)
 			}
 		}
@@ -65,14 +67,14 @@ func (p pair) wants(found poller.Provider) bool {
 
 // watchlist reads IDAAS_TARGETS and the targets file, whose reading gave data and err.
 func (c *Config) watchlist(data []byte, err error) (Watchlist, error) {
-	l := targetList{path: c.TargetsFile, hash: c.ConsumerLabel == "hash", aliases: make(map[string]alias)}
+	l := targetList{path: c.TargetsFile, hash: c.ConsumerLabel == "hash", aliases: make(map[string]alias), providers: make(map[string][]func(*poller.Target))}
 	l.addInline(c.InlineTargets)
 	if err != nil {
 		l.fault("IDAAS_TARGETS_FILE", c.TargetsFile, err.Error())
 	} else if c.TargetsFile != "" {
 		l.addFile(data)
 	}
-	w := l.watchlist(c.Windows)
+	w := l.watchlist(poller.Target{Windows: c.Windows, Thresholds: poller.Thresholds{AtRisk: c.AtRisk, AboutToEnd: c.AboutToEnd, LostAfter: c.LostAfter}})
 	if len(l.pairs)+len(l.all) == 0 && l.faults == nil {
 		l.fault("IDAAS_TARGETS", "", "no target: set it or IDAAS_TARGETS_FILE")
 	}
@@ -94,17 +96,20 @@ type targetList struct {
 	all     []pair           // with a match
 	pairs   []pair
 	faults  Faults
+
+	providers map[string][]func(*poller.Target)
 }
 
 type alias struct{ text, at string }
 
-// pair is a target yet without its label, and without windows if it has the global ones. One without a provider is of all that
+// pair is a target yet without its label and its settings. One without a provider is of all that
 // match, and of the kind, if there is one.
 type pair struct {
 	poller.Target
 	at    string
 	kind  string
 	match *regexp.Regexp
+	own   []func(*poller.Target)
 }
 
 func (l *targetList) fault(name, value, problem string) {
@@ -150,7 +155,8 @@ func (l *targetList) add(p pair) {
 	}
 }
 
-func (l *targetList) watchlist(windows []poller.Window) (w Watchlist) {
+func (l *targetList) watchlist(defaults poller.Target) Watchlist {
+	w := Watchlist{defaults: defaults, providers: l.providers}
 	type shown struct{ label, provider string }
 	holders := make(map[shown]pair) // without a provider: of all
 	for _, p := range slices.Concat(l.all, l.pairs) {
@@ -159,9 +165,6 @@ func (l *targetList) watchlist(windows []poller.Window) (w Watchlist) {
 			p.Label = fmt.Sprintf("%x", sha256.Sum256([]byte(p.Consumer)))[:12]
 		}
 		p.Label = cmp.Or(p.Label, p.Consumer)
-		if p.Windows == nil {
-			p.Windows = windows
-		}
 		as := shown{p.Label, p.Provider}
 		first, taken := holders[as]
 		if all, ok := holders[shown{p.Label, ""}]; ok && all.Consumer != p.Consumer {
@@ -176,7 +179,7 @@ func (l *targetList) watchlist(windows []poller.Window) (w Watchlist) {
 		case taken:
 			l.fault(p.at, p.Provider, fmt.Sprintf("another consumer is shown as %q too, at %s", p.Label, first.at))
 		default:
-			holders[as], w.targets = p, append(w.targets, p.Target)
+			holders[as], w.targets = p, append(w.targets, w.target(p, p.Provider))
 		}
 	}
 	return w
@@ -211,7 +214,12 @@ func (l *targetList) addFile(data []byte) {
 		l.fault(l.path, "", strings.NewReplacer("yaml: ", "", "EOF", "an empty file").Replace(err.Error()))
 		return
 	}
-	for _, n := range l.list(l.mapping(document.Content[0], 1, "targets")["targets"], "targets") {
+	required := 1 - min(1, len(l.pairs))
+	fields := l.mapping(document.Content[0], required, "targets", "credential_providers")
+	if fields["credential_providers"] != nil {
+		l.addProviders(fields["credential_providers"])
+	}
+	for _, n := range l.list(fields["targets"], "targets") {
 		if len(l.pairs)+len(l.all)+len(l.faults) > maxTargets {
 			l.fault(l.at(n), "", fmt.Sprintf("not read from here on: over %d targets and faults", maxTargets))
 			return
@@ -242,7 +250,7 @@ func jsonAsYAML(data []byte) []byte {
 
 // addEntry adds one consumer with some of its providers.
 func (l *targetList) addEntry(n *yaml.Node) {
-	fields := l.mapping(n, 2, "consumer", "credential_providers", "alias", "expiring_within")
+	fields := l.mapping(n, 2, append([]string{"consumer", "credential_providers", "alias"}, ownKeys...)...)
 	consumer := l.text(fields["consumer"], "consumer")
 	if text := l.text(fields["alias"], "alias"); text != "" && consumer != "" {
 		first, at := l.aliases[consumer], l.at(fields["alias"])
@@ -252,33 +260,26 @@ func (l *targetList) addEntry(n *yaml.Node) {
 			l.aliases[consumer] = alias{text, at}
 		}
 	}
-	var labels []string
-	for _, item := range l.list(fields["expiring_within"], "expiring_within") {
-		labels = append(labels, l.text(item, "window"))
-	}
-	windows, err := parseWindows(strings.Join(labels, ","))
-	if err != nil && labels != nil {
-		l.fault(l.at(fields["expiring_within"]), "", err.Error())
-	}
-	target, providers := poller.Target{Consumer: consumer, Windows: windows}, fields["credential_providers"]
+	own := l.own(fields)
+	target, providers := poller.Target{Consumer: consumer}, fields["credential_providers"]
 	if providers != nil && (providers.Kind == yaml.MappingNode || providers.Value == "all") {
-		l.addAll(providers, target)
+		l.addAll(providers, pair{Target: target, own: own})
 		return
 	}
 	for _, item := range l.list(providers, "credential_providers is not all and") {
 		if target.Provider = l.text(item, "credential provider"); target.Provider != "" {
-			l.add(pair{Target: target, at: l.at(item)})
+			l.add(pair{Target: target, at: l.at(item), own: own})
 		}
 	}
 }
 
-// addAll adds t at all providers that n, all or a mapping, asks for.
-func (l *targetList) addAll(n *yaml.Node, t poller.Target) {
+// addAll adds p at all providers that n, all or a mapping, asks for.
+func (l *targetList) addAll(n *yaml.Node, p pair) {
 	var fields map[string]*yaml.Node
 	if n.Kind == yaml.MappingNode {
 		fields = l.mapping(n, 0, "type", "match")
 	}
-	p := pair{Target: t, at: l.at(n), kind: l.text(fields["type"], "type")}
+	p.at, p.kind = l.at(n), l.text(fields["type"], "type")
 	if !slices.Contains([]string{"", "jwt", "oauth"}, p.kind) {
 		l.fault(l.at(fields["type"]), p.kind, "no type of credential provider; accepted: jwt, oauth")
 	}
@@ -286,14 +287,14 @@ func (l *targetList) addAll(n *yaml.Node, t poller.Target) {
 	if p.match, err = regexp.Compile(l.text(fields["match"], "match")); err != nil {
 		l.fault(l.at(fields["match"]), "", err.Error())
 	}
-	if t.Consumer != "" {
+	if p.Consumer != "" {
 		l.all = append(l.all, p)
 	}
 }
 
 func (l *targetList) at(n *yaml.Node) string { return fmt.Sprintf("%s:%d", l.path, n.Line) }
 
-// mapping returns the values of n by key, nil if it is no mapping. The first few of the known keys are required.
+// mapping returns the values of n by key, nil if it is no mapping. The first few of the known keys are required; without any all are known.
 func (l *targetList) mapping(n *yaml.Node, required int, known ...string) map[string]*yaml.Node {
 	if n.Kind != yaml.MappingNode {
 		l.fault(l.at(n), "", "not a mapping with "+strings.Join(known, ", "))
@@ -303,7 +304,7 @@ func (l *targetList) mapping(n *yaml.Node, required int, known ...string) map[st
 	for i := 0; i < len(n.Content); i += 2 {
 		key := n.Content[i]
 		switch {
-		case !slices.Contains(known, key.Value):
+		case len(known) > 0 && !slices.Contains(known, key.Value):
 			l.fault(l.at(key), l.shown(key.Value), "unknown key; known: "+strings.Join(known, ", "))
 		case values[key.Value] != nil:
 			l.fault(l.at(key), "", key.Value+" given twice")

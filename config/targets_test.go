@@ -131,12 +131,12 @@ func TestTargetsFileFaults(t *testing.T) {
       0s, never]
     owner: me
 `, []string{
-			`targets.yaml:3="credential_provider": unknown key; known: consumer, credential_providers, alias, expiring_within`,
+			`targets.yaml:3="credential_provider": unknown key; known: consumer, credential_providers, alias, expiring_within, at_risk_before, about_to_end_before, lost_after`,
 			`targets.yaml:2: no credential_providers`,
 			`targets.yaml:4: no consumer`,
 			`targets.yaml:5: alias is not a text of 1 to 512 bytes without control characters`,
 			`targets.yaml:4="p/q": not an identifier of 1 to 64 letters, digits and . - _`,
-			`targets.yaml:10="owner": unknown key; known: consumer, credential_providers, alias, expiring_within`,
+			`targets.yaml:10="owner": unknown key; known: consumer, credential_providers, alias, expiring_within, at_risk_before, about_to_end_before, lost_after`,
 			`targets.yaml:8: 60m is as long as 1h, 0s is no time at all, not a valid duration string: "never"`,
 			`targets.yaml:7: credential_providers is not all and is not a list with something in it`,
 		}},
@@ -168,13 +168,13 @@ func TestTargetsFileFaults(t *testing.T) {
 			`targets.yaml:3: consumer given twice`,
 		}},
 		"nulls": {"", "targets:\n- \n- consumer:\n  alias: ~\n  credential_providers: [p, ]\n- consumer: a\n  credential_providers:\n  - \n  - p\n", []string{
-			`targets.yaml:2: not a mapping with consumer, credential_providers, alias, expiring_within`,
+			`targets.yaml:2: not a mapping with consumer, credential_providers, alias, expiring_within, at_risk_before, about_to_end_before, lost_after`,
 			`targets.yaml:3: consumer is not a text of 1 to 512 bytes without control characters`,
 			`targets.yaml:4: alias is not a text of 1 to 512 bytes without control characters`,
 			`targets.yaml:8: credential provider is not a text of 1 to 512 bytes without control characters`,
 		}},
 		"types": {"", "targets:\n- a\n- consumer: {a: b}\n  credential_providers: p\n  expiring_within: 1h\n- consumer: aGk=\n  credential_providers: [[p]]\n  alias: \"\"\n", []string{
-			`targets.yaml:2: not a mapping with consumer, credential_providers, alias, expiring_within`,
+			`targets.yaml:2: not a mapping with consumer, credential_providers, alias, expiring_within, at_risk_before, about_to_end_before, lost_after`,
 			`targets.yaml:3: consumer is not a text of 1 to 512 bytes without control characters`,
 			`targets.yaml:5: expiring_within is not a list with something in it`,
 			`targets.yaml:4: credential_providers is not all and is not a list with something in it`,
@@ -198,11 +198,21 @@ func TestTargetsFileFaults(t *testing.T) {
 		"broken second":       {"", "targets:\n- {consumer: a, credential_providers: [p]}\n---\n]\n", []string{`targets.yaml: line 3: did not find expected node content`}},
 		"empty":               {"a:p", "", []string{`targets.yaml: an empty file`}},
 		"only comments":       {"a:p", "# nothing\n", []string{`targets.yaml: an empty file`}},
-		"no targets":          {"a:p", "{}\n", []string{`targets.yaml:1: no targets`}},
+		"no targets":          {"", "credential_providers: {p: {lost_after: 1h}}\n", []string{`targets.yaml:1: no targets`}},
 		"empty targets":       {"a:p", "targets: []\n", []string{`targets.yaml:1: targets is not a list with something in it`}},
 		"null targets":        {"a:p", "targets:\n", []string{`targets.yaml:1: targets is not a list with something in it`}},
-		"a list at top level": {"a:p", "- consumer: a\n", []string{`targets.yaml:1: not a mapping with targets`}},
-		"windows":             {"", "targets:\n- consumer: a\n  credential_providers: [p]\n  expiring_within: []\n", []string{`targets.yaml:4: expiring_within is not a list with something in it`}},
+		"a list at top level": {"a:p", "- consumer: a\n", []string{`targets.yaml:1: not a mapping with targets, credential_providers`}},
+		"own thresholds": {"a:p", "credential_providers:\n  p: {lost_after: 0s, at_risk_before: 20%}\n  p/q: {about_to_end_before: '101%,1d', poll: x}\n  q: [lost_after]\n  r: {at_risk_before: '0%,1d', lost_after:  }\n", []string{
+			`targets.yaml:2="20%": at_risk_before: not a percentage over 0 and a duration; accepted: '20%,7d'`,
+			`targets.yaml:2="0s": lost_after: out of range; accepted: a duration from 1s to 1y`,
+			`targets.yaml:3="p/q": not an identifier of 1 to 64 letters, digits and . - _`,
+			`targets.yaml:3="poll": unknown key; known: expiring_within, at_risk_before, about_to_end_before, lost_after`,
+			`targets.yaml:3="101%,1d": about_to_end_before: not a percentage over 0 and a duration; accepted: '20%,7d'`,
+			`targets.yaml:4: not a mapping with expiring_within, at_risk_before, about_to_end_before, lost_after`,
+			`targets.yaml:5="0%,1d": at_risk_before: not a percentage over 0 and a duration; accepted: '20%,7d'`,
+			`targets.yaml:5: lost_after is not a text of 1 to 512 bytes without control characters`,
+		}},
+		"windows": {"", "targets:\n- consumer: a\n  credential_providers: [p]\n  expiring_within: []\n", []string{`targets.yaml:4: expiring_within is not a list with something in it`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			targets, err := fileTargets(t, false, c.inline, c.text)
@@ -265,5 +275,40 @@ func TestHashedConsumersAreNotShownInFaults(t *testing.T) {
 		if _, err := fileTargets(t, true, "github_oauth:alice@example.com,alice@example.com", text); err == nil || strings.Contains(err.Error(), "alice") {
 			t.Errorf("%s: %v", text, err)
 		}
+	}
+}
+
+// A target has what its entry sets, else what is set for its provider, else the settings; also one found by discovery.
+func TestOwnThresholds(t *testing.T) {
+	text := `
+targets:
+  - {consumer: a, credential_providers: [p, q], lost_after: 1h}
+  - {consumer: b, credential_providers: all, at_risk_before: '10%, 2d'}
+  - {consumer: c, credential_providers: [p]}
+credential_providers:
+  p: {expiring_within: [5m, 15m], at_risk_before: '50.5%,30d', about_to_end_before: '1%,10m', lost_after: 30m}
+  unused: {lost_after: 30m}
+`
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("targets.yaml", []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := mustLoad(t, minimal("IDAAS_TARGETS=d:q", "IDAAS_TARGETS_FILE=targets.yaml", "IDAAS_LOST_AFTER=20m", "IDAAS_AT_RISK_BEFORE=30%,3d",
+		"IDAAS_MANAGEMENT_ENDPOINT=https://eiam.example.com"))
+	var got []string
+	for _, x := range c.Watch.Targets([]poller.Provider{{Identifier: "p"}, {Identifier: "r"}}) {
+		h := x.Thresholds
+		got = append(got, fmt.Sprint(x.Consumer, x.Provider, " ", len(x.Windows), " ", h.AtRisk, h.AboutToEnd, h.LostAfter, h.LostAlone))
+	}
+	want := []string{
+		"dq 4 {0.3 72h0m0s} {0.05 24h0m0s} 20m0s false",
+		"ap 2 {0.505 720h0m0s} {0.01 10m0s} 1h0m0s true",
+		"aq 4 {0.3 72h0m0s} {0.05 24h0m0s} 1h0m0s true",
+		"cp 2 {0.505 720h0m0s} {0.01 10m0s} 30m0s true",
+		"bp 2 {0.1 48h0m0s} {0.01 10m0s} 30m0s true",
+		"br 4 {0.1 48h0m0s} {0.05 24h0m0s} 20m0s false",
+	}
+	if g, w := strings.Join(got, "\n"), strings.Join(want, "\n"); g != w {
+		t.Errorf("got\n%s\nwant\n%s", g, w)
 	}
 }

@@ -85,7 +85,10 @@ func (r *Reading) Status(now time.Time, interval time.Duration) Status {
 	}
 	rhythm := h.until(end)
 	young := rhythm.known < msWeek
-	s.HistoryStart, s.Continuous, s.Weekly = rhythm.start, rhythm.continuous, h.Weekly > 0
+	s.Continuous, s.Weekly = rhythm.continuous, h.Weekly > 0
+	if c.History != nil {
+		s.HistoryStart = rhythm.start
+	}
 	if rhythm.known >= msDay/2 {
 		s.UsualPause = rhythm.usual
 	}
