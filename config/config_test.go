@@ -239,7 +239,7 @@ func TestMisspelt(t *testing.T) {
 		"IDAAS_TOKEN_EXPORTER_SERVICE_PORT=9877", "IDAAS_TOKEN_EXPORTER_SERVICE_PORT_METRICS=9877",
 		"IDAAS_TOKEN_EXPORTER_PORT=tcp://10.0.0.1:9877", "IDAAS_TOKEN_EXPORTER_PORT_9877_TCP=tcp://10.0.0.1:9877",
 		"IDAAS_TOKEN_EXPORTER_PORT_9877_TCP_PROTO=tcp", "IDAAS_TOKEN_EXPORTER_PORT_9877_TCP_PORT=9877",
-		"IDAAS_TOKEN_EXPORTER_PORT_9877_TCP_ADDR=10.0.0.1", "IDAAS_0_SERVICE_HOST=10.0.0.2", "idaas_domain=d", "Idaas_Page_Sise=7", "cloud_idaas_config_path=/c", "my_idaas_domain=d",
+		"IDAAS_TOKEN_EXPORTER_PORT_9877_TCP_ADDR=10.0.0.1", "IDAAS_0_SERVICE_HOST=10.0.0.2", "idaas_domain=d", "Idaas_Page_Sise=7", "cloud_idaas_config_path=/c", "my_idaas_domain=d", "IDAAS_REGION=r",
 	))
 	want := []string{
 		"IDAAS_POLL_TIMEOUTS: not a setting; did you mean IDAAS_POLL_TIMEOUT?",
@@ -247,9 +247,41 @@ func TestMisspelt(t *testing.T) {
 		"idaas_domain: not a setting; did you mean IDAAS_DOMAIN?",
 		"Idaas_Page_Sise: not a setting; did you mean IDAAS_PAGE_SIZE?",
 		"cloud_idaas_config_path: not a setting; did you mean CLOUD_IDAAS_CONFIG_PATH?",
+		"IDAAS_REGION: not a setting; the command help lists all settings",
 	}
 	if !slices.Equal(c.Warnings, want) {
 		t.Errorf("got %q, want %q", c.Warnings, want)
+	}
+}
+
+func TestSuggestions(t *testing.T) {
+	all := settings()
+	for name, want := range map[string]string{
+		"POLL_INTERVAL": "IDAAS_POLL_SCHEDULE", "INTERVAL_SECONDS": "IDAAS_POLL_SCHEDULE", "CRON": "IDAAS_POLL_SCHEDULE", "POLL_SCHEDUL": "IDAAS_POLL_SCHEDULE", "PORT": "IDAAS_LISTEN_ADDRESS",
+		"TOKEN_EXPORTER_PORT": "IDAAS_LISTEN_ADDRESS", "LISTEN": "IDAAS_LISTEN_ADDRESS", "PROBE_PORT": "IDAAS_PROBE_ADDRESS", "PROXY": "HTTPS_PROXY", "HTTP_PROXY": "HTTPS_PROXY", "HTTPSPROXY": "HTTPS_PROXY",
+		"PROXY_URL": "HTTPS_PROXY", "NO_PROXY": "NO_PROXY", "URL": "IDAAS_ENDPOINT", "API_URL": "IDAAS_ENDPOINT", "TOKEN_URL": "IDAAS_TOKEN_ENDPOINT", "TOKEN": "IDAAS_ACCESS_TOKEN", "SECRET": "IDAAS_CLIENT_SECRET",
+		"SECRET_FILE": "IDAAS_CLIENT_SECRET", "APP_ID": "IDAAS_CLIENT_ID", "WORKERS": "IDAAS_POLL_CONCURRENCY", "TIMEOUT": "IDAAS_REQUEST_TIMEOUT", "MAX_RETRIES": "IDAAS_REQUEST_RETRIES",
+		"PAGE_LIMIT": "IDAAS_PAGE_SIZE", "QPS": "IDAAS_RATE_LIMIT", "CA_CERT": "IDAAS_CA_FILE", "CA_BUNDLE": "IDAAS_CA_FILE", "TLS_CERT": "IDAAS_WEB_CONFIG_FILE", "LOGLEVEL": "IDAAS_LOG_LEVEL", "DEBUG": "IDAAS_LOG_LEVEL",
+		"STATE_DIR": "IDAAS_STATE_FILE", "CONFIG_PATH": "CLOUD_IDAAS_CONFIG_PATH", "TARGTE": "IDAAS_TARGETS", "CLINT_SECRT": "IDAAS_CLIENT_SECRET", "DOMIAN": "IDAAS_DOMAIN", "POLL_TIMEOUTS": "IDAAS_POLL_TIMEOUT",
+		"FOO": "", "REGION": "", "USER": "", "MODE": "", "LOG_FILE": "", "NAME": "", "ENABLED": "", "": "",
+	} {
+		if got := suggestion("IDAAS_"+name, all); got != want {
+			t.Errorf("IDAAS_%s: did you mean %q? Want %q", name, got, want)
+		}
+	}
+	names := []string{"HTTPS_PROXY", "NO_PROXY"}
+	for _, s := range all {
+		names = append(names, s.name)
+		for _, typo := range []string{s.name + "X", s.name[:7] + s.name[8:]} {
+			if got := suggestion(typo, all); got != s.name && !strings.Contains(typo, "CA_") {
+				t.Errorf("%s: did you mean %q?", typo, got)
+			}
+		}
+	}
+	for _, m := range meant {
+		if !slices.Contains(names, m.name) {
+			t.Errorf("%s is not a setting", m.name)
+		}
 	}
 }
 
@@ -257,7 +289,7 @@ func TestDistance(t *testing.T) {
 	for _, c := range []struct {
 		a, b string
 		want int
-	}{{"", "", 0}, {"abc", "", 3}, {"", "abc", 3}, {"abc", "abc", 0}, {"abcd", "abd", 1}, {"xbc", "bc", 1}, {"ab", "ba", 4}, {"aa", "aaa", 1}} {
+	}{{"", "", 0}, {"abc", "", 3}, {"kitten", "sitting", 3}, {"", "abc", 3}, {"abc", "abc", 0}, {"abcd", "abd", 1}, {"xbc", "bc", 1}, {"ab", "ba", 2}, {"aa", "aaa", 1}} {
 		if got := distance(c.a, c.b); got != c.want {
 			t.Errorf("distance(%q, %q) = %d, want %d", c.a, c.b, got, c.want)
 		}

@@ -103,8 +103,55 @@ func bound(text string) float64 {
 	return number
 }
 
-// misspelt returns the IDAAS_ variables, in any case, that are no settings, each with the nearest setting; what Kubernetes injects
-// for a service whose name begins with idaas is left out.
+// meant is what people call settings, as regular expressions for words of a name, most special first.
+var meant = []struct{ words, name string }{
+	{`NO_PROXY`, "NO_PROXY"},
+	{`\w*PROXY`, "HTTPS_PROXY"},
+	{`INTERVAL|PERIOD|FREQUENCY|CRON|SCHEDULE`, "IDAAS_POLL_SCHEDULE"},
+	{`PROBES?|HEALTH\w*`, "IDAAS_PROBE_ADDRESS"},
+	{`PORT|LISTEN\w*|BIND`, "IDAAS_LISTEN_ADDRESS"},
+	{`TOKEN_(\w+_)?UR[IL]`, "IDAAS_TOKEN_ENDPOINT"},
+	{`UR[IL]`, "IDAAS_ENDPOINT"},
+	{`^TOKEN$|BEARER\w*`, "IDAAS_ACCESS_TOKEN"},
+	{`APP_ID|APPLICATION_ID`, "IDAAS_CLIENT_ID"},
+	{`^SECRET|APP_SECRET|PASSWORD`, "IDAAS_CLIENT_SECRET"},
+	{`^KEY|KEY_FILE|KEY_PATH`, "IDAAS_PRIVATE_KEY_FILE"},
+	{`CA|CA\w*CERTS?|(ROOT|CA)_\w+`, "IDAAS_CA_FILE"},
+	{`^CERTS?|^CERTIFICATE$`, "IDAAS_CERTIFICATE_FILE"},
+	{`TLS|WEB|BASIC_AUTH`, "IDAAS_WEB_CONFIG_FILE"},
+	{`^CONFIG_PATH`, "CLOUD_IDAAS_CONFIG_PATH"},
+	{`WORKERS|THREADS|PARALLEL\w*|CONCURREN\w*`, "IDAAS_POLL_CONCURRENCY"},
+	{`^TIMEOUT|(HTTP|API)_TIMEOUT`, "IDAAS_REQUEST_TIMEOUT"},
+	{`RETRY|RETRIES`, "IDAAS_REQUEST_RETRIES"},
+	{`QPS|RPS|RATE`, "IDAAS_RATE_LIMIT"},
+	{`PAGE\w*|MAX_RESULTS|BATCH`, "IDAAS_PAGE_SIZE"},
+	{`WINDOWS?|THRESHOLDS?|EXPIR\w*`, "IDAAS_EXPIRING_WITHIN"},
+	{`STALE\w*`, "IDAAS_MAX_STALENESS"},
+	{`STATE|CACHE`, "IDAAS_STATE_FILE"},
+	{`SHARDS|REPLICAS`, "IDAAS_SHARD_COUNT"},
+	{`DEBUG|VERBOS\w+|LEVEL|LOGLEVEL`, "IDAAS_LOG_LEVEL"},
+}
+
+// suggestion returns the setting that the name of a variable, in upper case, stands for; empty: none is near.
+func suggestion(name string, all []setting) string {
+	rest := strings.TrimPrefix(name, "IDAAS_")
+	nearest := slices.MinFunc(all, func(a, b setting) int { return distance(name, a.name) - distance(name, b.name) }).name
+	if name == nearest {
+		return nearest
+	}
+	for _, m := range meant {
+		if regexp.MustCompile(`(^|_)(` + m.words + `)(_|$)`).MatchString(rest) {
+			return m.name
+		}
+	}
+	if distance(name, nearest) > len(rest)/3 {
+		return ""
+	}
+	return nearest
+}
+
+// misspelt returns the IDAAS_ variables, in any case, that are no settings, each with the setting that it may stand for; what
+// Kubernetes injects for a service whose name begins with idaas is left out.
 func misspelt(environ []string) Faults {
 	injected := regexp.MustCompile(`^\w*_SERVICE_(HOST|PORT\w*)=|^\w*_PORT(=\w+://|_\d+_(TCP|UDP|SCTP))`)
 	all := settings()
@@ -116,21 +163,34 @@ func misspelt(environ []string) Faults {
 		if !ours || strings.TrimSpace(value) == "" || injected.MatchString(pair) {
 			continue
 		}
-		nearest := slices.MinFunc(all, func(a, b setting) int { return distance(upper, a.name) - distance(upper, b.name) }).name
-		if nearest != name {
+		switch nearest := suggestion(upper, all); nearest {
+		case name:
+		case "":
+			faults = append(faults, Fault{Name: name, Problem: "not a setting; the command help lists all settings"})
+		default:
 			faults = append(faults, Fault{Name: name, Problem: "not a setting; did you mean " + nearest + "?"})
 		}
 	}
 	return faults
 }
 
-// distance counts the bytes of a and b beside the beginning and the end that they share.
+// distance counts the bytes to insert, remove or replace between a and b.
 func distance(a, b string) int {
-	for a != "" && b != "" && a[0] == b[0] {
-		a, b = a[1:], b[1:]
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
 	}
-	for a != "" && b != "" && a[len(a)-1] == b[len(b)-1] {
-		a, b = a[:len(a)-1], b[:len(b)-1]
+	for i := range len(a) {
+		left := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			replaced := left
+			if a[i] != b[j] {
+				replaced++
+			}
+			left = row[j+1]
+			row[j+1] = min(replaced, left+1, row[j]+1)
+		}
 	}
-	return len(a) + len(b)
+	return row[len(b)]
 }

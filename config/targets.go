@@ -67,7 +67,10 @@ func (p pair) wants(found poller.Provider) bool {
 
 // watchlist reads IDAAS_TARGETS and the targets file, whose reading gave data and err.
 func (c *Config) watchlist(data []byte, err error) (Watchlist, error) {
-	l := targetList{path: c.TargetsFile, hash: c.ConsumerLabel == "hash", aliases: make(map[string]alias), providers: make(map[string][]func(*poller.Target))}
+	l := targetList{
+		path: c.TargetsFile, hash: c.ConsumerLabel == "hash", aliases: make(map[string]alias), providers: make(map[string][]func(*poller.Target)),
+		merged: make(map[merge]map[string]*yaml.Node),
+	}
 	l.addInline(c.InlineTargets)
 	if err != nil {
 		l.fault("IDAAS_TARGETS_FILE", c.TargetsFile, err.Error())
@@ -95,9 +98,16 @@ type targetList struct {
 	aliases map[string]alias // by consumer, for all its pairs
 	all     []pair           // with a match
 	pairs   []pair
+	merged  map[merge]map[string]*yaml.Node
 	faults  Faults
 
 	providers map[string][]func(*poller.Target)
+}
+
+// merge is a mapping that a merge key names in one with these known keys.
+type merge struct {
+	from  *yaml.Node
+	known string
 }
 
 type alias struct{ text, at string }
@@ -295,21 +305,43 @@ func (l *targetList) addAll(n *yaml.Node, p pair) {
 func (l *targetList) at(n *yaml.Node) string { return fmt.Sprintf("%s:%d", l.path, n.Line) }
 
 // mapping returns the values of n by key, nil if it is no mapping. The first few of the known keys are required; without any all are known.
+// Other keys that begin with x- are ignored; a merge key (<<) gives the values of other mappings for keys that n lacks.
 func (l *targetList) mapping(n *yaml.Node, required int, known ...string) map[string]*yaml.Node {
 	if n.Kind != yaml.MappingNode {
 		l.fault(l.at(n), "", "not a mapping with "+strings.Join(known, ", "))
 		return nil
 	}
 	values := make(map[string]*yaml.Node)
+	var merged []*yaml.Node
 	for i := 0; i < len(n.Content); i += 2 {
 		key := n.Content[i]
 		switch {
+		case len(known) > 0 && strings.HasPrefix(key.Value, "x-"): // for anchors, as in Compose files
+		case key.ShortTag() == "!!merge":
+			if from := resolve(n.Content[i+1]); from.Kind == yaml.SequenceNode {
+				merged = append(merged, from.Content...)
+			} else {
+				merged = append(merged, from)
+			}
 		case len(known) > 0 && !slices.Contains(known, key.Value):
 			l.fault(l.at(key), l.shown(key.Value), "unknown key; known: "+strings.Join(known, ", "))
 		case values[key.Value] != nil:
 			l.fault(l.at(key), "", key.Value+" given twice")
 		default:
 			values[key.Value] = resolve(n.Content[i+1])
+		}
+	}
+	for _, from := range merged {
+		from = resolve(from)
+		once := merge{from, strings.Join(known, " ")}
+		if _, done := l.merged[once]; !done {
+			l.merged[once] = nil // so that a circle ends
+			l.merged[once] = l.mapping(from, 0, known...)
+		}
+		for key, value := range l.merged[once] {
+			if values[key] == nil {
+				values[key] = value
+			}
 		}
 	}
 	for _, key := range known[:required] {

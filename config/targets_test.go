@@ -312,3 +312,51 @@ credential_providers:
 		t.Errorf("got\n%s\nwant\n%s", g, w)
 	}
 }
+
+// Merge keys and keys for anchors, as people know them from Compose and CI files.
+func TestMergeKeysAndKeysForAnchors(t *testing.T) {
+	const base = "x-base: &base\n  credential_providers: [p, q]\n  expiring_within: [5m]\n  x-note: any\nx-other: &other {credential_providers: [r], alias: ann}\ntargets:\n"
+	for _, tt := range []struct{ name, text, want string }{
+		{"merged", base + "- {consumer: a, <<: *base}\n- {<<: *base, consumer: b}", "a a p [5m]; a a q [5m]; b b p [5m]; b b q [5m]"},
+		{"own values win", base + "- {<<: *base, consumer: a, credential_providers: [s]}", "a a s [5m]"},
+		{"the first of a list wins", base + "- {<<: [*base, *other], consumer: a}", "a ann p [5m]; a ann q [5m]"},
+		{"the other way round", base + "- {<<: [*other, *base], consumer: a}", "a ann r [5m]"},
+		{"inline", "targets: [{<<: {consumer: a}, credential_providers: [p]}]", "a a p []"},
+		{"twice", base + "- {<<: *other, <<: *base, consumer: a}", "a ann r [5m]"},
+		{"of a merged one", "x-a: &a {alias: x}\nx-b: &b {<<: *a, credential_providers: [p]}\ntargets: [{<<: *b, consumer: a}]", "a x p []"},
+		{"ignored everywhere", "x-1: {targets: 1}\ntargets: [{x-2: [], consumer: a, credential_providers: [p]}]\nx-: ~", "a a p []"},
+		{"a circle", "x-a: &a {<<: *a, consumer: a}\ntargets: [{<<: *a, credential_providers: [p]}]", "a a p []"},
+		{"at the top", "x-a: &a {targets: [{consumer: a, credential_providers: [p]}]}\n<<: *a", "a a p []"},
+		{"defaults of providers", "x-a: &a {lost_after: 5m}\ncredential_providers: {x-p: {<<: *a, expiring_within: [6m]}}\ntargets: [{consumer: a, credential_providers: [x-p]}]", "a a x-p [6m]"},
+		{"in the providers", "x-a: &a {match: '^p'}\ntargets: [{consumer: a, credential_providers: {<<: *a, match: '^q'}}]", ""},
+
+		{
+			"unknown key, once", "x-a: &a {alais: x, credential_providers: [p]}\ntargets:\n- {<<: *a, consumer: a}\n- {<<: *a, consumer: b}",
+			`targets.yaml:1="alais": unknown key; known: consumer, credential_providers, alias, ` + strings.Join(ownKeys, ", "),
+		},
+		{"no mapping", "targets:\n- {<<: 1, consumer: a, credential_providers: [p]}", "targets.yaml:2: not a mapping with consumer, credential_providers, alias, " + strings.Join(ownKeys, ", ")},
+		{"nothing required merged", "targets:\n- {<<: {alias: x}, consumer: a}", "targets.yaml:2: no credential_providers"},
+		{"a text", "targets:\n- {'<<': {consumer: a}, consumer: a, credential_providers: [p]}", `targets.yaml:2="<<": unknown key; known: consumer, credential_providers, alias, ` + strings.Join(ownKeys, ", ")},
+		{"not x-", "targets: []\nX-a: 1\nxa: 1", `targets.yaml:2="X-a": unknown key; known: targets, credential_providers
+targets.yaml:3="xa": unknown key; known: targets, credential_providers
+targets.yaml:1: targets is not a list with something in it`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			targets, err := fileTargets(t, false, "", tt.text)
+			var got []string
+			for _, target := range targets {
+				var windows []string
+				for _, w := range target.Windows {
+					windows = append(windows, w.Label)
+				}
+				got = append(got, fmt.Sprintf("%s %s %s %v", target.Consumer, target.Label, target.Provider, windows))
+			}
+			if err != nil {
+				got = []string{err.Error()}
+			}
+			if shown := strings.Join(got, "; "); shown != tt.want {
+				t.Errorf("got  %s\nwant %s", shown, tt.want)
+			}
+		})
+	}
+}
