@@ -48,7 +48,7 @@ func forms(secret string) []string {
 		for before := range 3 {
 			text := encoding.EncodeToString(append(make([]byte, before, before+len(secret)), secret...))
 			text = strings.Map(fold, text[(8*before+5)/6:8*(before+len(secret))/6])
-			if len(text) >= 6 && !slices.Contains(all, text) {
+			if len(text) >= 4 && !slices.Contains(all, text) {
 				all = append(all, text)
 			}
 		}
