@@ -162,7 +162,7 @@ func preflight(ctx context.Context, cfg *config.Config, asJSON bool, stdout io.W
 		Client: exporter.APIConfig(cfg, log), Targets: cfg.Targets, Schedule: cfg.Schedule, Live: cfg.Walk == "live", Concurrency: cfg.PollConcurrency, Warnings: cfg.Warnings,
 	}
 	if cfg.Watch.Discovers() {
-		c.TargetsAt = cfg.Watch.Targets
+		c.Watch = cfg.Watch
 	}
 	report := check.Run(ctx, c)
 	write := report.Table

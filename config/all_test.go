@@ -23,7 +23,17 @@ func shownTargets(targets []poller.Target) string {
 }
 
 var testProviders = []poller.Provider{
-	{Identifier: "dev-jwt", Type: "jwt"}, {Identifier: "prod-jwt", Type: "jwt"}, {Identifier: "prod-oauth", Type: "oauth"}, {Identifier: "no identifier", Type: "jwt"}, {Identifier: ".."},
+	{Identifier: "dev-jwt", Type: "jwt"}, {Identifier: "prod-jwt", Type: "jwt"}, {Identifier: "prod-oauth", Type: "oauth"},
+}
+
+// found are the targets of c with these providers.
+func found(t *testing.T, c *Config, providers []poller.Provider) []poller.Target {
+	t.Helper()
+	targets, err := c.Watch.Targets(providers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return targets
 }
 
 // all is a configuration with text as its targets file.
@@ -58,7 +68,7 @@ func TestAllProviders(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := all(t, tt.file, tt.more...)
-			if got := shownTargets(c.Watch.Targets(testProviders)); got != tt.want {
+			if got := shownTargets(found(t, c, testProviders)); got != tt.want {
 				t.Errorf("%s\nwant %s", got, tt.want)
 			}
 			if want := !strings.Contains(tt.file, "[all]"); c.Watch.Discovers() != want {
@@ -70,7 +80,7 @@ func TestAllProviders(t *testing.T) {
 
 func TestAllProvidersWindows(t *testing.T) {
 	c := all(t, "targets: [{consumer: a, credential_providers: all, expiring_within: [5m]}, {consumer: a, credential_providers: [prod-jwt]}]")
-	for _, target := range c.Watch.Targets(testProviders) {
+	for _, target := range found(t, c, testProviders) {
 		want := []poller.Window{window("5m", 5*time.Minute)}
 		if target.Provider == "prod-jwt" {
 			want = c.Windows
@@ -83,29 +93,61 @@ func TestAllProvidersWindows(t *testing.T) {
 
 // Every shard finds the same, and takes its share.
 func TestAllProvidersShards(t *testing.T) {
-	var found []poller.Provider
+	var providers []poller.Provider
 	for i := range 100 {
-		found = append(found, poller.Provider{Identifier: fmt.Sprint("p", i)})
+		providers = append(providers, poller.Provider{Identifier: fmt.Sprint("p", i)})
 	}
 	total := 0
 	for index := range 3 {
 		c := all(t, "targets: [{consumer: a, credential_providers: all}]", "IDAAS_SHARD_COUNT=3", fmt.Sprint("IDAAS_SHARD_INDEX=", index))
-		n := len(c.Watch.Targets(found))
+		n := len(found(t, c, providers))
 		if total += n; n < 15 || n > 55 {
 			t.Errorf("shard %d has %d", index, n)
 		}
 	}
-	if total != len(found) {
+	if total != len(providers) {
 		t.Errorf("%d targets in all", total)
 	}
 }
 
-// What a state file remembers is of one consumer, and of a type that is not known.
-func TestAllProvidersRestored(t *testing.T) {
-	c := all(t, "targets: [{consumer: a, credential_providers: {type: jwt, match: '^p'}}, {consumer: b, credential_providers: all}]")
-	got := shownTargets(c.Watch.Targets([]poller.Provider{{Identifier: "p1", Consumer: "a"}, {Identifier: "q", Consumer: "a"}, {Identifier: "r", Consumer: "b"}, {Identifier: "p2", Consumer: "c"}}))
-	if want := "a@p1 b@r"; got != want {
+// Of a provider that an older state file remembers, the type is not known: it is of every type.
+func TestAllProvidersOfUnknownType(t *testing.T) {
+	c := all(t, "targets: [{consumer: a, credential_providers: {type: jwt, match: '^p'}}, {consumer: b, credential_providers: {type: oauth}}]")
+	if got, want := shownTargets(found(t, c, []poller.Provider{{Identifier: "p"}, {Identifier: "q"}})), "a@p b@p b@q"; got != want {
 		t.Errorf("%s, want %s", got, want)
+	}
+}
+
+// More found targets than a file may name are refused, whatever the shard.
+func TestAllProvidersOfManyTargets(t *testing.T) {
+	text := "targets:\n- {consumer: named, credential_providers: [p]}\n"
+	for i := range 999 {
+		text += fmt.Sprintf("- {consumer: c%d, credential_providers: all}\n", i)
+	}
+	var providers []poller.Provider
+	for i := range 101 {
+		providers = append(providers, poller.Provider{Identifier: fmt.Sprint("p", i)})
+	}
+	for _, shards := range []int{1, 5} {
+		c := all(t, text, fmt.Sprint("IDAAS_SHARD_COUNT=", shards))
+		if got := len(found(t, c, providers[:100])); got < 99_901/shards/2 || got > 99_901 {
+			t.Errorf("%d targets of %d shards", got, shards)
+		}
+		if _, err := c.Watch.Targets(providers); err == nil || err.Error() != "over 100000 targets with the credential providers found; accepted: up to 100000" {
+			t.Errorf("%d shards: %v", shards, err)
+		}
+	}
+}
+
+func TestIdle(t *testing.T) {
+	c := all(t, "targets:\n- {consumer: a, credential_providers: all}\n- {consumer: a, credential_providers: {match: '^x'}}\n- {consumer: b, credential_providers: {type: oauth, match: dev}}\n"+
+		"- {consumer: c, credential_providers: [dev-jwt]}\n- {consumer: a, credential_providers: {type: oauth}}\n")
+	var lines []string
+	for _, at := range c.Watch.Idle(testProviders) {
+		lines = append(lines, at[strings.LastIndex(at, ":"):])
+	}
+	if got := strings.Join(lines, ""); got != ":3:4" {
+		t.Errorf("lines %s", got)
 	}
 }
 

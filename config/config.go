@@ -134,7 +134,7 @@ func Load(environ []string, checkWeb func(file string) error) (*Config, error) {
 	data, read, err := c.readTargetsFile()
 	c.read = read
 	c.Watch, err = c.watchlist(data, err)
-	c.Targets = c.Watch.Targets(nil)
+	c.Targets, _ = c.Watch.Targets(nil)
 	inTargets, _ := errors.AsType[Faults](err)
 	var wrong, unused Faults
 	for _, f := range faults {
@@ -212,7 +212,7 @@ func (c *Config) normalize(name, text string) (string, error) {
 		}
 		return poller.ParseEndpoint(text, name == "IDAAS_TOKEN_ENDPOINT")
 	case "IDAAS_INSTANCE_ID":
-		return text, checkIdentifier(text)
+		return text, poller.CheckIdentifier(text)
 	case "IDAAS_WEB_CONFIG_FILE":
 		// What reads it knows no bounds.
 		return disk.Do(context.Background(), webTimeout, "check", text, func() (string, error) { return text, c.checkWeb(text) })
@@ -274,13 +274,4 @@ func splitList(text string) []string {
 		items[i] = strings.TrimSpace(item)
 	}
 	return slices.DeleteFunc(items, func(item string) bool { return item == "" })
-}
-
-// checkIdentifier judges what an instance or a credential provider is called by; dots alone would be a step in a URL path.
-func checkIdentifier(text string) error {
-	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
-	if strings.Trim(text, ".") == "" || len(text) > 64 || strings.Trim(text, allowed) != "" {
-		return errors.New("not an identifier of 1 to 64 letters, digits and . - _")
-	}
-	return nil
 }

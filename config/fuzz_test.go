@@ -110,11 +110,11 @@ func FuzzTargetsFile(f *testing.F) {
 		if len(w.targets)+len(w.all) == 0 {
 			t.Error("neither a target nor a fault")
 		}
-		targets := w.Targets([]poller.Provider{{Identifier: "p", Type: "jwt"}, {Identifier: "p"}, {Identifier: "r", Type: "oauth"}, {Identifier: ".."}})
+		targets, _ := w.Targets([]poller.Provider{{Identifier: "p", Type: "jwt"}, {Identifier: "p"}, {Identifier: "r", Type: "oauth"}})
 		seen := make(map[[2]string]bool)
 		for _, target := range targets {
 			key := [2]string{target.Label, target.Provider}
-			if target.Consumer == "" || target.Label == "" || checkIdentifier(target.Provider) != nil || len(target.Windows) == 0 || seen[key] {
+			if target.Consumer == "" || target.Label == "" || poller.CheckIdentifier(target.Provider) != nil || len(target.Windows) == 0 || seen[key] {
 				t.Errorf("%+v", target)
 			}
 			seen[key] = true

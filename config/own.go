@@ -93,7 +93,7 @@ func (l *targetList) addProviders(n *yaml.Node) {
 	values := l.mapping(n, 0)
 	for _, provider := range slices.Sorted(maps.Keys(values)) {
 		value := values[provider]
-		if err := checkIdentifier(provider); err != nil {
+		if err := poller.CheckIdentifier(provider); err != nil {
 			l.fault(l.at(value), l.shown(provider), err.Error())
 		}
 		l.providers[provider] = l.own(l.mapping(value, 0, ownKeys...))

@@ -36,7 +36,11 @@ func newReloads(t *testing.T, path, first string, more ...string) (*reloads, *Co
 }
 
 func (r *reloads) start(c *Config) {
-	r.Reloader = c.NewReloader(func(w Watchlist) { r.applied = append(r.applied, consumers(w.Targets(nil))) }, func(err error) { r.told = append(r.told, err) })
+	r.Reloader = c.NewReloader(func(w Watchlist, _ bool) error {
+		targets, err := w.Targets(nil)
+		r.applied = append(r.applied, consumers(targets))
+		return err
+	}, func(err error) { r.told = append(r.told, err) })
 }
 
 func consumers(targets []poller.Target) string {
@@ -104,10 +108,10 @@ func TestReload(t *testing.T) {
 func TestReloadIfChanged(t *testing.T) {
 	r, c := newReloads(t, filepath.Join(t.TempDir(), "targets.yaml"), "a")
 	r.start(c)
-	r.ReloadIfChanged()
+	_ = r.reload(false)
 	r.want("as loaded", 0)
 	r.write("a")
-	r.ReloadIfChanged()
+	_ = r.reload(false)
 	r.want("written again, the same", 0)
 	for _, step := range []struct {
 		what    string
@@ -121,24 +125,24 @@ func TestReloadIfChanged(t *testing.T) {
 		{"as before the bad ones", []string{"b"}, 0, []string{"b"}},
 	} {
 		r.write(step.targets...)
-		r.ReloadIfChanged()
-		r.ReloadIfChanged()
+		_ = r.reload(false)
+		_ = r.reload(false)
 		r.want(step.what, step.faults, step.applied...)
 	}
 	if err := os.Remove(r.path); err != nil {
 		t.Fatal(err)
 	}
-	r.ReloadIfChanged()
-	r.ReloadIfChanged()
+	_ = r.reload(false)
+	_ = r.reload(false)
 	r.want("gone", 1)
 	r.write("b")
-	r.ReloadIfChanged()
+	_ = r.reload(false)
 	r.want("back", 0, "b")
 	r.write("c")
 	if err := r.Reload(); err != nil {
 		t.Error(err)
 	}
-	r.ReloadIfChanged()
+	_ = r.reload(false)
 	r.want("reloaded already", 0, "c")
 }
 
@@ -147,14 +151,14 @@ func TestChangeBeforeTheReloader(t *testing.T) {
 	r, c := newReloads(t, filepath.Join(t.TempDir(), "targets.yaml"), "a")
 	r.write("b")
 	r.start(c)
-	r.ReloadIfChanged()
+	_ = r.reload(false)
 	r.want("changed", 0, "b")
 }
 
 func TestReloadWithoutAFile(t *testing.T) {
 	r := &reloads{t: t}
 	r.start(mustLoad(t, minimal()))
-	r.ReloadIfChanged()
+	_ = r.reload(false)
 	r.want("if changed", 0)
 	if err := r.Reload(); err != nil {
 		t.Error(err)
@@ -166,7 +170,7 @@ func TestReloadTakesTheShare(t *testing.T) {
 	r, c := newReloads(t, filepath.Join(t.TempDir(), "targets.yaml"), "a", "IDAAS_SHARD_COUNT=2")
 	r.start(c)
 	r.write("a", "b", "c", "d", "e", "f")
-	r.ReloadIfChanged()
+	_ = r.reload(false)
 	if len(r.applied) != 1 || r.applied[0] == "" || len(r.applied[0]) >= len("a b c d e f") {
 		t.Errorf("%q", r.applied)
 	}
@@ -192,7 +196,7 @@ func TestReloadSeesKubernetesSwap(t *testing.T) {
 	r.start(c)
 	second := reloads{t: t, path: filepath.Join(dir, "..2", "targets.yaml")}
 	second.write("b")
-	r.ReloadIfChanged()
+	_ = r.reload(false)
 	r.want("before the swap", 0)
 	link("..2", "..data_tmp")
 	if err := os.Rename(filepath.Join(dir, "..data_tmp"), filepath.Join(dir, "..data")); err != nil {
@@ -201,19 +205,36 @@ func TestReloadSeesKubernetesSwap(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(dir, "..1")); err != nil {
 		t.Fatal(err)
 	}
-	r.ReloadIfChanged()
+	_ = r.reload(false)
 	r.want("after the swap", 0, "b")
+}
+
+// What cannot be applied is a bad reload. Only a reload that was asked for is an operator's.
+func TestReloadThatCannotBeApplied(t *testing.T) {
+	r, c := newReloads(t, filepath.Join(t.TempDir(), "targets.yaml"), "a")
+	var operators []bool
+	no := errors.New("no")
+	r.Reloader = c.NewReloader(func(_ Watchlist, operator bool) error {
+		operators = append(operators, operator)
+		return no
+	}, func(err error) { r.told = append(r.told, err) })
+	err := r.Reload()
+	r.write("b")
+	if changed := r.reload(false); !errors.Is(err, no) || !errors.Is(changed, no) || !slices.Equal(operators, []bool{true, false}) || !slices.Equal(r.told, []error{no, no}) {
+		t.Errorf("%v, %v, by an operator %v, told %v", err, changed, operators, r.told)
+	}
 }
 
 // TestReloadsConcurrently would fail, or race, if two reloads ran at once or one change were applied twice.
 func TestReloadsConcurrently(t *testing.T) {
 	r, c := newReloads(t, filepath.Join(t.TempDir(), "targets.yaml"), "a")
 	var running, applied atomic.Int32
-	r.Reloader = c.NewReloader(func(Watchlist) {
+	r.Reloader = c.NewReloader(func(Watchlist, bool) error {
 		if running.Add(1) != 1 {
 			t.Error("two at once")
 		}
 		applied.Add(1)
+		return nil
 	}, func(err error) {
 		if err != nil {
 			t.Error(err)
@@ -224,7 +245,7 @@ func TestReloadsConcurrently(t *testing.T) {
 		r.write(fmt.Sprint("c", i))
 		var all sync.WaitGroup
 		for range 4 {
-			all.Go(r.ReloadIfChanged)
+			all.Go(func() { _ = r.reload(false) })
 			all.Go(func() { _, _ = c.LoadTargets() })
 		}
 		all.Wait()
@@ -233,7 +254,7 @@ func TestReloadsConcurrently(t *testing.T) {
 		}
 		for range 4 {
 			all.Go(func() { _ = r.Reload() })
-			all.Go(r.ReloadIfChanged)
+			all.Go(func() { _ = r.reload(false) })
 		}
 		all.Wait()
 		if got := applied.Swap(0); got != 4 {
@@ -249,7 +270,7 @@ func TestRun(t *testing.T) {
 	signal.Notify(ignored, syscall.SIGHUP)
 	defer signal.Stop(ignored)
 	told := make(chan error)
-	r := mustLoad(t, minimal()).NewReloader(func(Watchlist) {}, func(err error) { told <- err })
+	r := mustLoad(t, minimal()).NewReloader(func(Watchlist, bool) error { return nil }, func(err error) { told <- err })
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { r.Run(ctx) })

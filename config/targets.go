@@ -42,8 +42,9 @@ type Watchlist struct {
 // Discovers reports whether an entry asks for all credential providers there are.
 func (w Watchlist) Discovers() bool { return len(w.all) > 0 }
 
-// Targets returns this process's share of the targets, each once, if these are the credential providers there are.
-func (w Watchlist) Targets(found []poller.Provider) []poller.Target {
+// Targets returns this process's share of the targets, each once, if found are the credential providers of the instance. More than
+// maxTargets of all processes are an error.
+func (w Watchlist) Targets(found []poller.Provider) ([]poller.Target, error) {
 	targets, have := slices.Clip(w.targets), make(map[poller.Key]bool)
 	for _, t := range targets {
 		have[t.Key()] = true
@@ -51,18 +52,30 @@ func (w Watchlist) Targets(found []poller.Provider) []poller.Target {
 	for _, p := range w.all {
 		for _, f := range found {
 			t := w.target(p, f.Identifier)
-			if p.wants(f) && !have[t.Key()] {
-				have[t.Key()], targets = true, append(targets, t)
+			if !p.wants(f) || have[t.Key()] {
+				continue
+			}
+			if have[t.Key()], targets = true, append(targets, t); len(targets) > maxTargets {
+				return nil, fmt.Errorf("over %d targets with the credential providers found; accepted: up to %[1]d", maxTargets)
 			}
 		}
 	}
-	return poller.Share(targets, w.index, w.count)
+	return poller.Share(targets, w.index, w.count), nil
+}
+
+// Idle returns where entries are that none of found match.
+func (w Watchlist) Idle(found []poller.Provider) (places []string) {
+	for _, p := range w.all {
+		if !slices.ContainsFunc(found, p.wants) {
+			places = append(places, p.at)
+		}
+	}
+	return places
 }
 
 // wants reports whether p, which is of all that match, is of found.
 func (p pair) wants(found poller.Provider) bool {
-	return (p.kind == "" || found.Type == "" || found.Type == p.kind) && (found.Consumer == "" || found.Consumer == p.Consumer) &&
-		p.match.MatchString(found.Identifier) && checkIdentifier(found.Identifier) == nil
+	return (p.kind == "" || found.Type == "" || found.Type == p.kind) && p.match.MatchString(found.Identifier)
 }
 
 // watchlist reads IDAAS_TARGETS and the targets file, whose reading gave data and err.
@@ -158,7 +171,7 @@ func (l *targetList) checked(at, what, text string) string {
 
 // add takes p unless its consumer, about which there is a fault already, or its provider is wrong.
 func (l *targetList) add(p pair) {
-	if err := checkIdentifier(p.Provider); err != nil {
+	if err := poller.CheckIdentifier(p.Provider); err != nil {
 		l.fault(p.at, l.shown(p.Provider), err.Error())
 	} else if p.Consumer != "" {
 		l.pairs = append(l.pairs, p)

@@ -29,16 +29,16 @@ const doubtedFor = 24 * time.Hour
 // without most of the known ids counts as failed: the error, of Reason Doubted, says until when.
 func (b Belief[T]) Read(list map[string]T, now time.Time) (Belief[T], error) {
 	lacking := b.lacking(list)
-	if len(list) == 0 && len(lacking) > 0 || 2*len(lacking) > len(b.Known) {
+	if 2*len(lacking) > len(b.Known) {
 		if b.Doubted == nil || (len(list) == 0) != (len(b.Doubted) == 0) || !slices.Equal(lacking, b.lacking(b.Doubted)) {
 			b.Since = now
 		}
 		b.Doubted, b.Missing = list, nil
 		if until := b.Since.Add(doubtedFor); len(list) == 0 {
-			return b, &Error{Doubted, fmt.Errorf("the list is empty, but %d were known: believed only after a reload (SIGHUP, POST /-/reload)", len(b.Known))}
+			return b, &Error{Doubted, fmt.Errorf("the list is empty, %d are known; it is used only after a reload (SIGHUP, POST /-/reload)", len(b.Known))}
 		} else if now.Before(until) {
-			return b, &Error{Doubted, fmt.Errorf("the list lacks %d of the %d known: believed after a reload (SIGHUP, POST /-/reload), or if all lists until %s lack the same",
-				len(lacking), len(b.Known), until.UTC().Format(time.RFC3339))}
+			return b, &Error{Doubted, fmt.Errorf("the list lacks %d of the %d known; it is used after a reload (SIGHUP, POST /-/reload), "+
+				"or if all lists until %s lack the same", len(lacking), len(b.Known), until.UTC().Format(time.RFC3339))}
 		}
 		return Belief[T]{Known: list}, nil
 	}

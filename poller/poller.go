@@ -63,8 +63,6 @@ type Config struct {
 	Restored    map[Key]*Reading
 	Concurrency int           // targets walked at once, at least 1
 	Timeout     time.Duration // of one walk
-	// BeforeCycle, if set, is called at each due time before any target is queued; it may call SetTargets.
-	BeforeCycle func()
 	Log         *slog.Logger
 	Events      Events
 }
@@ -95,9 +93,6 @@ const maxSleep = 15 * time.Second
 func New(c Config) *Poller {
 	p := &Poller{config: c, now: time.Now, jobs: map[Key]*job{}, changes: map[change]int{}}
 	p.config.Restored = nil // to be forgotten as walks replace it
-	if c.BeforeCycle == nil {
-		p.config.BeforeCycle = func() {}
-	}
 	readings, gone := rearrange(c.Targets, c.Restored, p.wall())
 	p.index = indexOf(readings)
 	p.published.Store(&Snapshot{Readings: readings, Gone: gone})
@@ -276,7 +271,6 @@ func (p *Poller) update(change func(*Snapshot)) {
 // cycle queues every target that wants says and that is not in progress.
 func (p *Poller) cycle(due, next time.Time, wants func(*Reading) bool) {
 	start := p.wall()
-	p.config.BeforeCycle()
 	p.mu.Lock()
 	var batch []*Reading
 	skipped := 0

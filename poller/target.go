@@ -5,7 +5,9 @@ package poller
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -28,8 +30,17 @@ type Target struct {
 type Provider struct {
 	Identifier string
 	Type       string // jwt or oauth; empty: unknown
-	Consumer   string // the only one that it is known to be of; empty: it is any consumer's
 	Problem    string `json:",omitzero"` // why it cannot be watched, which is logged; empty: it can be
+}
+
+// CheckIdentifier returns an error if text cannot identify an instance or a credential provider. Dots alone would be a step in a
+// URL path.
+func CheckIdentifier(text string) error {
+	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+	if strings.Trim(text, ".") == "" || len(text) > 64 || strings.Trim(text, allowed) != "" {
+		return errors.New("not an identifier of 1 to 64 letters, digits and . - _")
+	}
+	return nil
 }
 
 // Key identifies a target: what makes two targets the same across reloads and restarts.

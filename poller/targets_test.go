@@ -105,29 +105,6 @@ func TestSetTargetsWhileWalksRun(t *testing.T) {
 	})
 }
 
-func TestBeforeCycle(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := &fakeSource{}
-		f.set("a", pages(1, time.Second))
-		f.set("b", pages(1, time.Second))
-		p := newTestPoller(t, f, 1, "a")
-		skipped := 0
-		p.config.Events.Cycle = func(n int) { skipped += n }
-		cycles := 0
-		p.config.BeforeCycle = func() {
-			if cycles++; cycles == 2 {
-				p.SetTargets(targetsOf("a", "b"))
-			}
-		}
-		stop := run(p)
-		time.Sleep(6 * time.Minute)
-		stop()
-		if got := shown(p.Snapshot()); got != "a=1 b=1" || f.begun("a") != 2 || f.begun("b") != 1 || skipped != 0 {
-			t.Errorf("%s; walks: a %d, b %d; skipped %d", got, f.begun("a"), f.begun("b"), skipped)
-		}
-	})
-}
-
 func TestSetTargetsBeforeRun(t *testing.T) {
 	f := &fakeSource{}
 	p := newTestPoller(t, f, 1, "a")

@@ -3,6 +3,8 @@ package exporter
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -10,107 +12,157 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/collector"
 	"github.com/idaas-exporter/idaas-token-exporter/config"
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/state"
 )
 
 const (
-	discoverEvery      = 10 * time.Minute
-	discoverAgainAfter = time.Minute // a failure
+	discoverEvery      = 10 * time.Minute // after the end of the list before
+	discoverAgainAfter = time.Minute      // after a failure, and when known providers are missing for the first time
 )
 
-// discovery finds the credential providers that targets mean by all: beside the walks, which it thus cannot hold up.
+// discovery lists the credential providers that targets mean by all. It has its own timer and runs beside the walks.
 type discovery struct {
 	list      func(context.Context) ([]poller.Provider, error)
 	apply     func([]poller.Target)
 	collector *collector.Collector
 	log       *slog.Logger
+	changed   chan struct{} // holds one: watch or next has changed
 
-	wanted  chan struct{} // holds one
-	failing poller.Reason // of the latest attempt; empty: none, or it did not fail
-
-	mu    sync.Mutex // guards what follows, and orders the calls of apply
-	watch config.Watchlist
-	found []poller.Provider
-	next  time.Time // no attempt before; zero: there was none
+	mu        sync.Mutex // guards what follows, and orders the calls of apply
+	watch     config.Watchlist
+	lists     *poller.Lists     // replaced, never changed
+	next      time.Time         // no list before; zero: there was none
+	failing   poller.Reason     // of the latest list; empty: none, or it did not fail
+	unwatched []poller.Provider // those with a problem in the latest list
 }
 
-// watching replaces what is watched.
-func (d *discovery) watching(w config.Watchlist) {
+// watching replaces what is watched. A reload by an operator also confirms a list that is doubted.
+func (d *discovery) watching(w config.Watchlist, operator bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.watch = w
-	d.apply(w.Targets(d.found))
-	d.want()
+	lists := d.lists
+	if operator && lists.Providers.Doubted != nil {
+		lists = &poller.Lists{Providers: lists.Providers.Confirmed()}
+		d.next = time.Now()
+	}
+	targets, err := w.Targets(lists.Providers.Items())
+	if err != nil {
+		return err
+	}
+	d.watch, d.lists = w, lists
+	d.apply(targets)
+	select {
+	case d.changed <- struct{}{}:
+	default:
+	}
+	return nil
 }
 
-// settled reports whether the providers were looked for, if need be.
+// settled reports whether the providers were listed, or need not be.
 func (d *discovery) settled() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return !d.next.IsZero() || !d.watch.Discovers()
 }
 
-// want has run discover, if that is due.
-func (d *discovery) want() {
-	select {
-	case d.wanted <- struct{}{}:
-	default:
+// withLists returns s with the lists as they are now.
+func (d *discovery) withLists(s poller.Snapshot) *poller.Snapshot {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.watch.Discovers() {
+		s.Lists = d.lists
 	}
+	return &s
 }
 
 func (d *discovery) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		select {
-		case <-d.wanted:
-			d.discover(ctx)
+		case <-time.After(d.discover(ctx)):
+		case <-d.changed:
 		case <-ctx.Done():
 		}
 	}
 }
 
-func (d *discovery) discover(ctx context.Context) {
-	now := time.Now().Truncate(time.Second) // as schedules count
-	d.mu.Lock()
-	asked := d.watch.Discovers()
-	if !asked {
-		d.collector.NotDiscovering()
-		d.failing, d.next = "", time.Time{}
-	}
-	due := asked && !now.Before(d.next)
-	d.mu.Unlock()
-	if !due {
-		return
-	}
-	found, err := d.list(ctx)
-	if ctx.Err() != nil {
-		return
-	}
-	d.collector.Discovered(err)
+// discover lists the providers if that is due, and returns how long it is until the next time.
+func (d *discovery) discover(ctx context.Context) time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if !d.watch.Discovers() {
+		d.collector.NotDiscovering()
+		d.failing, d.next, d.unwatched = "", time.Time{}, nil
+		return discoverEvery
+	}
+	if wait := time.Until(d.next); wait > 0 {
+		return wait
+	}
+	d.mu.Unlock()
+	found, err := d.list(ctx)
+	d.mu.Lock()
+	if ctx.Err() != nil {
+		return 0
+	}
+	if err == nil {
+		err = d.believe(found)
+	}
+	d.collector.Discovered(err)
+	wait, reason := discoverEvery, poller.Reason("")
 	if err != nil {
-		d.next = now.Add(discoverAgainAfter)
-		if reason := poller.ReasonOf(err); reason != d.failing {
-			d.log.Warn("credential providers not listed, targets stay as they were", "reason", reason, "error", err)
-			d.failing = reason
-		}
-		return
+		reason = poller.ReasonOf(err)
 	}
-	d.next = now.Add(discoverEvery)
-	if d.failing != "" {
-		d.log.Info("credential providers listed again", "after", d.failing)
-		d.failing = ""
+	switch {
+	case reason != "" && reason != d.failing:
+		d.log.Warn("credential provider discovery failed, targets unchanged", "reason", reason, "error", err)
+	case reason == "" && d.failing != "":
+		d.log.Info("credential provider discovery recovered", "after", d.failing)
 	}
-	if !slices.Equal(found, d.found) {
-		d.found = found
-		d.apply(d.watch.Targets(found))
+	if d.failing = reason; reason != "" || d.lists.Providers.Missing != nil {
+		wait = discoverAgainAfter
 	}
+	d.next = time.Now().Add(wait)
+	return wait
 }
 
-// known returns what a state file shows of the providers there are.
-func known(restored map[poller.Key]*poller.Reading) []poller.Provider {
-	var found []poller.Provider
-	for key := range restored {
-		found = append(found, poller.Provider{Identifier: key.Provider, Consumer: key.Consumer})
+// believe puts into effect what a list shows. Its error says why the list counts as failed. d.mu must be held.
+func (d *discovery) believe(found []poller.Provider) error {
+	list := map[string]poller.Provider{}
+	var unwatched []poller.Provider
+	for _, p := range found {
+		switch {
+		case p.Problem == "":
+			list[p.Identifier] = p
+			continue
+		case !slices.Contains(d.unwatched, p):
+			d.log.Warn("credential provider not watched", "credential_provider", p.Identifier, "problem", p.Problem)
+		}
+		unwatched = append(unwatched, p)
 	}
-	return found
+	d.unwatched = unwatched
+	after, err := d.lists.Providers.Read(list, time.Now())
+	if !maps.Equal(after.Known, d.lists.Providers.Known) {
+		targets, tooMany := d.watch.Targets(after.Items())
+		if tooMany != nil {
+			return &poller.Error{Reason: poller.Doubted, Err: tooMany}
+		}
+		d.apply(targets)
+	}
+	if lists := (poller.Lists{Providers: after}); !reflect.DeepEqual(lists, *d.lists) {
+		d.lists = &lists
+	}
+	return err
+}
+
+// restoredLists returns the lists of a state file. One of an older exporter has the providers only in its targets.
+func restoredLists(s state.Restored) *poller.Lists {
+	if s.Lists != nil {
+		return s.Lists
+	}
+	lists := &poller.Lists{Providers: poller.Belief[poller.Provider]{Known: map[string]poller.Provider{}}}
+	for key, r := range s.Readings {
+		if r.Census != nil {
+			lists.Providers.Known[key.Provider] = poller.Provider{Identifier: key.Provider}
+		}
+	}
+	return lists
 }

@@ -71,6 +71,8 @@ type fixture struct {
 	log  bytes.Buffer
 	file string
 	stop func()
+
+	remove func() // the list that lists has set
 }
 
 func newFixture(t *testing.T, targets string) *fixture {
@@ -94,7 +96,7 @@ func (f *fixture) load(more ...string) *config.Config {
 	cfg, err := config.Load(slices.Concat([]string{
 		"IDAAS_INSTANCE_ID=idaas_simulator", "IDAAS_ENDPOINT=http://127.0.0.1", "IDAAS_TOKEN_ENDPOINT=http://127.0.0.1" + simulator.TokenPath,
 		"IDAAS_MANAGEMENT_ENDPOINT=http://127.0.0.1", "IDAAS_CLIENT_ID=app_exporter", "IDAAS_CLIENT_SECRET=secret",
-		"IDAAS_RATE_LIMIT=1000", "IDAAS_TARGETS_FILE=" + f.file,
+		"IDAAS_RATE_LIMIT=1000", "IDAAS_TARGETS_FILE=" + f.file, "IDAAS_POLL_SCHEDULE=0 */6 * * *",
 	}, more), func(string) error { return nil })
 	if err != nil {
 		f.Fatal(err)
@@ -168,7 +170,7 @@ func TestDiscovery(t *testing.T) {
 		f := newFixture(t, "[{consumer: a, credential_providers: all}, {consumer: b, credential_providers: [p1]}]")
 		f.Add("a", "p1", simulator.Token{})
 		f.Add("b", "p1", simulator.Token{})
-		f.start("IDAAS_POLL_SCHEDULE=@every 1m")
+		f.start()
 		defer func() { f.stop() }()
 		f.want("at first", "b@p1 a@p1")
 		if f.metric(success) != "1" || f.metric(lastSuccess) == "" {
@@ -191,19 +193,19 @@ func TestDiscovery(t *testing.T) {
 		if f.metric(success) != "0" {
 			t.Errorf("it fails, and is shown as %q", f.metric(success))
 		}
-		if n := strings.Count(f.log.String(), "credential providers not listed"); n != 1 || !strings.Contains(f.log.String(), "reason=forbidden") {
+		if n := strings.Count(f.log.String(), "credential provider discovery failed"); n != 1 || !strings.Contains(f.log.String(), "reason=forbidden") {
 			t.Errorf("told %d times:\n%s", n, f.log.String())
 		}
 		remove()
 		f.pass(2 * time.Minute)
 		f.want("what was given one by one stays", "b@p1 a@p2")
-		if n := strings.Count(f.log.String(), "credential providers listed again"); n != 1 || f.metric(success) != "1" {
+		if n := strings.Count(f.log.String(), "credential provider discovery recovered"); n != 1 || f.metric(success) != "1" {
 			t.Errorf("told %d times, %q", n, f.metric(success))
 		}
 
 		// Nobody asks for all any more, and then again.
 		f.write("[{consumer: b, credential_providers: [p1]}]")
-		f.pass(time.Minute)
+		f.pass(11 * time.Second)
 		f.want("no more", "b@p1")
 		if f.metric(success)+f.metric(lastSuccess) != "" {
 			t.Error("its metrics are there still")
@@ -257,7 +259,7 @@ func TestDiscoveryHangs(t *testing.T) {
 		f := newFixture(t, "[{consumer: a, credential_providers: [p1]}, {consumer: b, credential_providers: all}]")
 		f.Add("a", "p1", simulator.Token{})
 		f.Inject(simulator.Fault{Operation: simulator.Providers, Kind: simulator.Hang})
-		f.start("IDAAS_REQUEST_TIMEOUT=1h")
+		f.start("IDAAS_REQUEST_TIMEOUT=1h", "IDAAS_POLL_SCHEDULE=@every 5m")
 		f.want("beside it", "a@p1")
 		f.pass(10 * time.Minute)
 		if got := f.metric("idaas_poll_cycles_total"); got != "3" {

@@ -79,7 +79,12 @@ func New(cfg *config.Config, network Network, log *slog.Logger) *Exporter {
 		log.Warn("state not restored, starting as new", "file", cfg.StateFile, "error", err)
 	}
 	app.restored = len(restored.Readings) > 0
-	app.discovery = &discovery{collector: app.collector, log: log, watch: cfg.Watch, found: known(restored.Readings), wanted: make(chan struct{}, 1)}
+	app.discovery = &discovery{collector: app.collector, log: log, watch: cfg.Watch, lists: restoredLists(restored), changed: make(chan struct{}, 1)}
+	targets, err := cfg.Watch.Targets(app.discovery.lists.Providers.Items())
+	if err != nil {
+		log.Warn("credential providers of the state file ignored", "error", err)
+		targets, app.discovery.lists = cfg.Targets, &poller.Lists{}
+	}
 	app.discovery.apply = func(targets []poller.Target) {
 		app.poller.SetTargets(targets)
 		for _, slow := range cfg.TooSlow(len(targets), time.Now()) {
@@ -108,15 +113,16 @@ func New(cfg *config.Config, network Network, log *slog.Logger) *Exporter {
 		live = client
 	}
 	app.poller = poller.New(poller.Config{
-		Source: client, Live: live, Schedule: cfg.Schedule, Targets: cfg.Watch.Targets(app.discovery.found), Restored: restored.Readings,
+		Source: client, Live: live, Schedule: cfg.Schedule, Targets: targets, Restored: restored.Readings,
 		Concurrency: cfg.PollConcurrency, Timeout: cfg.PollTimeout, Log: log,
-		BeforeCycle: func() {
-			app.reloader.ReloadIfChanged()
-			app.discovery.want()
-		},
 		Events: poller.Events{Cycle: app.collector.Cycle, Walked: app.collector.Walked},
 	})
 	return app
+}
+
+// snapshot returns what is known, to be saved.
+func (app *Exporter) snapshot() *poller.Snapshot {
+	return app.discovery.withLists(*app.poller.Snapshot())
 }
 
 func (app *Exporter) registry(more ...prometheus.Collector) *prometheus.Registry {
@@ -137,7 +143,7 @@ func (app *Exporter) Serve(ctx context.Context) int {
 	work.Go(func() { app.poller.Run(polling) })
 	work.Go(func() { app.reloader.Run(polling) })
 	work.Go(func() { app.discovery.run(polling) })
-	keeper.Go(func() { app.state.Keep(keeping, app.poller.Snapshot, app.collector.StateSaved, app.log) })
+	keeper.Go(func() { app.state.Keep(keeping, app.snapshot, app.collector.StateSaved, app.log) })
 	err := web.Serve(polling, web.Config{
 		Listen: app.listen, ListenAddress: app.cfg.ListenAddress, ProbeAddress: app.cfg.ProbeAddress, ConfigFile: app.cfg.WebConfigFile,
 		Gatherer: collector.Distinct(app.registry(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))),
@@ -166,7 +172,7 @@ func (app *Exporter) Once(ctx context.Context, file string, stdout io.Writer) in
 		app.log.Error("interrupted: nothing was written")
 		return 1
 	}
-	s := app.poller.Snapshot()
+	s := app.snapshot()
 	err := errors.Join(app.state.Save(s), collector.WriteText(app.registry(), file, stdout))
 	if err != nil {
 		app.log.Error("not everything could be written", "error", err)

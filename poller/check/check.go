@@ -22,8 +22,12 @@ import (
 type Config struct {
 	Client  idaas.Config    // its Events are not used, and of its Retries one at most
 	Targets []poller.Target // of this process
-	// TargetsAt returns them if these are the credential providers there are; nil where none asks for all of those.
-	TargetsAt   func([]poller.Provider) []poller.Target
+	// Watch, nil where no target asks for all credential providers, returns the targets if found are those, and where in the
+	// settings targets are asked for that none of found match.
+	Watch interface {
+		Targets(found []poller.Provider) ([]poller.Target, error)
+		Idle(found []poller.Provider) []string
+	}
 	Schedule    poller.Schedule
 	Live        bool     // walks are to be live
 	Concurrency int      // targets walked at once when polling; a Run reads one after the other
@@ -100,7 +104,7 @@ func Run(ctx context.Context, c Config) Report {
 		p.found(stepSettings, "", "change it, unless it is meant so", "%s", w)
 	}
 	located := p.locate(ctx)
-	if located && p.TargetsAt != nil {
+	if located && p.Watch != nil {
 		p.providers(ctx)
 	}
 	if located && p.authenticate(ctx) {
@@ -160,7 +164,7 @@ func (p *preflight) locate(ctx context.Context) bool {
 	p.found(stepDiscovery, "instance", "", "%s", at.ID)
 	p.found(stepDiscovery, "API", "", "%s", at.Endpoint)
 	p.found(stepDiscovery, "token endpoint", "", "%s", cmp.Or(at.TokenEndpoint, "none needed"))
-	if p.method == viaRAM || p.TargetsAt != nil {
+	if p.method == viaRAM || p.Watch != nil {
 		p.found(stepDiscovery, "management API", "", "%s", cmp.Or(at.Management, "unknown"))
 	}
 	return true
@@ -191,18 +195,6 @@ func (p *preflight) credentials(used bool) {
 	if c := p.client.RAM(); used && c.Source != "" {
 		p.found(stepAccess, "RAM credentials", "", "access key %s, %s", c.Key(), c.Source)
 	}
-}
-
-// providers lists them, and has the targets at those looked at too.
-func (p *preflight) providers(ctx context.Context) {
-	found, err := p.client.Providers(ctx)
-	p.credentials(p.method != viaRAM)
-	if err != nil {
-		p.fail(ctx, stepProviders, "all", err)
-		return
-	}
-	p.Targets = p.TargetsAt(found)
-	p.found(stepProviders, "all", "", "enabled: %d; targets with them: %d", len(found), len(p.Targets))
 }
 
 // readTargets samples one target after the other, unless the first failure shows that the others would fail too.

@@ -1,7 +1,9 @@
 package check
 
 import (
+	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -103,22 +105,61 @@ func (w *world) wantRows(t *testing.T, want []string) {
 	}
 }
 
+// watch has a consumer at all providers beside the targets given, and entries that match none.
+type watch struct {
+	given []poller.Target
+	idle  []string
+	err   error
+}
+
+func (w watch) Targets(found []poller.Provider) ([]poller.Target, error) {
+	targets := slices.Clone(w.given)
+	for _, p := range found {
+		targets = append(targets, poller.Target{Consumer: "app_all", Provider: p.Identifier, Label: "all"})
+	}
+	return targets, w.err
+}
+
+func (w watch) Idle([]poller.Provider) []string { return w.idle }
+
 // The targets at the providers found are looked at too, whatever the method; what fails keeps nothing else from being looked at.
 func TestProviders(t *testing.T) {
 	w := newRAMWorld(t, simulator.RAMUser{AccessKeyID: "LTAI-check", AccessKeySecret: "planted-ram-secret"}, nil)
 	w.SetProvider(simulator.Provider{Identifier: "new_jwt"})
 	given := w.Config.Targets
-	w.Config.TargetsAt = func(found []poller.Provider) []poller.Target {
-		targets := given[:len(given):len(given)]
-		for _, p := range found {
-			targets = append(targets, poller.Target{Consumer: "app_all", Provider: p.Identifier, Label: "all"})
-		}
-		return targets
-	}
+	w.Config.Watch = watch{given: given}
 	w.wantRows(t, []string{"ok  providers  all  enabled: 3; targets with them: 5", "ok  target  all at new_jwt  totalCount 0", "a cycle  about 5 in"})
 	remove := w.Inject(simulator.Fault{Operation: simulator.Providers, Kind: simulator.Status, Status: http.StatusForbidden, Code: "NoPermission", Shape: simulator.ShapeGateway})
 	w.wantRows(t, []string{"failed  providers  all  credential providers, page 1: 403 Forbidden: NoPermission", "→ in the RAM console, attach", "ok  target  billing at github_oauth"})
 	remove()
 	w.Inject(simulator.Fault{Operation: simulator.Access, Kind: simulator.Status, Status: http.StatusBadRequest, Code: "EntityNotFound.Application"})
 	w.wantRows(t, []string{"ok  providers  all", "failed  access token  ram", "→ check IDAAS_CLIENT_ID"})
+}
+
+// What discovery would not watch is a warning, or a failure if there is too much, and named.
+func TestProvidersThatAreNotWatched(t *testing.T) {
+	const enabled = `{"CredentialProviderIdentifier":"a_jwt","CredentialProviderType":"jwt","Status":"enabled"}`
+	for name, tt := range map[string]struct {
+		body string
+		idle []string
+		err  error
+		want []string
+	}{
+		"none":         {`{"CredentialProviders":[],"TotalCount":0}`, []string{"targets.yaml:2"}, nil, []string{"warning  providers  all  enabled: 0", "→ create or enable a credential provider"}},
+		"none enabled": {`{"CredentialProviders":[` + strings.Replace(enabled, `"enabled"`, `"disabled"`, 1) + `]}`, nil, nil, []string{"warning  providers  all  enabled: 0"}},
+		"none matches": {`{"CredentialProviders":[` + enabled + `]}`, []string{"targets.yaml:2", "targets.yaml:7"}, nil, []string{
+			"ok  providers  all  enabled: 1", "warning  providers  targets.yaml:2  none of the 1 enabled", "warning  providers  targets.yaml:7  none of", "→ correct its match or type"}},
+		"unknown status": {`{"CredentialProviders":[` + enabled + "," + strings.NewReplacer("a_jwt", "b_jwt", `"enabled"`, `"ENABLED"`).Replace(enabled) + `]}`, nil, nil,
+			[]string{"ok  providers  all  enabled: 1", `warning  providers  b_jwt  unknown Status "ENABLED"; known: enabled, disabled`, "→ it is not watched"}},
+		"no identifier": {`{"CredentialProviders":[` + enabled + "," + strings.Replace(enabled, "a_jwt", `b jwt\u001b`, 1) + `]}`, nil, nil,
+			[]string{"ok  providers  all  enabled: 1", "warning  providers  b jwt  not an identifier of 1 to 64 letters"}},
+		"too many": {`{"CredentialProviders":[` + enabled + `]}`, nil, errors.New("over 3 targets"), []string{"failed  providers  all  over 3 targets"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newRAMWorld(t, simulator.RAMUser{AccessKeyID: "LTAI-check", AccessKeySecret: "planted-ram-secret"}, nil)
+			w.Config.Watch = watch{given: w.Config.Targets, idle: tt.idle, err: tt.err}
+			w.Inject(simulator.Fault{Operation: simulator.Providers, Kind: simulator.Status, Status: http.StatusOK, Body: tt.body})
+			w.wantRows(t, tt.want)
+		})
+	}
 }

@@ -5,10 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -66,17 +64,18 @@ type providerPage struct {
 	CredentialProviders []struct{ CredentialProviderIdentifier, CredentialProviderType, Status string }
 	NextToken           string
 	TotalCount          *int
+	Code, Message       string // of an error object
 }
 
-// Providers returns the enabled credential providers of the instance, each once, in order. A list that is not surely whole is
-// an error: what it lacks would be dropped.
+// Providers returns the enabled credential providers of the instance, each once, in order, and with a Problem those that cannot be
+// watched. A list that may be incomplete is an error.
 func (c *Client) Providers(ctx context.Context) ([]poller.Provider, error) {
 	at, err := c.instance.get(ctx)
 	if err != nil {
 		return nil, err
 	}
 	query := url.Values{"MaxResults": {"100"}} // of any status, as TotalCount may be
-	types, listed, seen := map[string]string{}, map[string]bool{}, map[string]bool{}
+	enabled, listed, seen, total := map[string]poller.Provider{}, map[string]bool{}, map[string]bool{}, -1
 	for number := 1; ; number++ {
 		var page providerPage
 		call := &call{operation: OpDiscovery, what: fmt.Sprintf("credential providers, page %d", number), retries: c.config.Retries}
@@ -85,34 +84,46 @@ func (c *Client) Providers(ctx context.Context) ([]poller.Provider, error) {
 		}
 		call.decode = func(body []byte) error {
 			page = providerPage{}
-			err := json.Unmarshal(body, &page)
-			if err == nil && page.CredentialProviders == nil && (page.TotalCount == nil || *page.TotalCount != 0) {
-				err = errors.New("neither CredentialProviders nor a TotalCount of 0")
+			switch err := json.Unmarshal(body, &page); {
+			case err != nil:
+				return err
+			case len(page.CredentialProviders) == 0 && page.Code != "":
+				return fmt.Errorf("no list, but %s: %s", page.Code, page.Message)
+			case page.CredentialProviders == nil && (page.TotalCount == nil || *page.TotalCount != 0):
+				return errors.New("neither CredentialProviders nor a TotalCount of 0")
+			case page.TotalCount != nil && total >= 0 && total != *page.TotalCount:
+				return fmt.Errorf("TotalCount %d, but %d on the pages before", *page.TotalCount, total)
 			}
 			for _, p := range page.CredentialProviders {
 				if p.CredentialProviderIdentifier == "" {
-					err = errors.New("a provider without a CredentialProviderIdentifier")
+					return errors.New("a provider without a CredentialProviderIdentifier")
 				}
 			}
-			return err
+			return nil
 		}
 		if err := c.do(ctx, call, new(bytes.Buffer)); err != nil {
 			return nil, err
 		}
 		for _, p := range page.CredentialProviders {
-			if listed[p.CredentialProviderIdentifier] = true; p.Status == "enabled" {
-				types[p.CredentialProviderIdentifier] = p.CredentialProviderType
+			id := p.CredentialProviderIdentifier
+			if listed[id] = true; p.Status != "disabled" {
+				found := poller.Provider{Identifier: id, Type: p.CredentialProviderType}
+				if err := poller.CheckIdentifier(id); err != nil {
+					found.Problem = err.Error()
+				} else if p.Status != "enabled" {
+					found.Problem = fmt.Sprintf("unknown Status %q; known: enabled, disabled", p.Status)
+				}
+				enabled[id] = found
 			}
 		}
+		if page.TotalCount != nil {
+			total = *page.TotalCount
+		}
 		switch next := page.NextToken; {
-		case next == "" && page.TotalCount != nil && len(listed) < *page.TotalCount:
-			return nil, fail(poller.Malformed, "%s: it was the last, but of %d providers only %d came", call.what, *page.TotalCount, len(listed))
+		case next == "" && len(listed) < total:
+			return nil, fail(poller.Malformed, "%s: it was the last, but of %d providers only %d came", call.what, total, len(listed))
 		case next == "":
-			var found []poller.Provider
-			for _, identifier := range slices.Sorted(maps.Keys(types)) {
-				found = append(found, poller.Provider{Identifier: identifier, Type: types[identifier]})
-			}
-			return found, nil
+			return poller.Belief[poller.Provider]{Known: enabled}.Items(), nil
 		case seen[next], number == maxEmpty:
 			return nil, fail(poller.Loop, "%s: its NextToken was given before, or there is always one", call.what)
 		}

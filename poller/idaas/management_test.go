@@ -200,6 +200,8 @@ func TestBadProviders(t *testing.T) {
 		`{"Code":"X","Message":"y"}`:     poller.Malformed,
 		`<html>`:                         poller.Malformed,
 		`{"CredentialProviders":[],"TotalCount":1}`:                   poller.Malformed,
+		`{"CredentialProviders":[],"TotalCount":0,"Code":"X"}`:        poller.Malformed,
+		`{"Code":"X","Message":"y","TotalCount":0}`:                   poller.Malformed,
 		`{"CredentialProviders":[` + entry + `],"TotalCount":2}`:      poller.Malformed,
 		`{"CredentialProviders":[` + entry + `],"NextToken":"again"}`: poller.Loop,
 		`{"CredentialProviders":[` + entry + `],"TotalCount":1}`:      "",
@@ -282,4 +284,74 @@ func TestProvidersWithoutEnd(t *testing.T) {
 			t.Errorf("%d pages: %v", pages, err)
 		}
 	})
+}
+
+// Pages are one list only if they agree on how many there are.
+func TestPagesOfProvidersDisagree(t *testing.T) {
+	const entry = `{"CredentialProviderIdentifier":"%c","CredentialProviderType":"jwt","Status":"enabled"}`
+	withKeys(t, testKeyID, testKeySecret, "")
+	for name, tt := range map[string]struct {
+		totals []string // of the pages, each with two providers
+		want   poller.Reason
+	}{
+		"right":                       {[]string{"4", "4"}, ""},
+		"no total":                    {[]string{"", ""}, ""},
+		"a total on one page":         {[]string{"", "4"}, ""},
+		"a larger one on the first":   {[]string{"5", ""}, poller.Malformed},
+		"a larger one on the last":    {[]string{"", "5"}, poller.Malformed},
+		"fewer on the last":           {[]string{"5", "4"}, poller.Malformed},
+		"more on the last":            {[]string{"4", "6"}, poller.Malformed},
+		"none in the middle":          {[]string{"6", "0", "6"}, poller.Malformed},
+		"more come than the total":    {[]string{"3", "3"}, ""},
+		"the page's instead of all's": {[]string{"2", "2"}, ""},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			a := &api{}
+			pages := 0
+			a.serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				n := 0
+				_, _ = fmt.Sscan(r.URL.Query().Get("NextToken"), &n)
+				total, next := tt.totals[n], ""
+				if total != "" {
+					total = `,"TotalCount":` + total
+				}
+				if n < len(tt.totals)-1 {
+					next = fmt.Sprintf(`,"NextToken":"%d"`, n+1)
+				}
+				pages++
+				fmt.Fprintf(w, `{"CredentialProviders":[`+entry+`,`+entry+`]%s%s}`, 'a'+2*n, 'b'+2*n, total, next)
+			}))
+			found, err := a.client(byRAM, retries(0)).Providers(t.Context())
+			if tt.want == "" && (err != nil || len(found) != 2*len(tt.totals)) || tt.want != "" && (err == nil || poller.ReasonOf(err) != tt.want) {
+				t.Errorf("%s: %v, %v", name, found, err)
+			}
+		})
+	}
+}
+
+// A provider that cannot be watched is reported with the reason; a disabled one is left out.
+func TestProvidersWithAProblem(t *testing.T) {
+	withKeys(t, testKeyID, testKeySecret, "")
+	for _, tt := range []struct{ identifier, status, problem string }{
+		{"a", "enabled", ""},
+		{"a", "ENABLED", `unknown Status "ENABLED"; known: enabled, disabled`},
+		{"a", "", `unknown Status ""; known: enabled, disabled`},
+		{"a b", "enabled", "not an identifier of 1 to 64 letters, digits and . - _"},
+		{"..", "Enabled", "not an identifier of 1 to 64 letters, digits and . - _"},
+		{strings.Repeat("a", 65), "enabled", "not an identifier of 1 to 64 letters, digits and . - _"},
+		{"a b", "disabled", "left out"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			a := newAPI(t, simulator.WithRAM(simulator.Config{}))
+			body := fmt.Sprintf(`{"CredentialProviders":[{"CredentialProviderIdentifier":%q,"CredentialProviderType":"jwt","Status":%q}],"TotalCount":1}`, tt.identifier, tt.status)
+			a.Inject(simulator.Fault{Operation: simulator.Providers, Kind: simulator.Status, Status: 200, Body: body})
+			var want []poller.Provider
+			if tt.problem != "left out" {
+				want = append(want, poller.Provider{Identifier: tt.identifier, Type: "jwt", Problem: tt.problem})
+			}
+			if found, err := a.client(byRAM).Providers(t.Context()); err != nil || !slices.Equal(found, want) {
+				t.Errorf("%q %q: %+v, %v", tt.identifier, tt.status, found, err)
+			}
+		})
+	}
 }

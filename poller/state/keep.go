@@ -28,7 +28,7 @@ func (f File) Keep(ctx context.Context, snapshot func() *poller.Snapshot, saved 
 	save := func() {
 		s := snapshot()
 		// A state that was not restored is not worth overwriting with nothing.
-		if !changed(&last, s) || !slices.ContainsFunc(s.Readings, (*poller.Reading).Attempted) {
+		if !changed(&last, s) || len(s.Gone) == 0 && !slices.ContainsFunc(s.Readings, (*poller.Reading).Attempted) {
 			return
 		}
 		start := time.Now()
