@@ -92,8 +92,8 @@ func newEvents() *events {
 		reloadTime:      m.gauges("config_last_reload_success_timestamp_seconds", "When the targets were last loaded without a fault."),
 		stateOK:         m.gauges("state_last_write_successful", "1 if the state file was written the last time it had to be, else 0; absent until then."),
 		stateTime:       m.gauges("state_last_write_success_timestamp_seconds", "When the state file was last written; absent until it was."),
-		discoveryOK:     m.gauges("provider_discovery_success", "1 if the latest list of the credential providers was read and is used, else 0; absent before the first, and where no target asks for all."),
-		discoveryTime:   m.gauges("provider_discovery_last_success_timestamp_seconds", "When the latest list of the credential providers that is used was read; absent before the first, and where no target asks for all."),
+		discoveryOK:     m.gauges("provider_discovery_success", "1 if the latest list of the credential providers is used, else 0; absent where no target asks for all."),
+		discoveryTime:   m.gauges("provider_discovery_last_success_timestamp_seconds", "When the credential providers in use were listed; absent before the first list, and where no target asks for all."),
 		shards:          m.gauges("shards", "Processes that share the targets."),
 		shardIndex:      m.gauges("shard_index", "1, labelled with which of them this one is.", "shard_index"),
 	}

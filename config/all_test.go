@@ -133,15 +133,17 @@ func TestAllProvidersOfManyTargets(t *testing.T) {
 		if got := len(found(t, c, providers[:100])); got < 99_901/shards/2 || got > 99_901 {
 			t.Errorf("%d targets of %d shards", got, shards)
 		}
-		if _, err := c.Watch.Targets(providers); err == nil || err.Error() != "over 100000 targets with the credential providers found; accepted: up to 100000" {
+		const want = "over 100000 targets with the credential providers found; accepted: up to 100000"
+		if _, err := c.Watch.Targets(providers); err == nil || err.Error() != want {
 			t.Errorf("%d shards: %v", shards, err)
 		}
 	}
 }
 
 func TestIdle(t *testing.T) {
-	c := all(t, "targets:\n- {consumer: a, credential_providers: all}\n- {consumer: a, credential_providers: {match: '^x'}}\n- {consumer: b, credential_providers: {type: oauth, match: dev}}\n"+
-		"- {consumer: c, credential_providers: [dev-jwt]}\n- {consumer: a, credential_providers: {type: oauth}}\n")
+	c := all(t, "targets:\n- {consumer: a, credential_providers: all}\n- {consumer: a, credential_providers: {match: '^x'}}\n"+
+		"- {consumer: b, credential_providers: {type: oauth, match: dev}}\n- {consumer: c, credential_providers: [dev-jwt]}\n"+
+		"- {consumer: a, credential_providers: {type: oauth}}\n")
 	var lines []string
 	for _, at := range c.Watch.Idle(testProviders) {
 		lines = append(lines, at[strings.LastIndex(at, ":"):])

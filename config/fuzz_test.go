@@ -114,7 +114,8 @@ func FuzzTargetsFile(f *testing.F) {
 		seen := make(map[[2]string]bool)
 		for _, target := range targets {
 			key := [2]string{target.Label, target.Provider}
-			if target.Consumer == "" || target.Label == "" || poller.CheckIdentifier(target.Provider) != nil || len(target.Windows) == 0 || seen[key] {
+			bad := poller.CheckIdentifier(target.Provider)
+			if target.Consumer == "" || target.Label == "" || bad != nil || len(target.Windows) == 0 || seen[key] {
 				t.Errorf("%+v", target)
 			}
 			seen[key] = true

@@ -34,13 +34,15 @@ func (b Belief[T]) Read(list map[string]T, now time.Time) (Belief[T], error) {
 			b.Since = now
 		}
 		b.Doubted, b.Missing = list, nil
-		if until := b.Since.Add(doubtedFor); len(list) == 0 {
-			return b, &Error{Doubted, fmt.Errorf("the list is empty, %d are known; it is used only after a reload (SIGHUP, POST /-/reload)", len(b.Known))}
-		} else if now.Before(until) {
-			return b, &Error{Doubted, fmt.Errorf("the list lacks %d of the %d known; it is used after a reload (SIGHUP, POST /-/reload), "+
-				"or if all lists until %s lack the same", len(lacking), len(b.Known), until.UTC().Format(time.RFC3339))}
+		until, or := b.Since.Add(doubtedFor), ""
+		if len(list) > 0 {
+			or = ", or if all lists until " + until.UTC().Format(time.RFC3339) + " lack the same"
 		}
-		return Belief[T]{Known: list}, nil
+		if or == "" || now.Before(until) {
+			return b, &Error{Doubted, fmt.Errorf("the list has %d and lacks %d of the %d known; it is used after a reload (SIGHUP, POST /-/reload)%s",
+				len(list), len(lacking), len(b.Known), or)}
+		}
+		return b.Confirmed(), nil
 	}
 	after := Belief[T]{Known: maps.Clone(list)}
 	for _, id := range lacking {

@@ -16,6 +16,11 @@ const (
 	recovered = "credential provider discovery recovered"
 )
 
+// p1 is a credential provider in a list.
+func p1(status string) string {
+	return `{"CredentialProviderIdentifier":"p1","CredentialProviderType":"jwt","Status":"` + status + `"}`
+}
+
 // lists has the API list only these enabled providers from now on; a text with a { is the whole body.
 func (f *fixture) lists(ids string) {
 	if f.remove != nil {
@@ -75,12 +80,12 @@ func TestDoubtedLists(t *testing.T) {
 		"no list and a total of 0":      {`{"TotalCount":0}`, all, 0, ""},
 		"an empty list without a total": {`{"CredentialProviders":[]}`, all, 0, ""},
 		"all are disabled":              {`{"CredentialProviders":[{"CredentialProviderIdentifier":"p1","Status":"disabled"}],"TotalCount":1}`, all, 0, ""},
-		"all have another status":       {`{"CredentialProviders":[{"CredentialProviderIdentifier":"p1","Status":"Enabled"}],"TotalCount":1}`, all, 0, ""},
+		"all have another status":       {`{"CredentialProviders":[` + p1("Enabled") + `],"TotalCount":1}`, all, 0, ""},
 		"two of five":                   {"p1 p2", all, 24 * time.Hour, "a@p1 a@p2"},
 		"two of five and some others":   {"p1 p2 q1 q2 q3 q4", all, 24 * time.Hour, "a@p1 a@p2 a@q1 a@q2 a@q3 a@q4"},
 		"others only":                   {"q1 q2 q3 q4 q5 q6", all, 24 * time.Hour, "a@q1 a@q2 a@q3 a@q4 a@q5 a@q6"},
 		"three of five, and one other":  {"p1 p2 p3 q1", all + " a@q1", time.Minute, "a@p1 a@p2 a@p3 a@q1"},
-		"half a list, by its total":     {`{"CredentialProviders":[{"CredentialProviderIdentifier":"p1","CredentialProviderType":"jwt","Status":"enabled"}],"TotalCount":5}`, all, -1, all},
+		"half a list, by its total":     {`{"CredentialProviders":[` + p1("enabled") + `],"TotalCount":5}`, all, -1, all},
 		"beside an error object":        {`{"CredentialProviders":[],"TotalCount":0,"Code":"Throttled.Hidden","Message":"x"}`, all, -1, all},
 		"an error object":               {`{"error":{"code":"x"},"TotalCount":null}`, all, -1, all},
 	} {

@@ -193,13 +193,13 @@ func TestDiscovery(t *testing.T) {
 		if f.metric(success) != "0" {
 			t.Errorf("it fails, and is shown as %q", f.metric(success))
 		}
-		if n := strings.Count(f.log.String(), "credential provider discovery failed"); n != 1 || !strings.Contains(f.log.String(), "reason=forbidden") {
+		if n := strings.Count(f.log.String(), failed); n != 1 || !strings.Contains(f.log.String(), "reason=forbidden") {
 			t.Errorf("told %d times:\n%s", n, f.log.String())
 		}
 		remove()
 		f.pass(2 * time.Minute)
 		f.want("what was given one by one stays", "b@p1 a@p2")
-		if n := strings.Count(f.log.String(), "credential provider discovery recovered"); n != 1 || f.metric(success) != "1" {
+		if n := strings.Count(f.log.String(), recovered); n != 1 || f.metric(success) != "1" {
 			t.Errorf("told %d times, %q", n, f.metric(success))
 		}
 

@@ -79,7 +79,9 @@ func New(cfg *config.Config, network Network, log *slog.Logger) *Exporter {
 		log.Warn("state not restored, starting as new", "file", cfg.StateFile, "error", err)
 	}
 	app.restored = len(restored.Readings) > 0
-	app.discovery = &discovery{collector: app.collector, log: log, watch: cfg.Watch, lists: restoredLists(restored), changed: make(chan struct{}, 1)}
+	app.discovery = &discovery{
+		collector: app.collector, log: log, watch: cfg.Watch, lists: restoredLists(restored), changed: make(chan struct{}, 1),
+	}
 	targets, err := cfg.Watch.Targets(app.discovery.lists.Providers.Items())
 	if err != nil {
 		log.Warn("credential providers of the state file ignored", "error", err)

@@ -30,13 +30,11 @@ func (p *preflight) providers(ctx context.Context) {
 	p.found(stepProviders, "all", advice, "enabled: %d; targets with them: %d", len(enabled), len(p.Targets))
 	for _, f := range found {
 		if f.Problem != "" {
-			p.found(stepProviders, f.Identifier, "it is not watched: rename it or, for an unknown Status, report the Status to this project", "%s", f.Problem)
+			p.found(stepProviders, f.Identifier, "it is not watched: change its identifier; report an unknown Status to this project", "%s", f.Problem)
 		}
 	}
 	for _, at := range p.Watch.Idle(enabled) {
-		if len(enabled) > 0 {
-			p.found(stepProviders, at, "correct its match or type, unless a matching credential provider is yet to come",
-				"none of the %d enabled credential providers matches", len(enabled))
-		}
+		p.found(stepProviders, at, "correct its match or type, unless a matching credential provider is yet to come",
+			"matches none of the enabled: %d", len(enabled))
 	}
 }

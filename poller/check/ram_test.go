@@ -138,27 +138,35 @@ func TestProviders(t *testing.T) {
 
 // What discovery would not watch is a warning, or a failure if there is too much, and named.
 func TestProvidersThatAreNotWatched(t *testing.T) {
-	const enabled = `{"CredentialProviderIdentifier":"a_jwt","CredentialProviderType":"jwt","Status":"enabled"}`
+	listed := func(id, status string) string {
+		return `{"CredentialProviderIdentifier":"` + id + `","CredentialProviderType":"jwt","Status":"` + status + `"}`
+	}
 	for name, tt := range map[string]struct {
-		body string
+		list string
 		idle []string
 		err  error
 		want []string
 	}{
-		"none":         {`{"CredentialProviders":[],"TotalCount":0}`, []string{"targets.yaml:2"}, nil, []string{"warning  providers  all  enabled: 0", "→ create or enable a credential provider"}},
-		"none enabled": {`{"CredentialProviders":[` + strings.Replace(enabled, `"enabled"`, `"disabled"`, 1) + `]}`, nil, nil, []string{"warning  providers  all  enabled: 0"}},
-		"none matches": {`{"CredentialProviders":[` + enabled + `]}`, []string{"targets.yaml:2", "targets.yaml:7"}, nil, []string{
-			"ok  providers  all  enabled: 1", "warning  providers  targets.yaml:2  none of the 1 enabled", "warning  providers  targets.yaml:7  none of", "→ correct its match or type"}},
-		"unknown status": {`{"CredentialProviders":[` + enabled + "," + strings.NewReplacer("a_jwt", "b_jwt", `"enabled"`, `"ENABLED"`).Replace(enabled) + `]}`, nil, nil,
-			[]string{"ok  providers  all  enabled: 1", `warning  providers  b_jwt  unknown Status "ENABLED"; known: enabled, disabled`, "→ it is not watched"}},
-		"no identifier": {`{"CredentialProviders":[` + enabled + "," + strings.Replace(enabled, "a_jwt", `b jwt\u001b`, 1) + `]}`, nil, nil,
-			[]string{"ok  providers  all  enabled: 1", "warning  providers  b jwt  not an identifier of 1 to 64 letters"}},
-		"too many": {`{"CredentialProviders":[` + enabled + `]}`, nil, errors.New("over 3 targets"), []string{"failed  providers  all  over 3 targets"}},
+		"none": {"", []string{"targets.yaml:2"}, nil, []string{
+			"warning  providers  all  enabled: 0", "→ create or enable a credential provider", "warning  providers  targets.yaml:2",
+		}},
+		"none enabled": {listed("a", "disabled"), nil, nil, []string{"warning  providers  all  enabled: 0"}},
+		"none matches": {listed("a", "enabled"), []string{"targets.yaml:2", "targets.yaml:7"}, nil, []string{
+			"ok  providers  all  enabled: 1", "warning  providers  targets.yaml:2  matches none of the enabled: 1",
+			"warning  providers  targets.yaml:7", "→ correct its match or type",
+		}},
+		"unknown status": {listed("a", "enabled") + "," + listed("b", "ENABLED"), nil, nil, []string{
+			"ok  providers  all  enabled: 1", `warning  providers  b  unknown Status "ENABLED"; known: enabled, disabled`, "→ it is not watched",
+		}},
+		"no identifier": {listed("a", "enabled") + "," + listed(`b c\u001b`, "enabled"), nil, nil, []string{
+			"ok  providers  all  enabled: 1", "warning  providers  b c  not an identifier of 1 to 64 letters",
+		}},
+		"too many": {listed("a", "enabled"), nil, errors.New("over 3 targets"), []string{"failed  providers  all  over 3", "→ set match"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newRAMWorld(t, simulator.RAMUser{AccessKeyID: "LTAI-check", AccessKeySecret: "planted-ram-secret"}, nil)
 			w.Config.Watch = watch{given: w.Config.Targets, idle: tt.idle, err: tt.err}
-			w.Inject(simulator.Fault{Operation: simulator.Providers, Kind: simulator.Status, Status: http.StatusOK, Body: tt.body})
+			w.Inject(simulator.Fault{Operation: simulator.Providers, Kind: simulator.Status, Status: http.StatusOK, Body: `{"CredentialProviders":[` + tt.list + "]}"})
 			w.wantRows(t, tt.want)
 		})
 	}

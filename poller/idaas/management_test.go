@@ -343,7 +343,8 @@ func TestProvidersWithAProblem(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			a := newAPI(t, simulator.WithRAM(simulator.Config{}))
-			body := fmt.Sprintf(`{"CredentialProviders":[{"CredentialProviderIdentifier":%q,"CredentialProviderType":"jwt","Status":%q}],"TotalCount":1}`, tt.identifier, tt.status)
+			entry := fmt.Sprintf(`{"CredentialProviderIdentifier":%q,"CredentialProviderType":"jwt","Status":%q}`, tt.identifier, tt.status)
+			body := `{"CredentialProviders":[` + entry + `],"TotalCount":1}`
 			a.Inject(simulator.Fault{Operation: simulator.Providers, Kind: simulator.Status, Status: 200, Body: body})
 			var want []poller.Provider
 			if tt.problem != "left out" {
