@@ -70,6 +70,14 @@ func TestFederatedFailures(t *testing.T) {
 			},
 			step: stepAccess, detail: "invalid_client_credential", advice: []string{"M2M application app_exporter", "IDAAS_FEDERATED_CREDENTIAL_NAME"},
 		},
+		"PCA: key in the chain": {
+			change: pca(func(t *testing.T, w *world) {
+				_, text := newKey(t)
+				w.secrets = append(w.secrets, text)
+				w.Config.Client.Auth.Chain.File = file(t, w.ca.Chain+text)
+			}),
+			step: stepAccess, detail: "contains a private key", advice: []string{"only public data", "replace the key"},
+		},
 		"PKCS#7, all well":            {change: pkcs7(nil), step: stepAccess, status: OK, detail: "good for"},
 		"PKCS#7: no metadata service": {change: pkcs7(func(*http.Request) (*http.Response, error) { return nil, errors.New("no route to host") }), step: stepAccess, detail: "PUT api/token: no route to host", advice: []string{"only ECS", "IDAAS_PKCS7_FILE"}},
 		"PKCS#7: metadata service: 404": {change: pkcs7(func(*http.Request) (*http.Response, error) {
