@@ -33,7 +33,7 @@ func TestRequestsWithoutASlot(t *testing.T) {
 		synctest.Wait()
 		for _, path := range []string{"/metrics", "/", "/api/v1/targets"} {
 			since := time.Now()
-			if w := ask(all, "GET", path); w.Code != 503 || time.Since(since) != maxWait || !strings.Contains(w.Body.String(), "busy: waited 10s") {
+			if w := ask(all, "GET", path); w.Code != 503 || time.Since(since) != maxWait || !strings.Contains(w.Body.String(), "busy: waited 30s") {
 				t.Errorf("%s: %d %s after %v", path, w.Code, w.Body, time.Since(since))
 			}
 		}

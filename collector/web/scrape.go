@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	maxBuilt  = 2                      // responses that are built at a time
-	maxWait   = 10 * time.Second       // of a request for a slot
+	maxBuilt  = 1                      // responses that are built at a time: what that takes, beside the response, is the peak of memory
+	maxWait   = 30 * time.Second       // of a request for a slot
 	maxUnread = 32 << 20               // bytes of responses that wait for their clients
 	maxPause  = 200 * time.Millisecond // without progress, after which a response makes room for others
 	pollRoom  = 10 * time.Millisecond  // between looks whether there is room

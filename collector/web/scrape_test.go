@@ -57,7 +57,7 @@ func TestClientsThatDoNotRead(t *testing.T) {
 		path    string
 		clients int
 		size    int // at least, of a response
-	}{{"/metrics", 8, 16 << 20}, {"/metrics", 20, 16 << 20}, {"/api/v1/targets", 20, 15 << 20}} {
+	}{{"/metrics", 12, 16 << 20}, {"/api/v1/targets", 6, 15 << 20}} {
 		t.Run(fmt.Sprint(tt.path, tt.clients), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())

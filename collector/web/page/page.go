@@ -77,7 +77,7 @@ func showHTML(w http.ResponseWriter, v *view) error {
 
 // wholeSeconds writes each time in UTC, without fractions of a second.
 var wholeSeconds = json.WithMarshalers(json.MarshalToFunc(func(e *jsontext.Encoder, t time.Time) error {
-	return e.WriteToken(jsontext.String(t.UTC().Format(time.RFC3339)))
+	return e.WriteValue(t.UTC().AppendFormat(e.AvailableBuffer(), `"`+time.RFC3339+`"`))
 }))
 
 func showJSON(w http.ResponseWriter, v *view) error {
