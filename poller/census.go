@@ -156,8 +156,7 @@ type counting struct {
 	dead     Dead  // of a live walk
 	renewed  int64 // latest update in place
 	live     bool  // the list has active tokens only
-	first    bool  // there is no history
-	unknown  spans // before updates in place, in a first walk
+	inPlace  span  // from the first creation to the latest update of tokens renewed in place
 }
 
 func (c *counting) add(p Page, now time.Time) {
@@ -192,10 +191,10 @@ func (c *counting) add(p Page, now time.Time) {
 		case t.Revoked:
 			r.expires = -1 - max(t.Created, min(r.expires, t.Updated))
 		case t.Created > 0 && t.Updated >= t.Created+msMinute:
-			c.renewed = max(c.renewed, t.Updated)
-			if c.first {
-				c.unknown.add(t.Created, t.Updated)
+			if c.inPlace.from == 0 {
+				c.inPlace.from = t.Created
 			}
+			c.inPlace = span{min(c.inPlace.from, t.Created), max(c.inPlace.to, t.Updated)}
 		}
 		c.records = append(c.records, r)
 		if r.expires > now.UnixMilli() && r.expires < never && (c.bound == 0 || r.expires < c.bound) {

@@ -1,7 +1,6 @@
 package poller
 
 import (
-	"cmp"
 	"encoding/base64"
 	"encoding/binary"
 	"math"
@@ -27,11 +26,11 @@ type History struct {
 	Issue int64 // of the latest renewal
 	// Weekly is when, by a timetable of weeks, a token is expected after the last one known has ended; 0: no timetable.
 	Weekly   int64
-	quiet               // since End
-	Days     [36]uint16 // minutes with an active token of each UTC day, by its number modulo 36
-	Hours    [105]byte  // a bit for each UTC hour with an active token, by its number modulo 840
-	Reserves [10]uint32 // seconds left until the last expiration at the latest renewals, the newest first; 0: none
-	Pauses   [20]Pause  // those that can be among the three longest of some 35 days, the oldest first
+	quiet                // since End
+	Days     [36]uint16  // minutes with an active token of each UTC day, by its number modulo 36
+	Hours    [105]byte   // a bit for each UTC hour with an active token, by its number modulo 840
+	Reserves [10]uint32  // seconds left until the last expiration at the latest renewals, the newest first; 0: none
+	Pauses   [6][3]Pause // the longest of each week, by its number modulo 6
 }
 
 // quiet is a time without a token that has not ended.
@@ -61,30 +60,6 @@ func (h *History) UnmarshalText(text []byte) error {
 
 // span is a time between two moments.
 type span struct{ from, to int64 }
-
-// spans are unknown times.
-type spans []span
-
-// add adds a span, and merges those that overlap before they need more room.
-func (s *spans) add(from, to int64) {
-	if len(*s) == cap(*s) && len(*s) >= 1024 {
-		*s = s.merged()
-	}
-	*s = append(*s, span{from, to})
-}
-
-func (s *spans) merged() spans {
-	slices.SortFunc(*s, func(a, b span) int { return cmp.Compare(a.from, b.from) })
-	out := (*s)[:0]
-	for _, next := range *s {
-		if n := len(out) - 1; n >= 0 && next.from <= out[n].to {
-			out[n].to = max(out[n].to, next.to)
-		} else {
-			out = append(out, next)
-		}
-	}
-	return out
-}
 
 // slots returns the spans of tokens by the time of their issue, from from on, in slots of the given width. Those of a slot
 // are one. A list of a million tokens needs no sorting, and little memory, that way.
@@ -131,7 +106,7 @@ func (c *counting) history(prev, out *Census) *History {
 	if newest == 0 {
 		return nil
 	}
-	unknown := c.unknown.merged()
+	unknown := c.inPlace
 	from := max(h.End, newest-window)
 	if looked == 0 {
 		for _, r := range c.records {
@@ -141,10 +116,10 @@ func (c *counting) history(prev, out *Census) *History {
 		}
 		h.Since, h.From = max(first, from), before
 	} else {
-		// What a list does not show that begins later than the walk before, or has active tokens only.
-		partial := c.live || first > looked
-		if unknown = nil; (partial || c.renewed > looked) && now-looked > prev.Lifetime {
-			unknown = spans{{looked, now}}
+		// The list may lack tokens since the walk before if it has only active ones, or none from before, or one was renewed in place.
+		partial := c.live || first > looked || c.inPlace.to > looked
+		if unknown = (span{}); partial && now-looked > prev.Lifetime {
+			unknown = span{looked, now}
 		}
 		if n, _ := slices.BinarySearch(prev.Expirations, now+1); partial && n > 0 {
 			h.active(h.End, prev.Expirations[n-1])
@@ -152,12 +127,11 @@ func (c *counting) history(prev, out *Census) *History {
 	}
 	for _, s := range slots(c.records, from, newest, msMinute, spanOf) {
 		if s.from > h.From && h.From > 0 {
-			unknown = h.paused(s.from, unknown, active)
-			h.Start = s.from
+			h.paused(s.from, unknown, active)
 		}
 		h.active(s.from, s.to)
 	}
-	if len(unknown) > 0 && looked > 0 && !active { // this very time
+	if !active && unknown.from > 0 && looked > 0 { // that time may be part of a pause
 		h.part(looked)
 		h.From = now
 	}
@@ -197,54 +171,32 @@ func (q *quiet) part(to int64) {
 	}
 }
 
-// paused ends the time without a token. The pause is its longest part without unknown time, which counts as the walk found the
-// target in the share of active time. It returns the unknown times that are not over.
-func (h *History) paused(end int64, unknown spans, active bool) spans {
-	for ; len(unknown) > 0 && unknown[0].from < end; unknown = unknown[1:] {
-		u := unknown[0]
-		if u.to > h.From {
-			h.part(u.from)
-			if active {
-				longest := h.Longest
-				h.active(max(u.from, h.From), min(u.to, end))
-				h.Longest = longest
-			}
-			h.From = min(u.to, end)
+// paused ends the time without a token. The pause is its longest part without unknown time, which counts in the share of active
+// time as the walk found the target.
+func (h *History) paused(end int64, unknown span, active bool) {
+	if unknown.from < end && unknown.to > h.From {
+		h.part(unknown.from)
+		if longest := h.Longest; active {
+			h.active(max(unknown.from, h.From), min(unknown.to, end))
+			h.Longest = longest
 		}
-		if u.to > end {
-			break
-		}
+		h.From = min(unknown.to, end)
 	}
 	h.part(end)
 	p := Pause{uint32(end / msSecond), h.Longest}
-	if h.quiet = (quiet{}); p.Length < uint32(msMinute/msSecond) {
-		return unknown
-	}
-	kept := slices.DeleteFunc(slices.Clone(h.Pauses[:]), func(old Pause) bool { return old.Length == 0 })
-	kept = append(kept, p)
-	for i := len(kept) - 2; i >= 0; i-- { // three later ones as long: it will not matter again
-		longer := 0
-		for _, later := range kept[i+1:] {
-			if later.Length >= kept[i].Length {
-				longer++
-			}
+	h.quiet, h.Start = quiet{}, end
+	pauses, least := &h.Pauses[end/msWeek%6], 0
+	for i, old := range pauses {
+		if int64(old.End)*msSecond <= end-window {
+			pauses[i] = Pause{}
 		}
-		if longer >= 3 || int64(kept[i].End)*msSecond <= end-window {
-			kept = slices.Delete(kept, i, i+1)
+		if pauses[i].Length < pauses[least].Length {
+			least = i
 		}
 	}
-	if len(kept) > len(h.Pauses) {
-		shortest := 0
-		for i := range kept {
-			if kept[i].Length < kept[shortest].Length {
-				shortest = i
-			}
-		}
-		kept = slices.Delete(kept, shortest, shortest+1)
+	if p.Length > pauses[least].Length && p.Length >= uint32(msMinute/msSecond) {
+		pauses[least] = p
 	}
-	h.Pauses = [len(h.Pauses)]Pause{}
-	copy(h.Pauses[:], kept)
-	return unknown
 }
 
 // renewals notes how much was left until the last expiration whenever a token was issued that expires later.
@@ -313,9 +265,10 @@ func (h *History) until(end int64) rhythm {
 	r := rhythm{start: max(h.Since, end-window)}
 	r.known = end - r.start
 	var longest [3]int64
-	for _, p := range h.Pauses {
-		if length := int64(p.Length) * msSecond; int64(p.End)*msSecond > end-window {
-			for i := range longest {
+	for _, week := range h.Pauses {
+		for _, p := range week {
+			length := int64(p.Length) * msSecond
+			for i := 0; i < 3 && int64(p.End)*msSecond > end-window; i++ {
 				if length > longest[i] {
 					length, longest[i] = longest[i], length
 				}
@@ -351,24 +304,21 @@ func (h *History) weekly(out *Census) {
 	if ended.until(end).usual < msDay/2 || last-4*168 < first {
 		return
 	}
-	near := func(n int64) bool { return ended.used(n) || ended.used(n-1) || ended.used(n+1) }
-	for w := range int64(3) {
-		var used, before, again, after int
-		for n := last - 168*(w+1) + 1; n <= last-168*w; n++ {
+	// like reports whether 9 of 10 hours that were used in the week until a had one near in that until b.
+	like := func(a, b int64) bool {
+		used, near := 0, 0
+		for n := a - 167; n <= a; n++ {
 			if ended.used(n) {
 				used++
-				if near(n - 168) {
-					again++
-				}
-			}
-			if ended.used(n - 168) {
-				before++
-				if near(n) {
-					after++
+				if m := n + b - a; ended.used(m-1) || ended.used(m) || ended.used(m+1) {
+					near++
 				}
 			}
 		}
-		if used == 0 || before == 0 || 10*again < 9*used || 10*after < 9*before {
+		return used > 0 && 10*near >= 9*used
+	}
+	for n := last; n > last-3*168; n -= 168 {
+		if !like(n, n-168) || !like(n-168, n) {
 			return
 		}
 	}

@@ -117,7 +117,9 @@ func TestAHistoryOfAnything(t *testing.T) {
 func TestTheSizeOfAHistory(t *testing.T) {
 	h := &History{}
 	for i := range h.Pauses {
-		h.Pauses[i] = Pause{1 << 31, 1 << 31}
+		for j := range h.Pauses[i] {
+			h.Pauses[i][j] = Pause{1 << 31, 1 << 31}
+		}
 	}
 	for i := range h.Hours {
 		h.Hours[i] = 0xff
@@ -129,5 +131,93 @@ func TestTheSizeOfAHistory(t *testing.T) {
 	var back History
 	if err := json.Unmarshal(text, &back); err != nil || back != *h {
 		t.Errorf("%v\n got %v\nwant %v", err, back, *h)
+	}
+}
+
+func TestWhatIsUnknownIsNoPause(t *testing.T) {
+	type look struct {
+		at     time.Duration
+		tokens []Token
+		live   bool
+	}
+	nightly := eachToken(10, 2*anHour, aDay, 15*aMinute)
+	// looks lists tokens at every period between, those that list keeps.
+	looks := func(live bool, from, to, period time.Duration, list func(x Token, now int64) bool) (out []look) {
+		for now := from; now <= to; now += period {
+			var tokens []Token
+			for _, x := range nightly {
+				if x.Created <= at(now) && list(x, at(now)) {
+					tokens = append(tokens, x)
+				}
+			}
+			out = append(out, look{now, tokens, live})
+		}
+		return out
+	}
+	every := func(Token, int64) bool { return true }
+	active := func(x Token, now int64) bool { return x.Expires > now }
+	kept := func(x Token, now int64) bool { return x.Expires > now-3*msHour } // the API removes others
+	newest := func(x Token, now int64) bool { return x.Created > now-msDay }
+	inPlace := func(created, updated, to time.Duration) Token {
+		return Token{ID: "o", Created: at(created), Updated: at(updated), Expires: at(to)}
+	}
+	revoked := func(x Token, updated time.Duration) Token { x.Revoked, x.Updated = true, at(updated); return x }
+	night := aDay - 15*aMinute
+	for _, tt := range []struct {
+		name  string
+		looks []look
+		usual time.Duration // longest pause
+		ended time.Duration
+	}{
+		{"full walks", looks(false, 0, 5*aDay, 5*aMinute, every), night, 4*aDay + 2*anHour + 15*aMinute},
+		{"an outage of a night", append(looks(false, 0, 2*aDay, 5*aMinute, every), looks(false, 3*aDay, 5*aDay, 5*aMinute, every)...), night, 4*aDay + 2*anHour + 15*aMinute},
+		{"live walks", looks(true, 0, 5*aDay, 5*aMinute, active), night, 4*aDay + 2*anHour + 15*aMinute},
+		{"live walks and an outage of a night", append(looks(true, 0, 2*aDay, 5*aMinute, active), looks(true, 3*aDay, 5*aDay, 5*aMinute, active)...), night, 4*aDay + 2*anHour + 15*aMinute},
+		{"live walks that see a token by chance", looks(true, 2*anHour, 9*aDay, 59*aMinute, active), 0, 0},
+		{"expired tokens are soon removed", looks(false, 0, 5*aDay, 5*aMinute, kept), night, 4*aDay + 2*anHour + 15*aMinute},
+		{"removed in an outage", append(looks(false, 0, 2*aDay, 5*aMinute, every), looks(false, 4*aDay, 5*aDay, 5*aMinute, newest)...), night, 4*aDay + 2*anHour + 15*aMinute},
+		{"renewed in place before the first walk", []look{{9 * aDay, []Token{tok(0, anHour), inPlace(2*anHour, 8*aDay, 8*aDay+anHour)}, false}}, anHour, 8*aDay + anHour},
+		{"renewed in place between walks", []look{
+			{aDay, []Token{inPlace(0, aDay-aMinute, aDay+30*aMinute)}, false},
+			{aDay + anHour, []Token{inPlace(0, aDay-aMinute, aDay+30*aMinute)}, false},
+			{aDay + 2*anHour, []Token{inPlace(0, aDay+110*aMinute, aDay+130*aMinute)}, false}, // once or twice
+		}, 30 * aMinute, aDay + 120*aMinute},
+		{"revoked early", []look{{aDay, []Token{revoked(tok(0, 10*anHour), anHour), tok(3*anHour, 4*anHour)}, false}}, 2 * anHour, 4 * anHour},
+		{"an update not later than the creation", []look{{aDay, []Token{tok(0, anHour), revoked(tok(2*anHour, 10*anHour), 0), tok(5*anHour, 6*anHour)}, false}}, 3 * anHour, 6 * anHour},
+		{"an update after it expired", []look{{aDay, []Token{revoked(tok(0, anHour), 2*anHour), tok(3*anHour, 4*anHour)}, false}}, 2 * anHour, 4 * anHour},
+		{"twice in the list, once revoked", []look{{aDay, []Token{tok(0, 10*anHour), revoked(tok(0, 10*anHour), anHour), tok(3*anHour, 4*anHour)}, false}}, 2 * anHour, 4 * anHour},
+		{"issued in the future", []look{{aDay, []Token{tok(0, anHour), tok(aDay+anHour, aDay+2*anHour)}, false}}, 23 * anHour, aDay},
+		{"without a creation", []look{{aDay, []Token{tok(0, anHour), {ID: "x", Expires: at(5 * anHour)}}, false}}, 4 * anHour, 5 * anHour},
+		{"active without a creation", []look{
+			{aDay, []Token{{ID: "x", Expires: at(3 * aDay)}}, false}, {2 * aDay, []Token{{ID: "x", Expires: at(3 * aDay)}}, false},
+		}, 0, 2 * aDay},
+		{"without expiration", []look{{aDay, []Token{tok(0, anHour), {ID: "x", Created: at(2 * anHour)}}, false}}, anHour, aDay},
+		{"the clock is set back by 5 minutes", []look{
+			{aDay, []Token{tok(0, aDay+2*anHour)}, false}, {aDay - 5*aMinute, []Token{tok(0, aDay+2*anHour)}, false},
+			{aDay + 10*aMinute, []Token{tok(0, aDay+2*anHour)}, false},
+		}, 0, aDay + 10*aMinute},
+		{"the clock is set back by a year", []look{
+			{366 * aDay, []Token{tok(0, 400*aDay)}, false}, {aDay, []Token{tok(0, anHour), tok(3*anHour, 400*aDay)}, false},
+		}, 2 * anHour, aDay},
+		{"a pause of three months", []look{{100 * aDay, []Token{tok(0, anHour), tok(99*aDay, 99*aDay+anHour)}, false}}, 99*aDay - anHour, 99*aDay + anHour},
+		{"a pause that ended 36 days before", []look{{100 * aDay, append(eachToken(1, 0, 0, anHour), tok(50*aDay, 86*aDay+anHour)), false}}, 0, 86*aDay + anHour},
+	} {
+		var c *Census
+		for _, l := range tt.looks {
+			x := newCounting()
+			x.add(Page{Tokens: l.tokens, Total: -1}, epoch.Add(l.at))
+			if x.live = l.live; c != nil { // as after a restart
+				text, err := c.History.MarshalText()
+				var again History
+				if c.History != nil && (err != nil || again.UnmarshalText(text) != nil || again != *c.History) {
+					t.Fatalf("%s: not restored", tt.name)
+				}
+			}
+			c = x.census(c, epoch.Add(l.at), 0)
+		}
+		rhythm := c.History.until(c.History.End)
+		if got := time.Duration(rhythm.usual) * time.Millisecond; (got-tt.usual).Abs() > 10*aMinute || tt.ended != 0 && c.History.End != at(tt.ended) {
+			t.Errorf("%s: usual pause %v, ended %v; want %v, %v", tt.name, got, time.UnixMilli(c.History.End).Sub(epoch), tt.usual, tt.ended)
+		}
 	}
 }

@@ -53,7 +53,6 @@ type watched struct {
 // walk reads the list at t, in which until issues have been made.
 func (w *watched) walk(t float64, until int) {
 	c := newCounting()
-	c.first = w.census == nil
 	before := 0.0
 	if w.census != nil {
 		before = w.census.ReadAt.Sub(monday).Minutes() - 1

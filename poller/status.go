@@ -116,7 +116,7 @@ func (r *Reading) Status(now time.Time, interval time.Duration) Status {
 	case h.Weekly > 0:
 		s.NextExpected = min(s.NextExpected, h.Weekly)
 	}
-	missed := read > end && ms-end >= lost && (t.LostAlone || rhythm.continuous)
+	missed := read-end >= lost && (t.LostAlone || rhythm.continuous)
 	switch {
 	case read > end && ms-end > max(window, 2*rhythm.usual):
 		s.State, s.Since = Retired, end+max(window, 2*rhythm.usual)

@@ -6,12 +6,25 @@ import (
 	"time"
 )
 
+// A part of a walk may have been read before a token was issued, so that its beginning counts.
+func TestALongWalk(t *testing.T) {
+	always := eachToken(60*24*6, 0, 10*aMinute, 15*aMinute)
+	end := 60*aDay + 5*aMinute
+	r := walked(always, end+30*aMinute)
+	for took, want := range map[time.Duration]State{20 * aMinute: Lost, 21 * aMinute: Paused} {
+		if r.Census.Took = took; r.Status(epoch.Add(end+30*aMinute), 5*aMinute).State != want {
+			t.Errorf("a walk of %v: not %s", took, want)
+		}
+	}
+}
+
 // walked returns a reading of the tokens that were issued by then, walked in full at each of the times after epoch.
 func walked(tokens []Token, times ...time.Duration) *Reading {
 	r := &Reading{Target: Target{Thresholds: shipped}}
 	for _, t := range times {
 		seen := slices.DeleteFunc(slices.Clone(tokens), func(x Token) bool { return x.Created > at(t) })
 		r.Census = count(epoch.Add(t), r.Census, seen...)
+		r.Census.Took = 0
 	}
 	return r
 }
@@ -47,20 +60,20 @@ func TestStatus(t *testing.T) {
 		{"always on", walked(always, end-aMinute), end - aMinute, 0, OK, 25*aDay + 4*aMinute},
 		{"it ended, and may have been replaced since", walked(always, end-aMinute), end + 8*aMinute, 0, Paused, end},
 		{"not read since, which is not lost later", walked(always, end-aMinute), end + aDay, 0, Paused, end},
-		{"read since, not yet", walked(always, end+aMinute), end + 9*aMinute, 0, Paused, end},
-		{"lost", walked(always, end+6*aMinute), end + 10*aMinute, 0, Lost, end},
-		{"lost after two intervals", walked(always, end+anHour), end + 2*anHour - 1, anHour, Paused, end},
-		{"lost at two intervals", walked(always, end+anHour), end + 2*anHour, anHour, Lost, end},
+		{"read since, but not after that time", walked(always, end+9*aMinute), end + 12*aMinute, 0, Paused, end},
+		{"lost", walked(always, end+10*aMinute), end + 10*aMinute, 0, Lost, end},
+		{"lost after two intervals", walked(always, end+2*anHour-aMinute), end + 2*anHour, anHour, Paused, end},
+		{"lost at two intervals", walked(always, end+2*anHour), end + 2*anHour, anHour, Lost, end},
 		{"dead before the first walk", walked(always, end+20*aDay), end + 20*aDay, 0, Lost, end},
 		{"dead for 35 days", walked(always, end+35*aDay), end + 35*aDay, 0, Lost, end},
 		{"dead for longer", walked(always, end+36*aDay), end + 36*aDay, 0, Retired, end + 35*aDay},
-		{"lost in the first week", walked(always[:24*6*3], 3*aDay+5*aMinute+6*aMinute), 3*aDay + 15*aMinute, 0, Overdue, 3*aDay + 15*aMinute},
+		{"lost in the first week", walked(always[:24*6*3], 3*aDay+15*aMinute), 3*aDay + 15*aMinute, 0, Overdue, 3*aDay + 15*aMinute},
 		{"a token for an hour is no rhythm", walked([]Token{tok(0, anHour)}, 3*aDay), 3 * aDay, 0, Paused, anHour},
 		{"but is expected within three days", walked([]Token{tok(0, anHour)}, 3*aDay+2*anHour), 3*aDay + 2*anHour, 0, Overdue, 3*aDay + anHour},
 		{"nightly", walked(nightly, slept+20*anHour), slept + 20*anHour, 0, Paused, slept},
 		{"nightly, missed", walked(nightly, slept+26*anHour), slept + 26*anHour, 0, Overdue, slept + 25*anHour + 45*aMinute},
 		{"nightly, missed unseen", walked(nightly, slept+25*anHour), slept + 30*anHour, 0, Paused, slept},
-		{"that time alone", alone(walked(nightly, slept+aMinute), 5*aMinute), slept + 5*aMinute, 0, Lost, slept},
+		{"that time alone", alone(walked(nightly, slept+5*aMinute), 5*aMinute), slept + 5*aMinute, 0, Lost, slept},
 		{"and not before", alone(walked(nightly, slept+50*anHour), 60*anHour), slept + 50*anHour, 0, Paused, slept},
 		{"in the first week too", alone(walked(nightly[:2], 3*aDay), aDay), 3 * aDay, 0, Lost, aDay + 2*anHour + 15*aMinute},
 		{"renewed daily", walked(daily, held-6*aDay), held - 6*aDay, 0, OK, 25 * aDay},

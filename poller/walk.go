@@ -76,7 +76,7 @@ func (p *Poller) walk(ctx context.Context, j *job) (*counting, time.Duration, er
 
 // read reads t, live unless live is nil.
 func read(ctx context.Context, s Source, live Live, t Target, known *Census, now func() time.Time) (*counting, error) {
-	c := &counting{seed: maphash.MakeSeed(), reported: -1, first: known == nil || known.History == nil}
+	c := &counting{seed: maphash.MakeSeed(), reported: -1}
 	pages := s.Pages(ctx, t)
 	if live != nil {
 		pages = live.LivePages(ctx, t, known, c.ends)
