@@ -140,16 +140,6 @@ func deadLink(t *testing.T, file, link string) string {
 	return "there is no such heading"
 }
 
-// TestChineseAlerts: the table for the home market has every alert, as severe as it is.
-func TestChineseAlerts(t *testing.T) {
-	text := e2e.ReadFile(t, e2e.Root+"/README.zh-CN.md")
-	for _, r := range ParseRules(t, e2e.ReadFile(t, e2e.Root+"/deploy/prometheus/rules.yaml")) {
-		if row := "| " + r.Alert + " | " + r.Labels["severity"] + " | "; r.Alert != "" && !strings.Contains(text, row) {
-			t.Errorf("there is no %q", row)
-		}
-	}
-}
-
 // ours is the file that a link into this repository leads to.
 func ours(link string) (file string, ok bool) {
 	const prefix = "https://github.com/idaas-exporter/idaas-token-exporter/blob/main/"
