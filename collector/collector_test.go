@@ -68,8 +68,10 @@ func everything() *Collector {
 	other.Census.LastActive = ms(-time.Hour)
 	renewed, paused := healthy(), healthy()
 	renewed.History = &poller.History{Since: ms(-50 * 24 * time.Hour), Start: ms(-50 * 24 * time.Hour), End: ms(-2 * time.Minute), Reserves: [10]uint32{3600, 3600, 3600}}
-	paused.Expirations, paused.History = nil, &poller.History{Since: ms(-8 * 24 * time.Hour), Start: ms(-25 * time.Hour), End: ms(-24 * time.Hour),
-		Pauses: [6][3]poller.Pause{{{End: uint32(ms(-25*time.Hour) / 1000), Length: 23 * 3600}}}}
+	paused.Expirations, paused.History = nil, &poller.History{
+		Since: ms(-8 * 24 * time.Hour), Start: ms(-25 * time.Hour), End: ms(-24 * time.Hour),
+		Pauses: [6][3]poller.Pause{{{End: uint32(ms(-25*time.Hour) / 1000), Length: 23 * 3600}}},
+	}
 	third := reading(paused, nil)
 	third.Target.Label, third.Target.Thresholds = "nightly", poller.Thresholds{LostAfter: 10 * time.Minute}
 	c := newCollector(reading(renewed, nil), other, third)

@@ -153,10 +153,9 @@ type counting struct {
 	issued   int64
 	reported int64
 	pages    int
-	dead     Dead  // of a live walk
-	renewed  int64 // latest update in place
-	live     bool  // the list has active tokens only
-	inPlace  span  // from the first creation to the latest update of tokens renewed in place
+	dead     Dead // of a live walk
+	live     bool // the list has active tokens only
+	inPlace  span // from the first creation to the latest update of tokens renewed in place
 }
 
 func (c *counting) add(p Page, now time.Time) {

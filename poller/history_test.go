@@ -193,7 +193,8 @@ func TestWhatIsUnknownIsNoPause(t *testing.T) {
 		}, 0, 2 * aDay},
 		{"without expiration", []look{{aDay, []Token{tok(0, anHour), {ID: "x", Created: at(2 * anHour)}}, false}}, anHour, aDay},
 		{"the clock is set back by 5 minutes", []look{
-			{aDay, []Token{tok(0, aDay+2*anHour)}, false}, {aDay - 5*aMinute, []Token{tok(0, aDay+2*anHour)}, false},
+			{aDay, []Token{tok(0, aDay+2*anHour)}, false},
+			{aDay - 5*aMinute, []Token{tok(0, aDay+2*anHour)}, false},
 			{aDay + 10*aMinute, []Token{tok(0, aDay+2*anHour)}, false},
 		}, 0, aDay + 10*aMinute},
 		{"the clock is set back by a year", []look{
