@@ -15,13 +15,13 @@ type Token struct {
 	Revoked bool
 	Expires int64 // 0: never
 	Created int64 // 0: unknown
-	Updated int64 // when it was renewed in place, or revoked; 0: unknown
+	Updated int64 // when it was renewed in place, or revoked, or only marked as expired; 0: unknown
 	Info    Info
 }
 
 // issued is 0 when it is unknown.
 func (t Token) issued() int64 {
-	if t.Revoked && t.Created > 0 {
+	if t.Created > 0 && (t.Revoked || t.Expires > 0 && t.Updated >= t.Expires) {
 		return t.Created
 	}
 	return max(t.Created, t.Updated)
@@ -189,11 +189,11 @@ func (c *counting) add(p Page, now time.Time) {
 		switch {
 		case t.Revoked:
 			r.expires = -1 - max(t.Created, min(r.expires, t.Updated))
-		case t.Created > 0 && t.Updated >= t.Created+msMinute:
+		case t.Created > 0 && issued >= t.Created+msMinute:
 			if c.inPlace.from == 0 {
 				c.inPlace.from = t.Created
 			}
-			c.inPlace = span{min(c.inPlace.from, t.Created), max(c.inPlace.to, t.Updated)}
+			c.inPlace = span{min(c.inPlace.from, t.Created), max(c.inPlace.to, issued)}
 		}
 		c.records = append(c.records, r)
 		if r.expires > now.UnixMilli() && r.expires < never && (c.bound == 0 || r.expires < c.bound) {

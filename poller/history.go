@@ -215,22 +215,16 @@ func (h *History) renewals(records []record, prev, out *Census) {
 	if prev != nil && len(prev.Expirations) > 0 {
 		last = prev.Expirations[len(prev.Expirations)-1]
 	}
-	spanOf := func(r record) span {
-		if r.expires == never || r.issued == 0 || r.issued > now {
-			return span{}
-		}
-		return span{r.issued, r.end()}
-	}
 	for _, r := range records {
-		if s := spanOf(r); s.from < from {
-			last = max(last, s.to)
+		if r.issued < from && r.expires != never {
+			last = max(last, r.end())
 		}
 	}
 	for _, s := range slots(records, from, newest, max(msMinute, lifetime/40), func(r record) span {
-		if s := spanOf(r); s.from >= from {
-			return s
+		if r.issued < from || r.issued > newest || r.expires == never {
+			return span{}
 		}
-		return span{}
+		return span{r.issued, r.end()}
 	}) {
 		if s.to > last && s.from-h.Issue >= (s.to-s.from)/10 { // else one issue with that before
 			if left := (last - s.from) / msSecond; left > 0 {

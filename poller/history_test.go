@@ -185,6 +185,7 @@ func TestWhatIsUnknownIsNoPause(t *testing.T) {
 		{"revoked early", []look{{aDay, []Token{revoked(tok(0, 10*anHour), anHour), tok(3*anHour, 4*anHour)}, false}}, 2 * anHour, 4 * anHour},
 		{"an update not later than the creation", []look{{aDay, []Token{tok(0, anHour), revoked(tok(2*anHour, 10*anHour), 0), tok(5*anHour, 6*anHour)}, false}}, 3 * anHour, 6 * anHour},
 		{"an update after it expired", []look{{aDay, []Token{revoked(tok(0, anHour), 2*anHour), tok(3*anHour, 4*anHour)}, false}}, 2 * anHour, 4 * anHour},
+		{"updated when it expired", []look{{aDay, []Token{inPlace(0, anHour, anHour), tok(3*anHour, 4*anHour)}, false}}, 2 * anHour, 4 * anHour},
 		{"twice in the list, once revoked", []look{{aDay, []Token{tok(0, 10*anHour), revoked(tok(0, 10*anHour), anHour), tok(3*anHour, 4*anHour)}, false}}, 2 * anHour, 4 * anHour},
 		{"issued in the future", []look{{aDay, []Token{tok(0, anHour), tok(aDay+anHour, aDay+2*anHour)}, false}}, 23 * anHour, aDay},
 		{"without a creation", []look{{aDay, []Token{tok(0, anHour), {ID: "x", Expires: at(5 * anHour)}}, false}}, 4 * anHour, 5 * anHour},
@@ -220,5 +221,61 @@ func TestWhatIsUnknownIsNoPause(t *testing.T) {
 		if got := time.Duration(rhythm.usual) * time.Millisecond; (got-tt.usual).Abs() > 10*aMinute || tt.ended != 0 && c.History.End != at(tt.ended) {
 			t.Errorf("%s: usual pause %v, ended %v; want %v, %v", tt.name, got, time.UnixMilli(c.History.End).Sub(epoch), tt.usual, tt.ended)
 		}
+	}
+}
+
+func TestReserve(t *testing.T) {
+	replicas := func(apart time.Duration) (out []Token) {
+		for n, token := range eachToken(20, 0, 12*anHour, aDay) {
+			for i := range 3 {
+				token.ID += strconv.Itoa(n)
+				token.Created += (time.Duration(i) * apart).Milliseconds()
+				token.Expires += (time.Duration(i) * apart).Milliseconds()
+				out = append(out, token)
+			}
+		}
+		return out
+	}
+	late := eachToken(12, 0, 12*anHour, aDay) // 12 hours left, but 2 once, 3 once, and 4 twice before the last ten
+	for n, left := range map[int]time.Duration{1: 4, 2: 4, 8: 2, 9: 3} {
+		shift := (12 - left) * anHour
+		for i := n; i < len(late); i++ {
+			late[i] = tok(time.Duration(late[i].Created-at(0))*time.Millisecond+shift, time.Duration(late[i].Expires-at(0))*time.Millisecond+shift)
+		}
+	}
+	for name, tt := range map[string]struct {
+		tokens []Token
+		want   time.Duration
+	}{
+		"three issues":                       {eachToken(3, 0, 12*anHour, aDay), 0},
+		"four":                               {eachToken(4, 0, 12*anHour, aDay), 12 * anHour},
+		"at 80 %":                            {eachToken(10, 0, 20*anHour, 25*anHour), 5 * anHour},
+		"a week, daily":                      {eachToken(40, 0, aDay, 7*aDay), 6 * aDay},
+		"after each has ended":               {eachToken(40, 0, aDay, anHour), 0},
+		"replicas within a tenth":            {replicas(30 * aMinute), 13*anHour + 30*aMinute},
+		"one that does not last longer":      {append(eachToken(4, 0, 12*anHour, aDay), tok(40*anHour, 41*anHour)), 12 * anHour},
+		"one without expiration":             {append(eachToken(4, 0, 12*anHour, aDay), Token{ID: "x", Created: at(40 * anHour)}), 12 * anHour},
+		"the third-smallest of the last ten": {late, 4 * anHour},
+	} {
+		end := tt.tokens[len(tt.tokens)-1].Created
+		all := time.UnixMilli(end).Sub(epoch) + aMinute
+		var each []time.Duration
+		for now := time.Duration(0); now < all; now += anHour / 2 {
+			each = append(each, now)
+		}
+		for how, r := range map[string]*Reading{"from the list": walked(tt.tokens, all), "by walks": walked(tt.tokens, append(each, all)...)} {
+			if got := time.Duration(r.Census.History.reserve()) * time.Millisecond; (got - tt.want).Abs() > 15*aMinute {
+				t.Errorf("%s, %s: %v, want %v; %v", name, how, got, tt.want, r.Census.History.Reserves)
+			}
+		}
+	}
+	// One token that is renewed in place, which no list shows.
+	var c *Census
+	for n := range 5 {
+		updated := time.Duration(n) * 12 * anHour
+		c = count(epoch.Add(updated+aMinute), c, Token{ID: "x", Created: at(-aDay), Updated: at(updated), Expires: at(updated + aDay)})
+	}
+	if got := time.Duration(c.History.reserve()) * time.Millisecond; got != 12*anHour {
+		t.Errorf("renewed in place: %v", got)
 	}
 }
