@@ -142,7 +142,7 @@ func TestMetadataRequests(t *testing.T) {
 		a, ecs, identity := newPKCS7(t, simulator.Config{InstanceID: "idaas_found"})
 		var asked []string
 		identity.Metadata = roundTripper(func(r *http.Request) (*http.Response, error) {
-			asked = append(asked, r.Method+" "+r.URL.String())
+			asked = append(asked, r.Method+" "+r.URL.String()+r.Header.Get("Accept"))
 			return ecs.RoundTrip(r)
 		})
 		c := a.client(by(identity), func(c *Config) {

@@ -118,12 +118,14 @@ func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *fa
 	defer cancel(nil)
 	timeout := time.AfterFunc(c.config.Timeout, func() { cancel(context.DeadlineExceeded) })
 	defer timeout.Stop()
-	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", c.config.UserAgent)
 
 	paused := false
 	call.sent = time.Now()
 	isAPI := call.operation != ""
+	if isAPI { // the metadata service returns plain text
+		req.Header.Set("Accept", "application/json")
+	}
 	count := func(code string) {
 		if isAPI {
 			c.config.Events.Request(call.operation, code, time.Since(call.sent))
