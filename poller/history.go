@@ -121,8 +121,11 @@ func (c *counting) history(prev, out *Census) *History {
 		if unknown = (span{}); partial && now-looked > prev.Lifetime {
 			unknown = span{looked, now}
 		}
+		// Tokens that were active then are taken as valid until they expired, or were renewed in place.
 		if n, _ := slices.BinarySearch(prev.Expirations, now+1); partial && n > 0 {
 			h.active(h.End, prev.Expirations[n-1])
+		} else if n < len(prev.Expirations) && c.inPlace.to > looked {
+			h.active(h.End, min(c.inPlace.to, now))
 		}
 	}
 	for _, s := range slots(c.records, from, newest, msMinute, spanOf) {

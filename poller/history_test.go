@@ -182,6 +182,10 @@ func TestWhatIsUnknownIsNoPause(t *testing.T) {
 			{aDay + anHour, []Token{inPlace(0, aDay-aMinute, aDay+30*aMinute)}, false},
 			{aDay + 2*anHour, []Token{inPlace(0, aDay+110*aMinute, aDay+130*aMinute)}, false}, // once or twice
 		}, 30 * aMinute, aDay + 120*aMinute},
+		{"renewed in place between rare walks", []look{
+			{aDay, []Token{inPlace(0, aDay-aMinute, 2*aDay)}, false},
+			{aDay + 12*anHour, []Token{inPlace(0, aDay+11*anHour, 2*aDay+11*anHour)}, false},
+		}, 0, aDay + 12*anHour},
 		{"revoked early", []look{{aDay, []Token{revoked(tok(0, 10*anHour), anHour), tok(3*anHour, 4*anHour)}, false}}, 2 * anHour, 4 * anHour},
 		{"an update not later than the creation", []look{{aDay, []Token{tok(0, anHour), revoked(tok(2*anHour, 10*anHour), 0), tok(5*anHour, 6*anHour)}, false}}, 3 * anHour, 6 * anHour},
 		{"an update after it expired", []look{{aDay, []Token{revoked(tok(0, anHour), 2*anHour), tok(3*anHour, 4*anHour)}, false}}, 2 * anHour, 4 * anHour},

@@ -111,8 +111,8 @@ func (r *Reading) Status(now time.Time, interval time.Duration) Status {
 		s.NextExpected = max(s.NextExpected, end+lost)
 	case young:
 		s.NextExpected = max(s.NextExpected, end+3*msDay)
-	case rhythm.usual == 0: // all were in unknown times
-		s.NextExpected = 0
+	case rhythm.usual == 0: // no pause was seen in full
+		s.NextExpected = end + msWeek
 	case h.Weekly > 0:
 		s.NextExpected = min(s.NextExpected, h.Weekly)
 	}
@@ -149,7 +149,7 @@ func (c *Census) held(s Status, t Thresholds, at States, h *History, young bool,
 		critical, late = min(critical, reserve/4), reserve/2
 	}
 	switch {
-	case !young && now >= at.Latest-critical:
+	case !young && now >= at.Latest-critical && (reserve == 0 || read > at.Latest-reserve): // else it may have been renewed unseen
 		s.State, s.Since = AboutToEnd, at.Latest-critical
 	case reserve > 0 && read > at.Latest-late:
 		s.State, s.Since = NotRenewed, at.Latest-late
