@@ -102,18 +102,19 @@ func (r *Reading) Status(now time.Time, interval time.Duration) Status {
 		return s
 	}
 	lost := t.LostAfter.Milliseconds()
-	s.NextExpected = end + min(max(2*rhythm.usual, 10*msMinute), rhythm.usual+msWeek)
+	from := max(end, h.From) // up to which one may have been active unseen
+	s.NextExpected = from + min(max(2*rhythm.usual, 10*msMinute), rhythm.usual+msWeek)
 	switch {
 	case t.LostAlone:
 		s.NextExpected = end + lost
 	case rhythm.continuous:
 		lost = max(lost, 2*interval.Milliseconds())
-		s.NextExpected = max(s.NextExpected, end+lost)
+		s.NextExpected = end + max(2*rhythm.usual, 10*msMinute, lost)
 	case young:
 		s.NextExpected = max(s.NextExpected, end+3*msDay)
 	case rhythm.usual == 0: // no pause was seen in full
 		s.NextExpected = end + msWeek
-	case h.Weekly > 0:
+	case h.Weekly > 0 && from == end:
 		s.NextExpected = min(s.NextExpected, h.Weekly)
 	}
 	missed := read-end >= lost && (t.LostAlone || rhythm.continuous)
@@ -124,7 +125,7 @@ func (r *Reading) Status(now time.Time, interval time.Duration) Status {
 		s.State, s.Since = Overdue, end+lost
 	case missed:
 		s.State = Lost
-	case !rhythm.continuous && !t.LostAlone && s.NextExpected > 0 && read > s.NextExpected:
+	case !rhythm.continuous && !t.LostAlone && read > s.NextExpected:
 		s.State, s.Since = Overdue, s.NextExpected
 	}
 	return s
