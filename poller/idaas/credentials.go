@@ -18,7 +18,10 @@ const keptFor = time.Second
 // findRAM finds RAM credentials, with the retries of any request, and logs where, if that changed.
 func (c *Client) findRAM(ctx context.Context, renewing bool) (ram.Credentials, lease, error) {
 	var found ram.Credentials
-	call := &call{retries: c.config.Retries}
+	refused := false
+	call := &call{retries: c.config.Retries, renew: func(ctx context.Context) bool {
+		return refused && !renewing && c.gate.sleep(ctx, WaitBackoff, settle) == nil // a file may just be replaced
+	}}
 	if renewing {
 		call.retries = 0
 	}
@@ -28,7 +31,7 @@ func (c *Client) findRAM(ctx context.Context, renewing bool) (ram.Credentials, l
 		}
 		f := fail(poller.AccessToken, "no RAM credentials: %w", err)
 		if cause, ok := errors.AsType[*failure](err); ok {
-			f.retry, f.hint = cause.retry, cause.hint
+			f.retry, f.hint, refused = cause.retry, cause.hint, cause.status/100 == 4
 		} else if _, ok := errors.AsType[*fs.PathError](err); ok {
 			f.retry = true // it may just be replaced
 		}

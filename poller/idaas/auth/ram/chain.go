@@ -200,7 +200,8 @@ func (c *Chain) of(ctx context.Context, p *profile, profiles, referring []*profi
 	case "OIDC":
 		found, err = c.assume(ctx, p, nil)
 	default:
-		err = fmt.Errorf("unknown mode %q; accepted: AK, StsToken, RamRoleArn, ChainableRamRoleArn, EcsRamRole, OIDC", p.Mode)
+		err = errors.New("mode not supported; accepted: AK, StsToken, RamRoleArn, ChainableRamRoleArn, EcsRamRole, OIDC, " +
+			"and in an INI file access_key, ram_role_arn, ecs_ram_role")
 	}
 	return found, err
 }

@@ -170,15 +170,15 @@ func TestChain(t *testing.T) {
 		},
 		"mode External": {
 			files: vars{config: profiles(`"name":"a","mode":"External","process_command":"touch HOME/started ` + planted + `"`)},
-			cloud: cloud{role: "r"}, err: `unknown mode "External"; accepted: AK, StsToken,`,
+			cloud: cloud{role: "r"}, err: "mode External: mode not supported; accepted: AK, StsToken,",
 		},
 		"mode OAuth": {
 			files: vars{config: profiles(`"name":"a","mode":"OAuth","oauth_refresh_token":"` + planted + `"`)},
-			cloud: cloud{role: "r"}, err: `unknown mode "OAuth"`,
+			cloud: cloud{role: "r"}, err: "mode OAuth: mode not supported",
 		},
 		"mode CloudSSO": {
 			files: vars{config: profiles(`"name":"a","mode":"CloudSSO","access_token":"` + planted + `"`)}, cloud: cloud{role: "r"},
-			err: `unknown mode "CloudSSO"`,
+			err: "mode CloudSSO: mode not supported",
 		},
 		"INI": {
 			files: vars{shared: ini}, cloud: cloud{role: "r"}, id: "of-ini",
@@ -195,7 +195,7 @@ func TestChain(t *testing.T) {
 		"INI, not there":          {env: vars{"CREDENTIALS_FILE": "HOME/c"}, cloud: cloud{role: "r"}, err: "open HOME/c: no such file"},
 		"INI without the section": {files: vars{shared: "[x]\n"}, cloud: cloud{role: "r"}, err: `no profile "default" in HOME/` + shared},
 		"INI, a type": {
-			files: vars{shared: "[default]\ntype=bearer\n"}, cloud: cloud{role: "r"}, err: `unknown mode "bearer"; accepted: AK,`,
+			files: vars{shared: "[default]\ntype=bearer\n"}, cloud: cloud{role: "r"}, err: "mode bearer: mode not supported; accepted: AK,",
 		},
 		"INI without a secret": {
 			files: vars{shared: "[default]\ntype=access_key\naccess_key_id=" + planted}, cloud: cloud{role: "r"},
