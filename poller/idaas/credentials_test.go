@@ -112,7 +112,10 @@ func (s *sources) faulty(n int, how func(w http.ResponseWriter, r *http.Request)
 // ramSources are the sources that are reached by HTTP.
 var ramSources = map[string]func(t *testing.T){
 	"metadata": func(*testing.T) {},
-	"URI":      func(t *testing.T) { t.Setenv("ALIBABA_CLOUD_CREDENTIALS_URI", "http://uri.test/"); noMetadata(t) },
+	"URI": func(t *testing.T) {
+		t.Setenv("ALIBABA_CLOUD_CREDENTIALS_URI", "http://uri.test/"+podToken)
+		noMetadata(t)
+	},
 	"RRSA": func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "token")
 		if err := os.WriteFile(file, []byte(podToken), 0o600); err != nil {
@@ -166,9 +169,13 @@ func TestRAMSourceFaults(t *testing.T) {
 			w.Header().Set("Content-Length", "1000")
 			_, _ = io.WriteString(w, "{")
 		}, ""},
-		"closed":      {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, ""},
-		"a redirect":  {status(307, "Location", "http://other.example/steal"), "307 Temporary Redirect"},
-		"refused":     {status(403), "403 Forbidden: TheCode: The message. (request id r-1)"},
+		"closed":     {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, ""},
+		"a redirect": {status(307, "Location", "http://other.example/steal"), "307 Temporary Redirect"},
+		"refused":    {status(403), "403 Forbidden: TheCode: The message. (request id r-1)"},
+		"an echo": {func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusBadRequest)
+			fmt.Fprintf(w, `{"Code":"Echo","Message":"%s %s"}`, r.PostFormValue("OIDCToken"), r.URL.Path)
+		}, "400 Bad Request: Echo: "},
 		"a long body": {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, maxBody+1)) }, "longer than 16 MiB"},
 	} {
 		for source, prepare := range ramSources {
@@ -197,7 +204,7 @@ func TestRAMSourceFaults(t *testing.T) {
 						t.Errorf("%+v", r.Failure)
 					}
 					want := 1
-					if name == "refused" {
+					if name == "refused" || name == "an echo" {
 						want = 2 // a file may just be replaced
 					}
 					if n := s.requests(); fault.want != "" && n != want {

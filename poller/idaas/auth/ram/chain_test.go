@@ -39,8 +39,10 @@ func TestChain(t *testing.T) {
 			requests: "POST sts.aliyuncs.com/ AssumeRoleWithOIDC acs:role idaas-token-exporter 3600 pod acs:provider",
 		},
 		"RRSA in a region": {
-			env: vars{"ROLE_ARN": "acs:role", "OIDC_PROVIDER_ARN": "p", "OIDC_TOKEN": "pod",
-				"STS_REGION": "cn-x", "VPC_ENDPOINT_ENABLED": "TRUE", "ROLE_SESSION_NAME": "me"},
+			env: vars{
+				"ROLE_ARN": "acs:role", "OIDC_PROVIDER_ARN": "p", "OIDC_TOKEN": "pod",
+				"STS_REGION": "cn-x", "VPC_ENDPOINT_ENABLED": "TRUE", "ROLE_SESSION_NAME": "me",
+			},
 			id:       "session-of-pod",
 			requests: "POST sts-vpc.cn-x.aliyuncs.com/ AssumeRoleWithOIDC acs:role me 3600 pod p",
 		},
