@@ -231,7 +231,7 @@ func TestDemoShowsEveryMetric(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer golden.Close()
-	r := start(t, []string{"demo"}, "IDAAS_LISTEN_ADDRESS=127.0.0.1:0", "IDAAS_CLIENT_SECRET_FILE=/of/the/real/one", "IDAAS_ENDPOINT=https://real.example.com")
+	r := start(t, []string{"demo"}, "IDAAS_LISTEN_ADDRESS=127.0.0.1:0", "IDAAS_RATE_LIMIT=1000", "IDAAS_CLIENT_SECRET_FILE=/of/the/real/one", "IDAAS_ENDPOINT=https://real.example.com")
 	r.attempted()
 	e := r.scrape()
 	missing := map[string]bool{}
@@ -240,9 +240,9 @@ func TestDemoShowsEveryMetric(t *testing.T) {
 			missing[fields[2]] = true
 		}
 	}
-	// Present only while a target fails, with a state file, where a target asks for all providers.
+	// These exist only while a target fails, with a state file, with discovery, and while a target has no active token.
 	maps.DeleteFunc(missing, func(name string, _ bool) bool {
-		return regexp.MustCompile("^idaas_(poll_error|state_last_write|provider_discovery)").MatchString(name)
+		return regexp.MustCompile("^idaas_(poll_error|state_last_write|provider_discovery|authentication_tokens_next_expected)").MatchString(name)
 	})
 	if len(missing) > 0 {
 		t.Errorf("the demo does not show %v", slices.Sorted(maps.Keys(missing)))

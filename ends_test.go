@@ -17,17 +17,24 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 )
 
-// child is the exporter as a process.
+// child is the exporter in a child process.
 type child struct {
 	*exec.Cmd
 	stderr lockedBuffer
+}
+
+// testShutdownTimeout replaces shutdownTimeout in a child process, so that a test of it takes less time.
+const testShutdownTimeout = time.Second
+
+func childEnviron(environ ...string) []string {
+	return append(os.Environ(), append(environ, "TEST_AS_EXPORTER=1", "GORACE=atexit_sleep_ms=0")...)
 }
 
 func startChild(t *testing.T, environ []string, args ...string) *child {
 	t.Helper()
 	c := &child{Cmd: exec.CommandContext(t.Context(), os.Args[0], args...)}
 	c.Stderr = &c.stderr
-	c.Env = append(os.Environ(), append(environ, "TEST_AS_EXPORTER=1", "GORACE=atexit_sleep_ms=0")...)
+	c.Env = childEnviron(environ...)
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +48,7 @@ func (c *child) signal(t *testing.T, s syscall.Signal) {
 	}
 }
 
-// ended waits for the end and checks how and how soon it came.
+// ended waits for the exit and checks its code and how long it took.
 func (c *child) ended(t *testing.T, code int, within time.Duration) {
 	t.Helper()
 	began := time.Now()
@@ -63,15 +70,18 @@ func pipe(t *testing.T) string {
 	return path
 }
 
-// Whatever hangs: SIGTERM ends the process within 5 s, a second one at once.
-func TestTheEndComesWhateverHangs(t *testing.T) {
+// SIGTERM ends the process within the shutdown timeout, whatever hangs; a second signal ends it at once.
+func TestShutdownWhileSomethingHangs(t *testing.T) {
+	if shutdownTimeout >= 5*time.Second {
+		t.Errorf("the shutdown takes up to %v", shutdownTimeout)
+	}
 	hang := simulator.Fault{Kind: simulator.Hang}
 	for name, tt := range map[string]struct {
 		args  []string
 		code  int
 		fault simulator.Fault
-		set   func(t *testing.T) string // one more setting
-		alone bool                      // it ends without a signal
+		set   func(t *testing.T) string // an additional setting
+		alone bool                      // it exits without a signal
 	}{
 		"serve: a silent API":          {nil, 0, hang, nil, false},
 		"serve: 101":                   {nil, 0, simulator.Fault{Kind: simulator.SwitchProtocols}, nil, false},
@@ -103,23 +113,19 @@ func TestTheEndComesWhateverHangs(t *testing.T) {
 					c.ended(t, tt.code, 20*time.Second)
 					return
 				}
-				eventually(t, "its signals are its own", c.handlesSignals)
-				// Not the same twice: Go takes two of a kind that come at once for one.
+				eventually(t, "the process handles signals", c.handlesSignals)
+				// Two different signals, because two pending signals of one kind are delivered once.
 				for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT}[:signals] {
 					c.signal(t, s)
 					eventually(t, "the signal arrived", func() bool { return !pending(c.Process.Pid) })
 				}
-				within := 5 * time.Second
-				if signals == 2 {
-					within = 2 * time.Second
-				}
-				c.ended(t, tt.code, within)
+				c.ended(t, tt.code, testShutdownTimeout*time.Duration(2-signals)+2*time.Second)
 			})
 		}
 	}
 }
 
-// status returns a mask of signals in /proc/PID/status, 0 once the process has ended.
+// status returns a mask of signals in /proc/PID/status, 0 after the process has exited.
 func status(pid int, field string) uint64 {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if strings.Contains(string(text), "State:\tZ") {
@@ -133,17 +139,17 @@ func status(pid int, field string) uint64 {
 
 func pending(pid int) bool { return status(pid, "ShdPnd")|status(pid, "SigPnd") != 0 }
 
-// handlesSignals reports whether main has begun to care about its signals, the last of which is SIGPIPE.
+// handlesSignals reports whether main has set up its signals; SIGPIPE is the last.
 func (c *child) handlesSignals() bool {
 	return status(c.Process.Pid, "SigIgn")&(1<<(syscall.SIGPIPE-1)) != 0
 }
 
-// From the first moment on, however long it takes to read the settings, a hangup ends nothing.
-func TestAHangupWhileTheSettingsAreRead(t *testing.T) {
+// SIGHUP does not end the process while it reads its settings.
+func TestSIGHUPWhileSettingsAreRead(t *testing.T) {
 	_, environ := startSimulator(t, simulator.Config{})
 	targets := pipe(t)
 	c := startChild(t, append(environ, "IDAAS_TARGETS_FILE="+targets))
-	eventually(t, "its signals are its own", c.handlesSignals)
+	eventually(t, "the process handles signals", c.handlesSignals)
 	c.signal(t, syscall.SIGHUP)
 	if err := os.WriteFile(targets, []byte("targets: [{consumer: a, credential_providers: [p]}]"), 0o600); err != nil {
 		t.Fatal(err)
@@ -154,8 +160,8 @@ func TestAHangupWhileTheSettingsAreRead(t *testing.T) {
 	c.ended(t, 0, 5*time.Second)
 }
 
-// Nobody reads the log any more: that is no reason to end.
-func TestALogWithoutAReader(t *testing.T) {
+// The process continues after the reader of its log has exited.
+func TestLogWithoutReader(t *testing.T) {
 	_, environ := startSimulator(t, simulator.Config{})
 	file := filepath.Join(t.TempDir(), "targets.yaml")
 	if err := os.WriteFile(file, []byte("targets: [{consumer: a, credential_providers: [p]}]"), 0o600); err != nil {
@@ -167,49 +173,50 @@ func TestALogWithoutAReader(t *testing.T) {
 	}
 	c := &child{Cmd: exec.CommandContext(t.Context(), os.Args[0])}
 	c.Stderr = writer
-	c.Env = append(os.Environ(), append(environ, "IDAAS_TARGETS_FILE="+file, "TEST_AS_EXPORTER=1", "GORACE=atexit_sleep_ms=0")...)
+	c.Env = childEnviron(append(environ, "IDAAS_TARGETS_FILE="+file)...)
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	var said []byte
-	for !listening.Match(said) {
+	var logged []byte
+	for !listening.Match(logged) {
 		part := make([]byte, 1000)
 		n, err := reader.Read(part)
-		if said = append(said, part[:n]...); err != nil {
-			t.Fatal(err, string(said))
+		if logged = append(logged, part[:n]...); err != nil {
+			t.Fatal(err, string(logged))
 		}
 	}
 	writer.Close()
 	reader.Close()
-	url := "http://" + string(listening.FindSubmatch(said)[1])
+	url := "http://" + string(listening.FindSubmatch(logged)[1])
 	if err := os.WriteFile(file, []byte("none"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {
-		answer, err := http.Post(url+"/-/reload", "", nil)
+		resp, err := http.Post(url+"/-/reload", "", nil)
 		if err != nil {
-			t.Fatal("with the first line of its log it was gone: ", err)
+			t.Fatal("the process exited at the first line of its log: ", err)
 		}
-		answer.Body.Close()
-		if answer.StatusCode != http.StatusBadRequest {
-			t.Errorf("reload: %d", answer.StatusCode)
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusBadRequest {
+			t.Errorf("reload: %d", resp.StatusCode)
 		}
 	}
 	c.signal(t, syscall.SIGTERM)
 	c.ended(t, 0, 5*time.Second)
 }
 
-// What net/http says of bytes that come unasked may be an access token, or what was sent: it is not shown.
-func TestBytesThatComeUnasked(t *testing.T) {
+// net/http logs the unsolicited bytes of a connection. They may contain an access token, so they are not shown.
+func TestUnsolicitedBytes(t *testing.T) {
 	for _, format := range []string{"text", "json"} {
 		t.Run(format, func(t *testing.T) {
+			t.Parallel()
 			sim, environ := startSimulator(t, simulator.Config{})
 			sim.Add("a", "p", simulator.Token{ID: "t"})
-			server := httptest.NewServer(unasked(sim))
+			server := httptest.NewServer(unsolicited(sim))
 			defer server.Close()
-			c := startChild(t, append(environ, "IDAAS_ENDPOINT="+server.URL, "IDAAS_TOKEN_ENDPOINT="+server.URL+simulator.TokenPath, "IDAAS_TARGETS=a:p",
+			c := startChild(t, append(environ, "IDAAS_ENDPOINT="+server.URL, "IDAAS_TARGETS=a:p",
 				"IDAAS_LOG_LEVEL=debug", "IDAAS_LOG_FORMAT="+format, "IDAAS_POLL_SCHEDULE=@every 1s"))
-			eventually(t, "the library's message", func() bool { return strings.Contains(c.stderr.String(), "Unsolicited response") })
+			eventually(t, "the message of the library", func() bool { return strings.Contains(c.stderr.String(), "Unsolicited response") })
 			c.signal(t, syscall.SIGTERM)
 			c.ended(t, 0, 5*time.Second)
 			text := c.stderr.String()
@@ -225,19 +232,19 @@ func TestBytesThatComeUnasked(t *testing.T) {
 	}
 }
 
-// unasked serves sim, and after each answer sends another with the secret, on the same connection.
-func unasked(sim http.Handler) http.HandlerFunc {
+// unsolicited serves sim. After each response it sends another one with the secret on the same, now idle, connection.
+func unsolicited(sim http.Handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		made := httptest.NewRecorder()
-		sim.ServeHTTP(made, r)
+		response := httptest.NewRecorder()
+		sim.ServeHTTP(response, r)
 		conn, out, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			panic(err)
 		}
 		defer conn.Close()
-		fmt.Fprintf(out, "HTTP/1.1 %d OK\r\nContent-Length: %d\r\n\r\n%s", made.Code, made.Body.Len(), made.Body.String())
+		fmt.Fprintf(out, "HTTP/1.1 %d OK\r\nContent-Length: %d\r\n\r\n%s", response.Code, response.Body.Len(), response.Body.String())
 		_ = out.Flush()
-		time.Sleep(20 * time.Millisecond) // until it is idle, as likely as not
+		time.Sleep(20 * time.Millisecond) // so that the client has usually put it into its pool; the test waits for a poll where it has
 		fmt.Fprintf(out, "HTTP/1.1 200 OK\r\nContent-Length: 40\r\n\r\n{\"access_token\": %q}", secret)
 		_ = out.Flush()
 		_, _ = io.Copy(io.Discard, conn)

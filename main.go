@@ -1,4 +1,4 @@
-// Command idaas-token-exporter shows Prometheus the tokens of Alibaba Cloud IDaaS: how many there are, and when they end.
+// Command idaas-token-exporter exports metrics about the authentication tokens of Alibaba Cloud IDaaS: counts and expirations.
 package main
 
 import (
@@ -25,30 +25,28 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/collector/exporter"
 	"github.com/idaas-exporter/idaas-token-exporter/collector/web"
 	"github.com/idaas-exporter/idaas-token-exporter/config"
-	_ "github.com/idaas-exporter/idaas-token-exporter/config/hangup"
+	_ "github.com/idaas-exporter/idaas-token-exporter/config/sighup"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/check"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 )
 
-const (
-	// grace is how long the end may take from the first signal on, before it comes whatever still hangs.
-	grace = 4 * time.Second
+// Exit codes of sysexits.h. The Go runtime exits with 2 after a crash, so that code must not mean bad usage to a supervisor.
+const exitUsage, exitConfig = 64, 78
 
-	// Exit codes of sysexits.h: 2 is the Go runtime's own after a crash, which a supervisor must answer with a restart.
-	exitUsage, exitConfig = 64, 78
-)
+// shutdownTimeout is the longest time from the first signal to the exit, even if a file or a connection hangs.
+var shutdownTimeout = 4 * time.Second
 
 func main() {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	signal.Ignore(syscall.SIGPIPE) // who reads the log may be gone
+	signal.Ignore(syscall.SIGPIPE) // the reader of the log may have exited
 	if os.Getenv("GOGC") == "" {
-		// Most of the heap is numbers, which cost no time to collect: at the peak of a large walk a sixth less memory, for no more CPU.
+		// Most of the heap has no pointers, so frequent collections are cheap: 1/6 less memory at the peak of a large walk.
 		debug.SetGCPercent(35)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	if info, ok := debug.ReadBuildInfo(); ok {
-		version.Version = cmp.Or(version.Version, strings.Trim(info.Main.Version, "()")) // what go install was asked for
+		version.Version = cmp.Or(version.Version, strings.Trim(info.Main.Version, "()")) // the version given to go install
 	}
 	ended := make(chan int, 1)
 	go func() { ended <- run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr) }()
@@ -58,18 +56,18 @@ func main() {
 	case <-signals:
 		cancel()
 		if slices.ContainsFunc(os.Args[1:], func(arg string) bool { return arg == "check" || arg == "once" }) {
-			code = 1 // what they are for is not done
+			code = 1 // the command is not complete
 		}
 		select {
 		case code = <-ended:
 		case <-signals:
-		case <-time.After(grace):
+		case <-time.After(shutdownTimeout):
 		}
 	}
 	os.Exit(code)
 }
 
-// run executes one command until it is done or ctx ends, and returns the exit code.
+// run executes one command until it is complete or ctx is canceled, and returns the exit code.
 func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
 	command := "serve"
 	if len(args) > 0 {
@@ -88,34 +86,34 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return exitUsage
 	}
 	argument := strings.Join(args, " ")
-	takes := command == "check" && argument == "-json" || command == "once" && !strings.HasPrefix(argument, "-")
-	if len(args) > 1 || argument != "" && !takes {
+	accepted := command == "check" && argument == "-json" || command == "once" && !strings.HasPrefix(argument, "-")
+	if len(args) > 1 || argument != "" && !accepted {
 		fmt.Fprintf(stderr, "%s does not take %q: see %s help\n", command, argument, exporter.Name)
 		return exitUsage
 	}
 	if command == "demo" {
-		there, stop, err := simulator.NewDemo(time.Now).Serve(ctx)
+		connection, stop, err := simulator.NewDemo(time.Now).Serve(ctx)
 		if err != nil {
-			fmt.Fprintln(stderr, "the demo cannot start:", err)
+			fmt.Fprintln(stderr, "demo not started:", err)
 			return 1
 		}
 		defer stop()
-		environ = slices.Concat([]string{"IDAAS_POLL_SCHEDULE=@every 15s"}, config.WithoutConnection(environ), there)
+		environ = slices.Concat([]string{"IDAAS_POLL_SCHEDULE=@every 15s"}, config.WithoutConnection(environ), connection)
 	}
 	cfg, err := config.Load(environ, web.CheckConfig)
 	if err != nil {
-		fmt.Fprintf(stderr, "The settings are wrong:\n%v\n", err)
+		fmt.Fprintf(stderr, "invalid settings:\n%v\n", err)
 		return exitConfig
 	}
 	log := newLogger(cfg, stderr, colour(stderr, environ))
 	stdlog.SetFlags(0)
-	stdlog.SetOutput(quiet{log})
+	stdlog.SetOutput(libraryLog{log})
 	if command == "check" {
-		fmt.Fprintf(stderr, "asking IDaaS, at most %.4g requests a second; targets: %d\n", cfg.ShareOfRate(), len(cfg.Targets))
+		fmt.Fprintf(stderr, "checking %[2]d targets with at most %.4[1]g requests per second\n", cfg.ShareOfRate(), len(cfg.Targets))
 		return preflight(ctx, cfg, argument == "-json", stdout, log)
 	}
 	for _, w := range cfg.Warnings {
-		log.Warn("odd setting", "warning", w)
+		log.Warn("suspicious setting", "warning", w)
 	}
 	app := exporter.New(cfg, exporter.Network{}, log)
 	if command == "once" {
@@ -123,12 +121,12 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	}
 	if command == "demo" {
 		_, port, _ := net.SplitHostPort(cfg.ListenAddress)
-		fmt.Fprintf(stdout, "An invented company's tokens. Look at http://localhost:%s/ and http://localhost:%[1]s/metrics\n", port)
+		fmt.Fprintf(stdout, "Serving the tokens of a simulated company at http://localhost:%s/ and http://localhost:%[1]s/metrics\n", port)
 	}
 	return app.Serve(ctx)
 }
 
-// colour reports whether the log goes to a terminal that has colours, and environ does not ask for none (https://no-color.org).
+// colour reports whether stderr is a terminal and environ does not disable colours (https://no-color.org).
 func colour(stderr io.Writer, environ []string) bool {
 	f, ok := stderr.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd())) && !slices.ContainsFunc(environ, func(pair string) bool {
@@ -143,23 +141,24 @@ func newLogger(cfg *config.Config, stderr io.Writer, colour bool) *slog.Logger {
 	return slog.New(tint.NewTextHandler(stderr, &tint.Options{Level: cfg.LogLevel, NoColor: !colour, TimeFormat: time.RFC3339}))
 }
 
-// quiet is where Go's standard logger writes. Libraries put there what comes unasked on a connection, an access token
-// even, so nothing of it is shown but whose words they are.
-type quiet struct{ log *slog.Logger }
+// libraryLog is the output of Go's standard logger. net/http logs unsolicited bytes of a connection there, and these may
+// contain an access token. Therefore only the known start of a message is logged, at level debug.
+type libraryLog struct{ *slog.Logger }
 
-func (q quiet) Write(text []byte) (int, error) {
-	about := "not known"
+func (l libraryLog) Write(text []byte) (int, error) {
+	about := "unknown"
 	if known := "Unsolicited response received on idle HTTP channel"; strings.HasPrefix(string(text), known) {
 		about = known
 	}
-	q.log.Debug("a library's message, not shown as it may hold secrets", "about", about, "bytes", len(text))
+	l.Debug("library message hidden, it may contain secrets", "about", about, "bytes", len(text))
 	return len(text), nil
 }
 
-// preflight looks at everything once and prints what it found.
+// preflight checks the settings, the API and every target once, and prints the findings.
 func preflight(ctx context.Context, cfg *config.Config, asJSON bool, stdout io.Writer, log *slog.Logger) int {
 	c := check.Config{
-		Client: exporter.APIConfig(cfg, log), Targets: cfg.Targets, Schedule: cfg.Schedule, Live: cfg.Walk == "live", Concurrency: cfg.PollConcurrency, Warnings: cfg.Warnings,
+		Client: exporter.APIConfig(cfg, log), Targets: cfg.Targets, Schedule: cfg.Schedule, Live: cfg.Walk == "live",
+		Concurrency: cfg.PollConcurrency, Warnings: cfg.Warnings,
 	}
 	if cfg.Watch.Discovers() {
 		c.Watch = cfg.Watch

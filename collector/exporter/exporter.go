@@ -90,7 +90,7 @@ func New(cfg *config.Config, network Network, log *slog.Logger) *Exporter {
 	app.discovery.apply = func(targets []poller.Target) {
 		app.poller.SetTargets(targets)
 		for _, slow := range cfg.TooSlow(len(targets), time.Now()) {
-			log.Warn("odd setting", "warning", slow)
+			log.Warn("suspicious setting", "warning", slow)
 		}
 	}
 	app.reloader = cfg.NewReloader(app.discovery.watching, func(err error) {
