@@ -2,16 +2,11 @@ package config
 
 import (
 	"encoding/pem"
-	"errors"
 	"os"
-	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
-	"time"
 )
 
 func TestInlineTargetsThatMayBeSeveral(t *testing.T) {
@@ -75,41 +70,6 @@ func TestFilesAsPeopleHaveThem(t *testing.T) {
 			t.Errorf("%s: %v", name, faults)
 		}
 	}
-}
-
-// A targets file that does not come back is a failed reload, told once, and holds up nobody for longer than once.
-func TestReloadOfAPipe(t *testing.T) {
-	t.Parallel()
-	r, c := newReloads(t, filepath.Join(t.TempDir(), "targets.yaml"), "a")
-	r.start(c)
-	if err := errors.Join(os.Remove(r.path), syscall.Mkfifo(r.path, 0o600)); err != nil {
-		t.Fatal(err)
-	}
-	_ = r.reload(false)
-	start := time.Now()
-	_ = r.reload(false)
-	_ = r.reload(false)
-	if took := time.Since(start); took > 2*time.Second {
-		t.Errorf("held up again, for %v", took)
-	}
-	if len(r.told) != 1 || !strings.Contains(r.told[0].Error(), r.path+": it does not come back") {
-		t.Errorf("told %v", r.told)
-	}
-	r.want("a pipe", 1)
-	// Whoever hangs there is let go.
-	late := r.path + ".late"
-	pipe := r.path
-	r.path = late
-	r.write("b")
-	writer, err := os.OpenFile(pipe, os.O_RDWR, 0)
-	if err = errors.Join(err, os.Rename(late, pipe), writer.Close()); err != nil {
-		t.Fatal(err)
-	}
-	for len(r.told) == 0 {
-		_ = r.reload(false)
-		runtime.Gosched()
-	}
-	r.want("a file", 0, "b")
 }
 
 func TestAWebConfigurationThatHangs(t *testing.T) {
