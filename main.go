@@ -110,7 +110,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	stdlog.SetOutput(libraryLog{log})
 	if command == "check" {
 		fmt.Fprintf(stderr, "checking %[2]d targets with at most %.4[1]g requests per second\n", cfg.ShareOfRate(), len(cfg.Targets))
-		return preflight(ctx, cfg, argument == "-json", stdout, log)
+		return preflight(ctx, cfg, argument == "-json", stdout, stderr, log)
 	}
 	for _, w := range cfg.Warnings {
 		log.Warn("suspicious setting", "warning", w)
@@ -155,10 +155,10 @@ func (l libraryLog) Write(text []byte) (int, error) {
 }
 
 // preflight checks the settings, the API and every target once, and prints the findings.
-func preflight(ctx context.Context, cfg *config.Config, asJSON bool, stdout io.Writer, log *slog.Logger) int {
+func preflight(ctx context.Context, cfg *config.Config, asJSON bool, stdout, stderr io.Writer, log *slog.Logger) int {
 	c := check.Config{
 		Client: exporter.APIConfig(cfg, log), Targets: cfg.Targets, Schedule: cfg.Schedule, Live: cfg.Walk == "live",
-		Concurrency: cfg.PollConcurrency, Warnings: cfg.Warnings,
+		Concurrency: cfg.PollConcurrency, Warnings: cfg.Warnings, Timeout: cfg.PollTimeout, Progress: stderr,
 	}
 	if cfg.Watch.Discovers() {
 		c.Watch = cfg.Watch

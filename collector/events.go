@@ -23,6 +23,9 @@ func (c *Collector) Walked(took time.Duration, failed poller.Reason) {
 	}
 }
 
+// LiveFallback counts a live walk that was not proved.
+func (c *Collector) LiveFallback() { c.events.fallbacks.Inc() }
+
 // Request counts an HTTP attempt of the API.
 func (c *Collector) Request(operation, code string, took time.Duration) {
 	c.events.requests.WithLabelValues(operation, code).Inc()

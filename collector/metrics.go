@@ -58,7 +58,8 @@ var (
 // events are the metrics of what happens, and together a Collector. A vector without labels is a gauge that is absent until set.
 type events struct {
 	*prometheus.Registry
-	cycles, skipped, retries, throttled         prometheus.Counter
+	cycles, skipped, fallbacks                  prometheus.Counter
+	retries, throttled                          prometheus.Counter
 	pollFailures, requests, wait, tokenFailures *prometheus.CounterVec
 	pollDuration                                prometheus.Histogram
 	requestDuration                             *prometheus.HistogramVec
@@ -77,6 +78,7 @@ func newEvents() *events {
 		pollDuration:    m.NewHistogram(histogram("poll_duration_seconds", "Duration of complete walks.", 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600)),
 		cycles:          m.counter("poll_cycles_total", "Due times of the schedule that came."),
 		skipped:         m.counter("poll_skipped_total", "Targets skipped at a due time because they were still queued or being walked."),
+		fallbacks:       m.counter("poll_live_fallbacks_total", "Live walks that did not add up and were walked in full."),
 		requests:        m.counters("api_requests_total", "HTTP attempts; code is the status, or error when no answer came.", "operation", "code"),
 		requestDuration: m.NewHistogramVec(histogram("api_request_duration_seconds", "Duration of HTTP attempts.", 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10), []string{"operation"}),
 		retries:         m.counter("api_retries_total", "Requests sent again."),

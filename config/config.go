@@ -71,7 +71,7 @@ type Config struct {
 	Schedule        cron.Schedule `env:"IDAAS_POLL_SCHEDULE" envDefault:"@every 5m" accepts:"five cron fields, '@hourly' and the like, '@every 90s' (at least 1s); 'CRON_TZ=Zone' may lead" help:"when every target is walked; a fixed time that the clocks skip or show twice comes due once"`
 	PollTimeout     time.Duration `env:"IDAAS_POLL_TIMEOUT" envDefault:"1h" accepts:"a duration such as '90s', '1h30m' or '7d'," range:"1ms 1y" help:"longest walk of one target: a guard against endless lists, not a pace"`
 	PollConcurrency int           `env:"IDAAS_POLL_CONCURRENCY" envDefault:"4" accepts:"a whole number" range:"1 1000" help:"targets walked at once"`
-	Walk            string        `env:"IDAAS_WALK" envDefault:"full" oneof:"full live" help:"'full' lists all tokens; 'live' the active ones, and trusts 'totalCount' for the rest"`
+	Walk            string        `env:"IDAAS_WALK" envDefault:"full" oneof:"full live" help:"'full' lists all tokens; 'live' the active ones, and counts the rest by 'totalCount'"`
 	PageSize        int           `env:"IDAAS_PAGE_SIZE" envDefault:"100" accepts:"a whole number" range:"1 1000" help:"tokens per page; falls back to 20 with a warning when the API refuses it"`
 	RateLimit       float64       `env:"IDAAS_RATE_LIMIT" envDefault:"3" accepts:"a number" range:"0.001 1000" help:"API requests per second of the whole deployment, fractions allowed; each shard takes its part"`
 	RequestTimeout  time.Duration `env:"IDAAS_REQUEST_TIMEOUT" envDefault:"10s" accepts:"a duration" range:"1ms 1h" help:"longest HTTP request"`

@@ -2,6 +2,7 @@ package poller
 
 import (
 	"cmp"
+	"fmt"
 	"hash/maphash"
 	"math"
 	"slices"
@@ -151,20 +152,22 @@ type counting struct {
 	bound    int64 // expiration from which on there are candidates enough; 0: not yet
 	info     *Info
 	issued   int64
-	reported int64
-	pages    int
-	dead     Dead // of a live walk
-	live     bool // the list has active tokens only
-	inPlace  span // from the first creation to the latest update of tokens renewed in place
+	begun    bool  // a page was added
+	reported int64 // by the first page
+	pages    int   // requests, those of walks that were not proved included
+	dead     *Dead // of a live walk
+	inPlace  span  // from the first creation to the latest update of tokens renewed in place
+	unproved *Unproved
+	now      func() time.Time
+	fallback func() // called before a target is read in full because a live walk was not proved; may be nil
 }
 
 func (c *counting) add(p Page, now time.Time) {
-	c.pages++
-	if p.Total >= 0 {
-		c.reported = p.Total
+	if c.pages++; !c.begun {
+		c.begun, c.reported = true, p.Total // later pages may only count what remains
 	}
-	if c.live = p.Dead != nil; c.live {
-		c.dead, c.pages = *p.Dead, c.pages-1+p.Dead.Requests
+	if c.dead = p.Dead; p.Dead != nil {
+		c.reported, c.pages = p.Dead.All, c.pages-1+p.Dead.Requests
 	}
 	if n := len(c.records) + len(p.Tokens); n > cap(c.records) {
 		room := n + n/4
@@ -209,9 +212,38 @@ func (c *counting) add(p Page, now time.Time) {
 	}
 }
 
-// ends reports whether a token read so far ends after from, and at to or before.
-func (c *counting) ends(from, to time.Time) bool {
-	return slices.ContainsFunc(c.records, func(r record) bool { return r.expires > from.UnixMilli() && r.expires <= to.UnixMilli() })
+// prove returns an Unproved unless the counts of a live walk, which took that long, add up. The expired then no longer
+// include listed tokens. See design: the sum may be too high by tokens that expired, and too low also by tokens issued.
+func (c *counting) prove(known *Census, took time.Duration) error {
+	c.unique()
+	var newest, least, most, issued int64
+	for _, r := range c.records {
+		newest = max(newest, r.issued)
+	}
+	for _, r := range c.records {
+		if r.expires <= c.dead.From.UnixMilli() {
+			least++
+		}
+		if r.expires <= c.dead.To.UnixMilli() {
+			most++
+		}
+		if known != nil && r.issued > known.NewestIssue && r.issued >= newest-took.Milliseconds() {
+			issued++
+		}
+	}
+	listed, d := int64(len(c.records)), c.dead
+	excess := listed + d.Expired + d.Revoked - d.All
+	if excess < least-2*issued || excess > most {
+		return &Unproved{Why: fmt.Sprintf("the counts do not add up: %d listed, %d expired, %d revoked, %d in all", listed, d.Expired, d.Revoked, d.All)}
+	}
+	d.Expired -= min(max(excess, least), most)
+	return nil
+}
+
+// unique leaves one reading of each token, in the order of compare.
+func (c *counting) unique() {
+	slices.SortFunc(c.records, compare)
+	c.records = slices.CompactFunc(c.records, func(a, b record) bool { return a.hash == b.hash })
 }
 
 // short is an id as it is kept, which has no bound where it comes from, and may be part of a page there.
@@ -244,11 +276,12 @@ func compare(a, b record) int {
 // census ends the walk: each id counts once, by one of its readings, and what this walk cannot know is carried on
 // from prev, which may be nil.
 func (c *counting) census(prev *Census, end time.Time, took time.Duration) *Census {
-	slices.SortFunc(c.records, compare)
-	c.records = slices.CompactFunc(c.records, func(a, b record) bool { return a.hash == b.hash })
-
-	out := &Census{Revoked: int(c.dead.Revoked), Expired: int(c.dead.Expired), Info: c.info, Reported: c.reported, Pages: c.pages, ReadAt: end, Took: took}
-	now, counted := end.UnixMilli(), c.dead.At.UnixMilli()
+	c.unique()
+	out := &Census{Info: c.info, Reported: c.reported, Pages: c.pages, ReadAt: end, Took: took}
+	if c.dead != nil {
+		out.Revoked, out.Expired = int(c.dead.Revoked), int(c.dead.Expired)
+	}
+	now := end.UnixMilli()
 	pending := 0
 	for _, r := range c.records {
 		if r.expires > now && r.expires < never {
@@ -265,9 +298,7 @@ func (c *counting) census(prev *Census, end time.Time, took time.Duration) *Cens
 		case r.expires == never:
 			out.NeverExpiring++
 		case r.expires <= now:
-			if r.expires > counted {
-				out.Expired++
-			}
+			out.Expired++
 			continue
 		default:
 			out.Expirations = append(out.Expirations, r.expires)
@@ -277,6 +308,7 @@ func (c *counting) census(prev *Census, end time.Time, took time.Duration) *Cens
 		}
 		out.NewestIssue = max(out.NewestIssue, r.issued)
 	}
+	out.Expired = max(0, out.Expired) // the API's clock was ahead, and what it counted was removed
 	slices.Sort(out.Expirations)
 	c.sift(end)
 	for _, t := range c.soon {

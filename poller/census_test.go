@@ -15,7 +15,7 @@ var epoch = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 // at returns the Unix milliseconds of a moment after epoch.
 func at(d time.Duration) int64 { return epoch.Add(d).UnixMilli() }
 
-func newCounting() *counting { return &counting{seed: maphash.MakeSeed(), reported: -1} }
+func newCounting() *counting { return &counting{seed: maphash.MakeSeed(), reported: -1, now: time.Now} }
 
 func count(end time.Time, prev *Census, tokens ...Token) *Census {
 	c := newCounting()
@@ -192,11 +192,11 @@ func TestInfoIsOfTheTokenIssuedLastAndCarriedOn(t *testing.T) {
 	}
 }
 
-func TestReportedIsTheLastTotalSent(t *testing.T) {
+func TestReportedIsTheTotalOfTheFirstPage(t *testing.T) {
 	for _, tt := range []struct {
 		totals []int64
 		want   int64
-	}{{nil, -1}, {[]int64{-1}, -1}, {[]int64{0}, 0}, {[]int64{7, 8, -1}, 8}} {
+	}{{nil, -1}, {[]int64{-1}, -1}, {[]int64{0}, 0}, {[]int64{7, 0, -1}, 7}, {[]int64{-1, 8}, -1}} {
 		c := newCounting()
 		for _, total := range tt.totals {
 			c.add(Page{Total: total}, epoch)

@@ -117,7 +117,7 @@ func (c *counting) history(prev, out *Census) *History {
 		h.Since, h.From = max(first, from), before
 	} else {
 		// The list may lack tokens since the walk before if it has only active ones, or none from before, or one was renewed in place.
-		partial := c.live || first > looked || c.inPlace.to > looked
+		partial := c.dead != nil || first > looked || c.inPlace.to > looked
 		if unknown = (span{}); partial && now-looked > prev.Lifetime {
 			unknown = span{looked, now}
 		}

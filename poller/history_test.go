@@ -212,7 +212,10 @@ func TestWhatIsUnknownIsNoPause(t *testing.T) {
 		for _, l := range tt.looks {
 			x := newCounting()
 			x.add(Page{Tokens: l.tokens, Total: -1}, epoch.Add(l.at))
-			if x.live = l.live; c != nil { // as after a restart
+			if l.live {
+				x.dead = &Dead{}
+			}
+			if c != nil { // as after a restart
 				text, err := c.History.MarshalText()
 				var again History
 				if c.History != nil && (err != nil || again.UnmarshalText(text) != nil || again != *c.History) {

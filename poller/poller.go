@@ -17,15 +17,23 @@ import (
 type Page struct {
 	Tokens []Token // owned by the source: valid until the next page
 	Total  int64   // the API's totalCount; -1 when it sent none
-	Dead   *Dead   // of the last page of a live walk, whose tokens only tell of their target
+	Dead   *Dead   // of the last page of a live walk, whose tokens are examples of those not listed
 }
 
-// Dead is what a live walk does not list.
+// Dead holds the counts that the API returned to a live walk.
 type Dead struct {
-	Revoked, Expired int64
-	At               time.Time // when the expired were counted: those listed that ended until then are among them
-	Requests         int       // besides those of pages
+	Revoked, Expired, All int64
+	From, To              time.Time // the earliest and the latest time at which the expired were counted, by both clocks
+	Requests              int       // besides those of pages
 }
+
+// Unproved is the error of a live walk that contradicts itself or is of no use. The target is to be walked in full.
+type Unproved struct {
+	Why   string
+	Final bool // another live walk would have the same result
+}
+
+func (u *Unproved) Error() string { return u.Why }
 
 // Source lists the tokens of a target, page by page, until the list or ctx ends or an error is yielded, which ends it.
 // Errors carry their Reason. It is safe for concurrent use.
@@ -33,11 +41,11 @@ type Source interface {
 	Pages(ctx context.Context, t Target) iter.Seq2[Page, error]
 }
 
-// Live is a Source that can also do with the active tokens and the number of the others.
+// Live is a Source that can also list the active tokens and count the others.
 type Live interface {
-	// LivePages is as Pages where that takes no more requests, by what the last walk found, which may be nil. Else it lists the
-	// active tokens, and then a page with Dead. Ends reports whether a token listed so far ends after from, and at to or before.
-	LivePages(ctx context.Context, t Target, known *Census, ends func(from, to time.Time) bool) iter.Seq2[Page, error]
+	// LivePages lists the active tokens, and then yields a page with Dead. Unless it is to do so always, it is as Pages where
+	// that takes no more requests by the last census, which may be nil. An error may be an Unproved.
+	LivePages(ctx context.Context, t Target, known *Census, always bool) iter.Seq2[Page, error]
 }
 
 // Schedule is a calendar: Next returns the first due time after its argument.
@@ -51,6 +59,8 @@ type Events struct {
 	Cycle func(skipped int)
 	// Walked is called after each walk that was not abandoned; failed is empty if it was complete.
 	Walked func(took time.Duration, failed Reason)
+	// LiveFallback is called when a live walk was not proved, before the target is walked in full.
+	LiveFallback func()
 }
 
 // Config of a Poller. Targets are distinct by Key.

@@ -3,9 +3,10 @@ package poller
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"hash/maphash"
-	"math"
+	"iter"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -67,37 +68,60 @@ func (p *Poller) walk(ctx context.Context, j *job) (*counting, time.Duration, er
 	ctx, cancel := context.WithTimeout(ctx, p.config.Timeout)
 	defer cancel()
 	start := time.Now()
-	c, err := read(ctx, p.config.Source, p.config.Live, j.target, j.known, p.wall)
+	c := &counting{now: p.wall, fallback: p.config.Events.LiveFallback}
+	err := c.read(ctx, p.config.Source, p.config.Live, j.target, j.known, false)
 	if err != nil && ctx.Err() != nil {
 		err = &Error{Deadline, fmt.Errorf("not finished within %v: page %d was next", p.config.Timeout, c.pages+1)}
 	}
 	return c, time.Since(start), err
 }
 
-// read reads t, live unless live is nil.
-func read(ctx context.Context, s Source, live Live, t Target, known *Census, now func() time.Time) (*counting, error) {
-	c := &counting{seed: maphash.MakeSeed(), reported: -1}
-	pages := s.Pages(ctx, t)
-	if live != nil {
-		pages = live.LivePages(ctx, t, known, c.ends)
+// read reads t, live unless live is nil. A live walk that is not proved is tried once more, then t is read in full.
+func (c *counting) read(ctx context.Context, s Source, live Live, t Target, known *Census, always bool) error {
+	for tries := 2; live != nil && tries > 0; tries-- {
+		start := time.Now()
+		err := c.count(live.LivePages(ctx, t, known, always))
+		if err == nil && c.dead != nil {
+			err = c.prove(known, time.Since(start))
+		}
+		var ok bool
+		if c.unproved, ok = errors.AsType[*Unproved](err); !ok {
+			return err
+		}
+		if c.unproved.Final {
+			break
+		}
+	}
+	if c.unproved != nil && c.fallback != nil {
+		c.fallback()
+	}
+	return c.count(s.Pages(ctx, t))
+}
+
+// count adds what pages yields to an empty count.
+func (c *counting) count(pages iter.Seq2[Page, error]) error {
+	*c = counting{
+		seed: maphash.MakeSeed(), records: c.records[:0], soon: c.soon[:0], reported: -1, pages: c.pages,
+		now: c.now, fallback: c.fallback, unproved: c.unproved,
 	}
 	for page, err := range pages {
 		if err != nil {
-			return c, err
+			return err
 		}
-		c.add(page, now())
+		c.add(page, c.now())
 	}
-	return c, nil
+	return nil
 }
 
-// Walk walks t once, in full, or live unless live is nil, even if that takes more requests. Its error carries a Reason.
-func Walk(ctx context.Context, s Source, live Live, t Target) (*Census, error) {
+// Walk walks t once, in full, or live unless live is nil, even if that takes more requests. Unproved is why it was walked
+// in full all the same. Its error carries a Reason.
+func Walk(ctx context.Context, s Source, live Live, t Target) (found *Census, unproved *Unproved, err error) {
 	start := time.Now()
-	c, err := read(ctx, s, live, t, &Census{Revoked: math.MaxInt32}, time.Now)
-	if err != nil {
-		return nil, err
+	c := &counting{now: time.Now}
+	if err := c.read(ctx, s, live, t, nil, true); err != nil {
+		return nil, nil, err
 	}
-	return c.census(nil, time.Now(), time.Since(start)), nil
+	return c.census(nil, time.Now(), time.Since(start)), c.unproved, nil
 }
 
 // many readings are those whose memory is given back as soon as they are counted.

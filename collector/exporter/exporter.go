@@ -117,7 +117,7 @@ func New(cfg *config.Config, network Network, log *slog.Logger) *Exporter {
 	app.poller = poller.New(poller.Config{
 		Source: client, Live: live, Schedule: cfg.Schedule, Targets: targets, Restored: restored.Readings,
 		Concurrency: cfg.PollConcurrency, Timeout: cfg.PollTimeout, Log: log,
-		Events: poller.Events{Cycle: app.collector.Cycle, Walked: app.collector.Walked},
+		Events: poller.Events{Cycle: app.collector.Cycle, Walked: app.collector.Walked, LiveFallback: app.collector.LiveFallback},
 	})
 	return app
 }

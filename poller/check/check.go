@@ -29,9 +29,11 @@ type Config struct {
 		Idle(found []poller.Provider) []string
 	}
 	Schedule    poller.Schedule
-	Live        bool     // walks are to be live
-	Concurrency int      // targets walked at once when polling; a Run reads one after the other
-	Warnings    []string // about settings that are legal but odd
+	Live        bool          // walks are to be live
+	Timeout     time.Duration // of the comparison with live walks
+	Progress    io.Writer     // gets a line every 10 s
+	Concurrency int           // targets walked at once when polling; a Run reads one after the other
+	Warnings    []string      // about settings that are legal but odd
 }
 
 // Status is how a finding turned out.
@@ -83,6 +85,7 @@ type preflight struct {
 	named  int             // of the targets, those not found as all providers are: an empty one of these is expected
 	small  []poller.Target // of those read, the ones to be walked both ways
 	skew   *time.Duration  // the one least in doubt; nil: unknown
+	waiting
 }
 
 // Run looks at everything. It always returns: what cannot be looked at is skipped.
@@ -92,12 +95,17 @@ func Run(ctx context.Context, c Config) Report {
 		p.method = given
 	}
 	c.Client.Retries = min(c.Client.Retries, 1)
-	c.Client.Events = idaas.Events{Skew: func(d time.Duration) {
-		if p.skew == nil || d.Abs() < p.skew.Abs() {
-			p.skew = &d
-		}
-	}}
+	c.Client.Events = idaas.Events{
+		Skew: func(d time.Duration) {
+			if p.skew == nil || d.Abs() < p.skew.Abs() {
+				p.skew = &d
+			}
+		},
+		Request: func(string, string, time.Duration) { p.requests.Add(1) },
+	}
 	p.client = idaas.New(c.Client)
+	p.now("finding the instance")
+	defer p.report(c.Progress)()
 
 	p.found(stepSettings, "", "", "targets: %d", len(c.Targets))
 	for _, w := range c.Warnings {
@@ -171,6 +179,7 @@ func (p *preflight) locate(ctx context.Context) bool {
 }
 
 func (p *preflight) authenticate(ctx context.Context) bool {
+	p.now("getting an access token")
 	expires, scope, err := p.client.Authenticate(ctx)
 	if err != nil {
 		p.fail(ctx, stepAccess, p.method, err)
@@ -201,10 +210,11 @@ func (p *preflight) credentials(used bool) {
 func (p *preflight) readTargets(ctx context.Context) {
 	for i, t := range p.Targets {
 		subject := t.Label + " at " + t.Provider
+		p.now("reading target %d of %d: %s", i+1, len(p.Targets), subject)
 		s, err := p.client.Sample(ctx, t, samplePages)
 		if err == nil {
 			p.read = append(p.read, s)
-			if s.Reported <= maxCompared {
+			if s.Reported <= int64(maxPages*s.Size) {
 				p.small = append(p.small, t)
 			}
 			reported, advice := "absent", ""

@@ -9,6 +9,7 @@ import (
 
 // providers lists them, and has the targets at those looked at too.
 func (p *preflight) providers(ctx context.Context) {
+	p.now("listing credential providers")
 	found, err := p.client.Providers(ctx)
 	p.credentials(p.method != viaRAM)
 	if err != nil {

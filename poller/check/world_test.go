@@ -81,6 +81,8 @@ func newWorld(t *testing.T, c simulator.Config, wrap ...func(http.Handler) http.
 		},
 		Schedule:    every(5 * time.Minute),
 		Concurrency: 4,
+		Timeout:     time.Hour,
+		Progress:    io.Discard,
 	}
 	w.transport(t)
 	for _, target := range w.Config.Targets {

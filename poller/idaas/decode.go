@@ -3,6 +3,8 @@ package idaas
 import (
 	"errors"
 	"fmt"
+	"math"
+	"strconv"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -13,7 +15,7 @@ import (
 // wirePage is an answer of the list call, as far as it is used. A null field counts as absent.
 type wirePage struct {
 	Entities   wireTokens `json:"entities"`
-	TotalCount *int64     `json:"totalCount"`
+	TotalCount *wireCount `json:"totalCount"`
 	NextToken  string     `json:"nextToken"`
 	Error      string     `json:"error"` // of an error object, whatever else it has
 
@@ -50,6 +52,28 @@ type otherSpelling struct{}
 // UnmarshalJSON refuses whatever has that name.
 func (*otherSpelling) UnmarshalJSON([]byte) error {
 	return errors.New("a known name in another spelling")
+}
+
+// wireCount is a whole number. It may be a text, or have a fraction of 0 and be at most 2^53.
+type wireCount int64
+
+// UnmarshalJSONFrom reads the number.
+func (n *wireCount) UnmarshalJSONFrom(in *jsontext.Decoder) error {
+	token, err := in.ReadToken()
+	if err != nil {
+		return err
+	}
+	text := token.String()
+	if whole, err := strconv.ParseInt(text, 10, 64); err == nil {
+		*n = wireCount(whole)
+		return nil
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil || f != math.Trunc(f) || math.Abs(f) > 1<<53 {
+		return errors.New("not a whole number")
+	}
+	*n = wireCount(f)
+	return nil
 }
 
 // decoder reads pages, and uses again what it needs: 3 allocations a page instead of 110.
@@ -122,7 +146,7 @@ func (d *decoder) read(body []byte) (poller.Page, string, error) {
 	}
 	page := poller.Page{Tokens: d.tokens, Total: -1}
 	if w.TotalCount != nil && *w.TotalCount >= 0 {
-		page.Total = *w.TotalCount
+		page.Total = int64(*w.TotalCount)
 	}
 	if w.Error != "" || len(d.tokens) == 0 && parseError(body).code != "" {
 		return poller.Page{}, "", errors.New("an error instead of a page")

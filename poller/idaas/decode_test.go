@@ -92,7 +92,7 @@ func TestPagesThatAreMalformed(t *testing.T) {
 		`{"entities":[{"authenticationTokenId":"a","revoked":"true"}]}`, `{"entities":[{"authenticationTokenId":"a","revoked":1}]}`,
 		`{"entities":[{"authenticationTokenId":"a","expirationTime":"1772693568000"}]}`, `{"entities":[{"authenticationTokenId":"a","expirationTime":1.5}]}`,
 		`{"entities":[{"authenticationTokenId":"a","expirationTime":9223372036854775808}]}`, `{"entities":[{"authenticationTokenId":"a","expirationTime":[]}]}`,
-		`{"entities":[],"totalCount":"0"}`, `{"entities":[],"totalCount":0.5}`, `{"entities":[],"nextToken":5}`, `{"entities":[],"nextToken":{}}`,
+		`{"entities":[],"totalCount":""}`, `{"entities":[],"totalCount":"x"}`, `{"entities":[],"totalCount":0.5}`, `{"entities":[],"totalCount":"NaN"}`, `{"entities":[],"totalCount":true}`, `{"entities":[],"nextToken":5}`, `{"entities":[],"nextToken":{}}`,
 		`{"entities":[],"entities":[]}`, `{"entities":[{"authenticationTokenId":"a","authenticationTokenId":"a"}]}`, `{"entities":[],"x":1,"x":1}`,
 		`{"entities":[]}{}`, `{"entities":[]} x`, `{"entities":[]},`, `{"entities":[]`, `{"entities":[`, `{"entities":[],}`, `{'entities':[]}`,
 		"{\"entities\":[{\"authenticationTokenId\":\"\xff\"}]}", "{\"entities\":[],\"\xff\":1}",

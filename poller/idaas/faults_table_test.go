@@ -68,8 +68,10 @@ var faultTable = map[simulator.FaultKind][]variant{
 	simulator.Null:            {{list: malformed, token: malformed}},
 	simulator.HugeBody: {
 		{fault: simulator.Fault{Size: maxBody + 1}, list: malformed, token: malformed, page: 3},
-		// Right in form, this one: an empty last page.
-		{fault: simulator.Fault{Size: 1000}, pages: map[int]pages{1: {1, -1}, 3: {3, 8}, 5: {5, 16}}, token: malformed},
+		// Right in form, this one: an empty last page. After others, its totalCount of 0 contradicts theirs.
+		{fault: simulator.Fault{Size: 1000}, pages: map[int]pages{1: {1, -1}}, token: malformed, page: 1},
+		{fault: simulator.Fault{Size: 1000}, list: malformed, token: malformed, page: 3},
+		{fault: simulator.Fault{Size: 1000}, list: malformed, token: malformed, page: 5},
 	},
 	simulator.SlowDrip: {
 		{fault: simulator.Fault{Delay: time.Millisecond}},
@@ -197,7 +199,7 @@ func wrongTypes() []variant {
 	all := []variant{{list: malformed, token: malformed}}
 	for field, values := range map[string][]string{
 		"entities":                {"{}", `"x"`, "[[]]", "[null]", "null"},
-		"totalCount":              {"{}", `"18"`, "1.8"},
+		"totalCount":              {"{}", `"x"`, "1.8"},
 		"nextToken":               {"{}", "1"},
 		"authenticationTokenId":   {"{}", "1", "null", `""`},
 		"revoked":                 {"{}", "1", `"true"`},

@@ -125,6 +125,9 @@ func (r *faultRun) page(v variant, page int) {
 	if want.reason == poller.Loop && page == 1 {
 		want.requests = 2 // that nextToken has not been given before
 	}
+	if want.reason == poller.Malformed && f.Kind != simulator.SwitchProtocols && (f.Status == 0 || f.Status == 200) {
+		want.requests = 2 // what is no page is requested once more
+	}
 	if want.reason == "" {
 		r.right(name, v, page, after[faulty], lists[faulty])
 	} else {

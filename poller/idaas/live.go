@@ -2,6 +2,7 @@ package idaas
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"net/http"
 	"time"
@@ -10,71 +11,113 @@ import (
 )
 
 const (
-	counts = 3     // the requests of a live walk beside its pages
-	asks   = 1 + 3 // how often the expired are counted, at most: once, and again while that is not sure
+	counts    = 3                // requests of a live walk beside its pages
+	likelyCap = 1000             // totals are capped at a multiple of it
+	slack     = 10 * time.Minute // after its expiration, a token can still be listed as active
 )
 
 // LivePages lists the active tokens of t and counts the others, where that takes fewer requests. See poller.Live.
-func (c *Client) LivePages(ctx context.Context, t poller.Target, known *poller.Census, ends func(from, to time.Time) bool) iter.Seq2[poller.Page, error] {
+func (c *Client) LivePages(ctx context.Context, t poller.Target, known *poller.Census, always bool) iter.Seq2[poller.Page, error] {
 	return func(yield func(poller.Page, error) bool) {
 		w := c.newWalk(t)
-		size := w.size
-		pages := func(tokens int) int { return max(1, (tokens+size-1)/size) }
-		more := known != nil && pages(known.At(known.ReadAt).Total) > counts+pages(known.At(known.ReadAt).Active)
-		last := poller.Page{Total: -1, Dead: &poller.Dead{}}
-		if !more {
+		live, learned := always, 0
+		if known != nil {
+			s := known.At(known.ReadAt)
+			live = live || w.pagesOf(s.Total) > counts+w.pagesOf(s.Active)
+		}
+		if !live {
 			for page, err := range w.pages(ctx) {
-				// Of an unknown target the first page tells; its total need not be asked for again.
-				if more = known == nil && err == nil && page.Total > int64((counts+1)*size); more {
-					last.Total, last.Dead.Requests = page.Total, 1
+				// The first page of an unknown target shows which walk takes fewer requests.
+				if live = known == nil && err == nil && page.Total > int64((counts+1)*w.size) && page.Total%likelyCap != 0; live {
+					learned = 1
 					break
 				}
 				if known = new(poller.Census); !yield(page, err) {
 					return
 				}
 			}
-			if !more {
+			if !live {
 				return
 			}
 		}
-		w.filter, w.next = "&revoked=false&expired=false", ""
-		for page, err := range w.pages(ctx) {
-			if !yield(page, err) || err != nil {
-				return
-			}
+		err := w.live(ctx, learned, always, yield)
+		if badRequest(err) {
+			err = &poller.Unproved{Why: err.Error(), Final: true} // a filter or maxResults=1 is refused
 		}
-		w.size, w.next = 1, ""
-		count := func(filter, what string) (int64, error) {
-			w.filter, w.call.what = filter, "the count of "+what+" tokens"
-			err := w.list(ctx)
-			if err == nil && w.page.Total < 0 {
-				err = fail(poller.Malformed, "%s: no totalCount", w.call.what)
-			}
-			w.next = ""
-			last.Tokens = append(last.Tokens, w.page.Tokens...)
-			last.Dead.Requests++
-			return w.page.Total, err
+		if err != nil {
+			yield(poller.Page{}, err)
 		}
-		var err error
-		last.Dead.Revoked, err = count("&revoked=true", "revoked")
-		for n := 0; n < asks && err == nil; n++ {
-			last.Dead.Expired, err = count("&revoked=false&expired=true", "expired")
-			from, to := w.call.answered()
-			if last.Dead.At = to; !ends(from, to) {
-				break
-			}
-		}
-		if last.Total < 0 && err == nil {
-			last.Total, err = count("", "all")
-		}
-		yield(last, err)
 	}
 }
 
-// answered returns between which times the API answered, by either clock: its own decides what has expired.
+// live yields the pages of the active tokens and one with the counts. The revoked are counted first: a token that is revoked
+// during the walk makes the sum too low, never too high.
+func (w *walk) live(ctx context.Context, learned int, always bool, yield func(poller.Page, error) bool) error {
+	size, pages := w.size, 0
+	last := poller.Page{Total: -1, Dead: &poller.Dead{Requests: counts + learned}}
+	count := func(filter, what string, fits func(poller.Token) bool) (int64, error) {
+		w.begin(1, filter)
+		w.call.what = "the count of " + what + " tokens"
+		if err := w.list(ctx); err != nil {
+			return 0, err
+		}
+		if w.page.Total < 0 {
+			return 0, &poller.Unproved{Why: w.call.what + ": no totalCount"}
+		}
+		for _, t := range w.page.Tokens {
+			if !fits(t) {
+				return 0, &poller.Unproved{Why: w.call.what + ": it contains other tokens"}
+			}
+			last.Tokens = append(last.Tokens, t)
+		}
+		return w.page.Total, nil
+	}
+	var err error
+	if last.Dead.Revoked, err = count("&revoked=true", "revoked", func(t poller.Token) bool { return t.Revoked }); err != nil {
+		return err
+	}
+	w.begin(size, "&revoked=false&expired=false")
+	for page, err := range w.pages(ctx) {
+		if err != nil {
+			return err
+		}
+		from, _ := w.call.answered()
+		for _, t := range page.Tokens {
+			if t.Revoked || t.Expires > 0 && t.Expires < from.Add(-slack).UnixMilli() {
+				return &poller.Unproved{Why: w.call.what + ": it lists revoked or expired tokens as active"}
+			}
+		}
+		if pages++; !yield(page, nil) {
+			return nil
+		}
+	}
+	size = w.size // a smaller one may have been accepted
+	if last.Dead.Expired, err = count("&revoked=false&expired=true", "expired", func(t poller.Token) bool { return !t.Revoked }); err != nil {
+		return err
+	}
+	last.Dead.From, last.Dead.To = w.call.answered()
+	if last.Dead.All, err = count("", "all", func(poller.Token) bool { return true }); err != nil {
+		return err
+	}
+	w.size = size
+	switch all := last.Dead.All; {
+	case always:
+	case all > 0 && all%likelyCap == 0:
+		return &poller.Unproved{Why: fmt.Sprintf("the count of all tokens, %d, may be capped", all), Final: true}
+	case w.pagesOf(int(all)) <= counts+pages:
+		return &poller.Unproved{Why: fmt.Sprintf("a full walk of %d tokens takes no more requests", all), Final: true}
+	}
+	yield(last, nil)
+	return nil
+}
+
+// pagesOf returns how many pages that many tokens have.
+func (w *walk) pagesOf(tokens int) int { return max(1, (tokens+w.size-1)/w.size) }
+
+// answered returns the earliest and the latest time at which the API responded, by both clocks: its own decides what has expired.
 func (c *call) answered() (from, to time.Time) {
 	from, to = c.sent, c.sent.Add(c.took)
-	// It tells whole seconds, which say nothing unless they are others than ours.
+	// Date has whole seconds, which are used only if they differ from ours.
 	if date, err := http.ParseTime(c.header.Get("Date")); err == nil && (date.After(to) || from.Sub(date) >= time.Second) {
 		from, to = time.UnixMilli(min(from.UnixMilli(), date.UnixMilli())), time.UnixMilli(max(to.UnixMilli(), date.UnixMilli()+1000))
 	}

@@ -30,7 +30,9 @@ func liveHeap() uint64 {
 }
 
 // Every failure here has a text of its own, so that anything kept of it would show.
-func TestFailingWalksLeaveNothingBehind(t *testing.T) {
+func TestFailingWalksLeaveNothingBehind(t *testing.T) { synctest.Test(t, failingWalks) }
+
+func failingWalks(t *testing.T) {
 	const targets = 10
 	n := 0
 	answer := func(status int, format string) (*http.Response, error) {
@@ -146,7 +148,7 @@ func TestAHugeBodyIsNotHeld(t *testing.T) {
 			t.Errorf("%+v", r.Failure)
 		}
 		t.Logf("%d MiB of 512 read, at most %d MiB of heap in use for it", body.read>>20, (body.peak-before)>>20)
-		if body.read > maxBody+1<<20 {
+		if body.read > 2*(maxBody+1<<20) { // it is requested once more
 			t.Errorf("%d bytes read", body.read)
 		}
 		if body.peak-before > 64<<20 {

@@ -16,7 +16,7 @@ import (
 // plainWirePage is an answer of the list call, as far as it is used. A null field counts as absent.
 type plainWirePage struct {
 	Entities   []plainWireToken `json:"entities"`
-	TotalCount *int64           `json:"totalCount"`
+	TotalCount *wireCount       `json:"totalCount"`
 	NextToken  string           `json:"nextToken"`
 	Error      string           `json:"error"` // of an error object, whatever else it has
 
@@ -55,7 +55,7 @@ func decodeByStructs(body []byte, tokens []poller.Token) (poller.Page, string, e
 	}
 	page := poller.Page{Tokens: tokens, Total: -1}
 	if w.TotalCount != nil && *w.TotalCount >= 0 {
-		page.Total = *w.TotalCount
+		page.Total = int64(*w.TotalCount)
 	}
 	if w.Error != "" || len(w.Entities) == 0 && parseError(body).code != "" {
 		return poller.Page{}, "", errors.New("an error instead of a page")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"hash/maphash"
 	"iter"
 	"net/http"
@@ -30,11 +31,12 @@ func (w *walk) pages(ctx context.Context) iter.Seq2[poller.Page, error] {
 		seed, seen := maphash.MakeSeed(), map[uint64]bool{}
 		empty := 0
 		for number := 1; ; number++ {
-			err := w.read(ctx, number)
+			err := w.get(ctx, number)
 			if err != nil {
 				yield(poller.Page{}, err)
 				return
 			}
+			w.add(number)
 			if !yield(w.page, nil) || w.next == "" {
 				return
 			}
@@ -66,13 +68,18 @@ type walk struct {
 	call    call
 	token   accessToken // in use
 	page    poller.Page
-	next    string // nextToken of the page; empty: it was the last
+	next    string   // nextToken of the page; empty: it was the last
+	read    int64    // tokens of the list so far
+	totals  [2]int64 // totalCount of its first and of its latest page
 }
 
 func (c *Client) newWalk(t poller.Target) *walk {
 	w := &walk{client: c, target: t, size: c.pageSize.get(), decoder: &decoder{}}
 	w.call = call{operation: OpList, retries: c.config.Retries, hide: w.hide(), build: w.request, decode: func(body []byte) error {
 		page, next, err := w.decoder.read(body)
+		if err == nil {
+			err = w.ends(page, next)
+		}
 		if err == nil {
 			w.page, w.next = page, next
 		}
@@ -81,13 +88,35 @@ func (c *Client) newWalk(t poller.Target) *walk {
 	return w
 }
 
+// add notes what a page read contains, for ends.
+func (w *walk) add(number int) {
+	w.read += int64(len(w.page.Tokens))
+	if w.totals[1] = w.page.Total; number == 1 {
+		w.totals[0] = w.page.Total
+	}
+}
+
+// ends returns an error if a page looks like the end of the list, but its totalCount contradicts the pages before. Tokens
+// expire while active ones are listed, so there only the sum of the counts shows what is missing.
+func (w *walk) ends(page poller.Page, next string) error {
+	if len(page.Tokens) > 0 || next != "" || w.filter != "" || w.read >= w.totals[0] || page.Total < 0 || page.Total == w.totals[1] || page.Total == w.read {
+		return nil
+	}
+	return fmt.Errorf("no tokens, no nextToken and totalCount %d, but totalCount was %d before and %d tokens were read", page.Total, w.totals[1], w.read)
+}
+
+// begin has the next page be the first of another list.
+func (w *walk) begin(size int, filter string) {
+	w.size, w.filter, w.next, w.read, w.totals = size, filter, "", 0, [2]int64{}
+}
+
 // hide hides whatever must not be told of the requests.
 func (w *walk) hide() poller.Scrubber {
 	return poller.Scrubber{}.Hide(w.target.Consumer, w.target.Label).And(w.token.hide)
 }
 
-// read reads the page that next tells.
-func (w *walk) read(ctx context.Context, number int) error {
+// get reads the page that next tells.
+func (w *walk) get(ctx context.Context, number int) error {
 	w.call.what = "page " + strconv.Itoa(number)
 	if number == 1 {
 		return w.first(ctx)

@@ -40,13 +40,14 @@ func (c *Client) Sample(ctx context.Context, t poller.Target, pages int) (Sample
 	w := c.newWalk(t)
 	s := Sample{Reported: -1}
 	for s.Pages < pages && !s.Complete {
-		if err := w.read(ctx, s.Pages+1); err != nil {
+		if err := w.get(ctx, s.Pages+1); err != nil {
 			return s, err
 		}
 		if s.Pages == 0 {
 			s.Took, s.Reported, s.Size = w.call.took, w.page.Total, w.size
 		}
 		s.Pages++
+		w.add(s.Pages)
 		s.Tokens += len(w.page.Tokens)
 		s.Complete = w.next == ""
 		if err := s.look(w.body.Bytes(), w.call.header); err != nil {

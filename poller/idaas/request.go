@@ -56,7 +56,7 @@ func serverTime(header http.Header) (time.Time, bool) {
 // do sends a call until its answer is decoded or its retries are used up. The body is read into buf. Errors are
 // failures, or that of ctx.
 func (c *Client) do(ctx context.Context, call *call, buf *bytes.Buffer) error {
-	renewed := false
+	renewed, malformed := false, false
 	call.gate = c.gate
 	for attempt := 0; ; attempt++ {
 		f := c.attempt(ctx, call, buf)
@@ -77,7 +77,9 @@ func (c *Client) do(ctx context.Context, call *call, buf *bytes.Buffer) error {
 					"operation", call.operation)
 			}
 		}
-		if !f.retry || attempt == call.retries {
+		again := f.cause.Reason == poller.Malformed && f.status == 0 && call.operation == OpList && !malformed // a maintenance page, say
+		malformed = malformed || again
+		if !again && (!f.retry || attempt >= call.retries) {
 			if f.foreign && call.operation != OpDiscovery {
 				c.instance.doubt()
 			}

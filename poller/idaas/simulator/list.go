@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -96,6 +97,7 @@ func (s *Server) parse(values url.Values) (query, *answer) {
 	}
 	for name, filter := range map[string]**bool{"revoked": &q.revoked, "expired": &q.expired} {
 		switch text := strings.ToLower(values.Get(name)); { // the vendor's Python client sends True and False
+		case slices.Contains(s.config.IgnoredFilters, name):
 		case text == "true" || text == "false":
 			value := text == "true"
 			*filter = &value
@@ -194,7 +196,11 @@ func (s *Server) encode(e *encoder, p *page) {
 	}
 	e.scratch = append(entities.buf, ']')
 	e.member("entities")
-	if !s.config.OmitTotalCount {
+	if here := int64(len(p.items)); s.config.Total != nil {
+		if total := s.config.Total(p.total, here, max(0, p.total-int64(p.page)*int64(p.size))); total != "" {
+			e.raw("totalCount", total)
+		}
+	} else if !s.config.OmitTotalCount {
 		e.int("totalCount", p.total)
 	}
 	switch {

@@ -4,8 +4,10 @@ package simulator
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"maps"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -38,6 +40,27 @@ const (
 	EndEmpty
 )
 
+// Total returns totalCount as JSON, or "" for none, of a page of a list that has total tokens, those on this page, and those
+// on later ones. Nil returns the total as it is.
+type Total func(total, here, later int64) string
+
+// Capped returns totals of at most that many tokens.
+func Capped(most int64) Total {
+	return func(total, _, _ int64) string { return strconv.FormatInt(min(total, most), 10) }
+}
+
+// OfPage returns the number of tokens on the page.
+func OfPage(_, here, _ int64) string { return strconv.FormatInt(here, 10) }
+
+// Remaining returns the number of tokens on the page and on later ones.
+func Remaining(_, here, later int64) string { return strconv.FormatInt(here+later, 10) }
+
+// AsText returns the total as a JSON string.
+func AsText(total, _, _ int64) string { return fmt.Sprintf("%q", strconv.FormatInt(total, 10)) }
+
+// WithFraction returns the total with a fraction of 0.
+func WithFraction(total, _, _ int64) string { return strconv.FormatInt(total, 10) + ".0" }
+
 // Config of a Server; the zero value of each field is a sensible default.
 type Config struct {
 	InstanceID          string        // "idaas_simulator"
@@ -52,7 +75,11 @@ type Config struct {
 	Latency             time.Duration    // before each answer
 	Quota               Quota            // of list calls
 	Now                 func() time.Time // time.Now; decides what has expired and makes the Date header
-	ClockSkew           time.Duration    // added to the Date header only
+	ClockSkew           time.Duration    // added to Now: the whole server is ahead
+	DateSkew            time.Duration    // added to the Date header only
+	OmitDate            bool             // there is no Date header
+	IgnoredFilters      []string         // of revoked and expired: accepted, without effect
+	Total               Total            // how totalCount is returned
 	BaseURL             string           // scheme and host in URLs handed out; by default those the request came to
 	TokenEndpoint       string           // in discovery, and the audience of assertions; by default BaseURL and TokenPath
 	InternetEndpoint    string           // developer endpoint in discovery; by default BaseURL
@@ -100,6 +127,8 @@ func New(config Config) *Server {
 	if config.Now == nil {
 		config.Now = time.Now
 	}
+	now, skew := config.Now, config.ClockSkew
+	config.Now = func() time.Time { return now().Add(skew) }
 	s := &Server{
 		config:     config,
 		clients:    make(map[string]Client, len(config.Clients)),
@@ -155,7 +184,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	to := reply{w: w, r: r, id: rand.Text(), number: number}
 	header := w.Header()
-	header.Set("Date", s.config.Now().Add(s.config.ClockSkew).UTC().Format(http.TimeFormat))
+	header.Set("Date", s.config.Now().Add(s.config.DateSkew).UTC().Format(http.TimeFormat))
+	if s.config.OmitDate {
+		header["Date"] = nil // or net/http adds its own
+	}
 	header.Set("X-Acs-Request-Id", to.id)
 	header.Set("Content-Type", "application/json")
 	if f, ok := s.pick(request, a, now); ok {
