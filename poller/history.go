@@ -1,6 +1,7 @@
 package poller
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/binary"
 	"math"
@@ -37,6 +38,7 @@ type History struct {
 type quiet struct {
 	From    int64  // start of its latest part in which nothing is unknown
 	Longest uint32 // of its earlier such parts, in seconds
+	Unknown uint32 // seconds
 }
 
 // Pause is a time without a token that has ended, in Unix seconds and seconds.
@@ -136,7 +138,7 @@ func (c *counting) history(prev, out *Census) *History {
 	}
 	if !active && unknown.from > 0 && looked > 0 { // that time may be part of a pause
 		h.part(looked)
-		h.From = now
+		h.From, h.Unknown = now, h.Unknown+uint32((now-looked)/msSecond)
 	}
 	h.renewals(c.records, prev, out)
 	h.weekly(out)
@@ -174,19 +176,25 @@ func (q *quiet) part(to int64) {
 	}
 }
 
-// paused ends the time without a token. The pause is its longest part without unknown time, which counts in the share of active
-// time as the walk found the target.
+// paused ends the time without a token. The pause is that time but for what is unknown of it or, if that is a tenth or more, the
+// longest known part. In the share of active time the unknown counts as the walk found the target.
 func (h *History) paused(end int64, unknown span, active bool) {
-	if unknown.from < end && unknown.to > h.From {
-		h.part(unknown.from)
-		if longest := h.Longest; active {
-			h.active(max(unknown.from, h.From), min(unknown.to, end))
-			h.Longest = longest
+	start := cmp.Or(h.End, h.From)
+	if from, to := max(unknown.from, h.From), min(unknown.to, end); from < to {
+		h.part(from)
+		h.Unknown += uint32((to - from) / msSecond)
+		before := h.quiet
+		if active {
+			h.active(from, to)
 		}
-		h.From = min(unknown.to, end)
+		h.quiet = before
+		h.From = to
 	}
 	h.part(end)
 	p := Pause{uint32(end / msSecond), h.Longest}
+	if whole := uint32((end - start) / msSecond); h.Unknown < whole/10 {
+		p.Length = whole - h.Unknown
+	}
 	h.quiet, h.Start = quiet{}, end
 	pauses, least := &h.Pauses[end/msWeek%6], 0
 	for i, old := range pauses {

@@ -1,8 +1,6 @@
 package poller
 
-import (
-	"time"
-)
+import "time"
 
 // State is what a target's tokens amount to, in the words of the metric.
 type State string
@@ -20,6 +18,11 @@ const (
 	AtRisk     State = "at_risk"
 	OK         State = "ok"
 )
+
+// Urgency returns every State, the most urgent first.
+func Urgency() []State {
+	return []State{Lost, AboutToEnd, Overdue, NotRenewed, AtRisk, Unknown, Paused, Empty, Retired, OK}
+}
 
 // Thresholds are the settings that decide the state of a target.
 type Thresholds struct {
@@ -102,7 +105,7 @@ func (r *Reading) Status(now time.Time, interval time.Duration) Status {
 		return s
 	}
 	lost := t.LostAfter.Milliseconds()
-	from := max(end, h.From) // up to which one may have been active unseen
+	from := end + int64(h.Unknown)*msSecond // time in which one may have been active unseen does not count
 	s.NextExpected = from + min(max(2*rhythm.usual, 10*msMinute), rhythm.usual+msWeek)
 	switch {
 	case t.LostAlone:

@@ -29,7 +29,8 @@ func reading(label, provider string, change func(now time.Time, c *poller.Census
 	now := time.Now()
 	r := &poller.Reading{Target: poller.Target{
 		Consumer: "raw-" + label, Provider: provider, Label: label,
-		Windows: []poller.Window{{Label: "1h", Duration: time.Hour}, {Label: "1d", Duration: day}},
+		Windows:    []poller.Window{{Label: "1h", Duration: time.Hour}, {Label: "1d", Duration: day}},
+		Thresholds: poller.Thresholds{AtRisk: poller.Before{Part: 0.2, Most: 7 * day}, AboutToEnd: poller.Before{Part: 0.05, Most: day}, LostAfter: 10 * time.Minute},
 	}}
 	if change != nil {
 		r.Census = &poller.Census{Reported: -1, ReadAt: now.Add(-time.Minute), Took: 1500 * time.Millisecond}
@@ -38,9 +39,18 @@ func reading(label, provider string, change func(now time.Time, c *poller.Census
 	return r
 }
 
+// steady is the history of a target that had a token for 50 days, until end.
+func steady(end time.Time) *poller.History {
+	h := &poller.History{Since: end.Add(-50 * day).UnixMilli(), Start: end.Add(-50 * day).UnixMilli(), End: end.UnixMilli()}
+	for i := range h.Days {
+		h.Days[i] = 1440
+	}
+	return h
+}
+
 // expiring gives a census tokens of a lifetime of 30 days, with ids.
 func expiring(c *poller.Census, ends ...time.Time) {
-	c.Lifetime = (30 * day).Milliseconds()
+	c.Lifetime, c.History = (30 * day).Milliseconds(), steady(time.Now().Add(-time.Minute))
 	for i, end := range ends {
 		c.Expirations = append(c.Expirations, end.UnixMilli())
 		c.Soonest = append(c.Soonest, poller.Expiry{ID: fmt.Sprint("tkn_", i), Type: "jwt", Issued: end.Add(-30 * day).UnixMilli(), Expires: end.UnixMilli()})
@@ -58,6 +68,8 @@ func company() *poller.Snapshot {
 		c.Revoked, c.Expired, c.Reported = 2, 1, 5
 	})
 	fine.Failure = failure(time.Hour)
+	riskier := reading("riskier", "oauth", func(now time.Time, c *poller.Census) { expiring(c, now.Add(-time.Second), now.Add(50*time.Minute)) })
+	riskier.Target.Thresholds.AboutToEnd = poller.Before{}
 	unread := reading("unread", "oauth", nil)
 	unread.Failure = failure(3 * time.Minute)
 	return &poller.Snapshot{
@@ -66,14 +78,19 @@ func company() *poller.Snapshot {
 			fine,
 			reading("lost", "jwt", func(now time.Time, c *poller.Census) {
 				c.Expired, c.Lifetime, c.LastActive = 4, day.Milliseconds(), now.Add(-time.Hour).UnixMilli()
+				c.History = steady(now.Add(-time.Hour))
 			}),
 			reading("risky", "jwt", func(now time.Time, c *poller.Census) { expiring(c, now.Add(3*day), now.Add(5*day)) }),
-			reading("riskier", "oauth", func(now time.Time, c *poller.Census) { expiring(c, now.Add(-time.Second), now.Add(50*time.Minute)) }),
+			riskier,
 			reading("empty", "oauth", func(_ time.Time, c *poller.Census) { c.Reported = 0 }),
 			reading("everlasting", "jwt", func(now time.Time, c *poller.Census) { c.NeverExpiring = 2; c.ReadAt = now.Add(-21 * time.Minute) }),
 			reading("at the end of time", "jwt", func(_ time.Time, c *poller.Census) {
 				c.Expirations = []int64{math.MaxInt64 - 1}
 				c.Soonest = []poller.Expiry{{ID: "last", Issued: math.MaxInt64, Expires: math.MaxInt64 - 1}}
+			}),
+			reading("nightly", "jwt", func(now time.Time, c *poller.Census) {
+				c.Expired, c.History = 40, &poller.History{Since: now.Add(-40 * day).UnixMilli(), Start: now.Add(-3 * time.Hour).UnixMilli(), End: now.Add(-2 * time.Hour).UnixMilli()}
+				c.History.Pauses[0] = [3]poller.Pause{{End: uint32(now.Unix()), Length: 80000}, {End: uint32(now.Unix()), Length: 80000}, {End: uint32(now.Unix()), Length: 80000}}
 			}),
 			unread,
 		},
@@ -183,7 +200,7 @@ func TestNamesAreIsolated(t *testing.T) {
 			c.Soonest[0].ID, c.Soonest[0].Type = turned, turned
 		})
 		lost := reading(turned+"lost", turned, func(now time.Time, c *poller.Census) {
-			c.Expired, c.LastActive = 1, now.Add(-time.Hour).UnixMilli()
+			c.Expired, c.History = 1, steady(now.Add(-time.Hour))
 		})
 		r.Failure = &poller.Failure{Reason: poller.Malformed, Text: turned, Since: time.Now(), At: time.Now()}
 		page, _ := New(Config{Snapshot: func() *poller.Snapshot { return &poller.Snapshot{Readings: []*poller.Reading{r, lost}} }})

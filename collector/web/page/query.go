@@ -24,7 +24,7 @@ type query struct {
 	values                 url.Values
 	consumer, provider     string
 	Search, Sort, Open     string // part of a consumer or a provider; one of orders; consumer:provider
-	State                  poller.Verdict
+	State                  poller.State
 	limit, offset, Refresh int // Refresh is in seconds; 0: none
 }
 
@@ -64,11 +64,11 @@ func parse(raw string, page bool) (query, error) {
 	}
 	q := query{
 		values: values, consumer: values.Get("consumer"), provider: values.Get("credential_provider"),
-		Search: values.Get("q"), Sort: values.Get("sort"), Open: values.Get("open"), State: poller.Verdict(values.Get("state")),
+		Search: values.Get("q"), Sort: values.Get("sort"), Open: values.Get("open"), State: poller.State(values.Get("state")),
 		limit: number("limit", 1, most, limit), offset: number("offset", 0, math.MaxInt32, 0), Refresh: number("refresh", 5, 3600, 0),
 	}
-	if q.State != "" && !slices.Contains(poller.Verdicts(), q.State) {
-		fault("state=%q: accepted are %v", q.State, poller.Verdicts())
+	if q.State != "" && !slices.Contains(poller.Urgency(), q.State) {
+		fault("state=%q: accepted are %v", q.State, poller.Urgency())
 	}
 	if orders[q.Sort] == nil {
 		fault("sort=%q: accepted are name, next, last, age, total", q.Sort)

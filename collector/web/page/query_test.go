@@ -11,12 +11,12 @@ import (
 
 func TestQueries(t *testing.T) {
 	for query, want := range map[string]string{
-		"":                                      "8: lost riskier risky empty unread fine at the end of time everlasting",
-		"sort=name":                             "8: at the end of time empty everlasting fine lost riskier risky unread",
-		"sort=next":                             "8: riskier fine risky at the end of time empty everlasting lost unread",
-		"sort=last":                             "8: riskier risky fine at the end of time empty everlasting lost unread",
-		"sort=age":                              "8: unread everlasting at the end of time empty fine lost riskier risky",
-		"sort=total":                            "8: fine lost everlasting riskier risky at the end of time empty unread",
+		"":                                      "9: lost riskier risky unread nightly empty fine at the end of time everlasting",
+		"sort=name":                             "9: at the end of time empty everlasting fine lost nightly riskier risky unread",
+		"sort=next":                             "9: riskier fine risky at the end of time empty everlasting lost nightly unread",
+		"sort=last":                             "9: riskier risky fine at the end of time empty everlasting lost nightly unread",
+		"sort=age":                              "9: unread everlasting at the end of time empty fine lost nightly riskier risky",
+		"sort=total":                            "9: nightly fine lost everlasting riskier risky at the end of time empty unread",
 		"state=at_risk":                         "2: riskier risky",
 		"state=lost":                            "1: lost",
 		"state=empty":                           "1: empty",
@@ -26,9 +26,9 @@ func TestQueries(t *testing.T) {
 		"consumer=fin":                          "0:",
 		"consumer=raw-fine":                     "0:",
 		"credential_provider=jwt&state=at_risk": "1: risky",
-		"consumer=&state=&sort=":                "8: lost riskier risky empty unread fine at the end of time everlasting",
-		"limit=2":                               "8: lost riskier",
-		"limit=2&offset=7":                      "8: everlasting",
+		"consumer=&state=&sort=":                "9: lost riskier risky unread nightly empty fine at the end of time everlasting",
+		"limit=2":                               "9: lost riskier",
+		"limit=2&offset=8":                      "9: everlasting",
 		"q=RISK":                                "2: riskier risky",
 		"q=oauth&sort=name":                     "3: empty riskier unread",
 		"q=%20%09risk%E3%80%80":                 "2: riskier risky",
@@ -37,8 +37,8 @@ func TestQueries(t *testing.T) {
 		"q=risk&state=ok":                       "0:",
 		"q=secret":                              "0:",
 		"q=i&state=ok&limit=1&offset=1":         "3: at the end of time",
-		"offset=8":                              "8:",
-		"offset=99":                             "8:",
+		"offset=9":                              "9:",
+		"offset=99":                             "9:",
 	} {
 		bubble(t, Config{}, func(t *testing.T, page, api func(string) *httptest.ResponseRecorder) {
 			got := names(api("/api/v1/targets?" + query))
@@ -58,7 +58,7 @@ func TestPageQueries(t *testing.T) {
 		for query, want := range map[string]string{
 			"q=nothing":                "",
 			"q=risk&state=ok":          "",
-			"limit=3&open=empty:oauth": "empty unread fine",
+			"limit=3&open=empty:oauth": "unread nightly empty",
 			"open=gone:jwt&limit=1":    "lost",
 		} {
 			w := page("/?" + query)
@@ -86,7 +86,7 @@ func TestPageQueries(t *testing.T) {
 func TestBadQueries(t *testing.T) {
 	for query, want := range map[string]string{
 		"stat=ok":              `unknown parameter "stat": accepted are q, consumer, credential_provider, state, sort, limit, offset`,
-		"state=bad":            `state="bad": accepted are [lost at_risk empty unknown ok]`,
+		"state=bad":            `state="bad": accepted are [lost about_to_end overdue not_renewed at_risk unknown paused empty retired ok]`,
 		"state=OK":             `state="OK"`,
 		"sort=state":           `sort="state": accepted are name, next, last, age, total`,
 		"limit=0":              `limit="0": accepted is a whole number from 1 to`,

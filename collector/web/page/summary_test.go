@@ -30,7 +30,7 @@ func executed(t *testing.T, name string, data any) string {
 func TestSummary(t *testing.T) {
 	fresh := func(now time.Time, c *poller.Census) { expiring(c, now.Add(20*day)) }
 	risky := func(now time.Time, c *poller.Census) { expiring(c, now.Add(day)) }
-	lost := func(now time.Time, c *poller.Census) { c.Revoked, c.LastActive = 1, now.Add(-time.Hour).UnixMilli() }
+	lost := func(now time.Time, c *poller.Census) { c.Revoked, c.History = 1, steady(now.Add(-time.Hour)) }
 	stale := func(now time.Time, c *poller.Census) { fresh(now, c); c.ReadAt = now.Add(-20*time.Minute - 1) }
 	fails := func(r *poller.Reading) *poller.Reading {
 		r.Failure = &poller.Failure{Reason: poller.Connection, Since: time.Now().Add(-time.Hour), At: time.Now()}
@@ -39,7 +39,7 @@ func TestSummary(t *testing.T) {
 	for _, tt := range []struct {
 		name               string
 		readings           func() []*poller.Reading
-		level              poller.Verdict
+		level              poller.State
 		text, trusted, why string
 	}{
 		{"no targets", func() []*poller.Reading { return nil }, poller.Unknown, "No targets", "No", "0 of 0 targets up to date"},

@@ -12,26 +12,31 @@ import (
 type row struct {
 	*poller.Reading
 	poller.States
-	Verdict poller.Verdict
-	Known   bool      // the numbers are those of a walk that is not too old
-	Stale   bool      // a complete walk was due, and another, and ten minutes have passed
-	ReadAt  time.Time // end of the last complete walk; zero: there was none
-	rank    int
-	now     time.Time
+	Status poller.Status
+	Known  bool      // the numbers are those of a walk that is not too old
+	Stale  bool      // a complete walk was due, and another, and ten minutes have passed
+	ReadAt time.Time // end of the last complete walk; zero: there was none
+	rank   int
+	now    time.Time
 }
 
 func newRow(r *poller.Reading, now time.Time, interval, maxStaleness time.Duration) row {
-	out := row{Reading: r, Verdict: poller.Unknown, now: now}
+	out := row{Reading: r, Status: r.Status(now, interval), now: now}
 	if c := r.Census; c != nil {
 		out.ReadAt = c.ReadAt
 		age := now.Sub(c.ReadAt)
 		out.Stale = age > 2*interval+10*time.Minute
 		if out.Known = maxStaleness == 0 || age <= maxStaleness; out.Known {
-			out.States, out.Verdict = c.At(now), c.Judge(now, interval)
+			out.States = c.At(now)
 		}
 	}
-	out.rank = slices.Index(poller.Verdicts(), out.Verdict)
+	out.rank = slices.Index(poller.Urgency(), out.Status.State)
 	return out
+}
+
+// AtRisk reports whether the target has a token, and may soon have none.
+func (r *row) AtRisk() bool {
+	return slices.Contains([]poller.State{poller.AboutToEnd, poller.NotRenewed, poller.AtRisk}, r.Status.State)
 }
 
 // Key names the target in an address, where Address opens it whatever the filters are.
@@ -52,9 +57,11 @@ func (r *row) Soonest() []poller.Expiry {
 
 // target is a row as JSON. What is unknown is absent.
 type target struct {
-	Consumer    string         `json:"consumer"`
-	Provider    string         `json:"credential_provider"`
-	State       poller.Verdict `json:"state"`
+	Consumer    string       `json:"consumer"`
+	Provider    string       `json:"credential_provider"`
+	State       poller.State `json:"state"`
+	Since       time.Time    `json:"since,omitzero"`
+	History     *history     `json:"history,omitempty"`
 	*counts     `json:",inline"`
 	LastActive  time.Time `json:"last_active,omitzero"`
 	Reported    *int64    `json:"reported_tokens,omitempty"`
@@ -76,6 +83,13 @@ type counts struct {
 	LifetimeSeconds   float64        `json:"lifetime_seconds,omitzero"`
 }
 
+type history struct {
+	Since           time.Time `json:"since"`
+	UsualPause      *float64  `json:"usual_pause_seconds,omitempty"`
+	NextExpected    time.Time `json:"next_expected,omitzero"`
+	RenewalExpected time.Time `json:"renewal_expected,omitzero"`
+}
+
 type failure struct {
 	Reason  poller.Reason `json:"reason"`
 	Message string        `json:"message"`
@@ -90,7 +104,7 @@ type token struct {
 }
 
 func newTarget(r *row, now time.Time) target {
-	out := target{Consumer: r.Target.Label, Provider: r.Target.Provider, State: r.Verdict}
+	out := target{Consumer: r.Target.Label, Provider: r.Target.Provider, State: r.Status.State, Since: instant(r.Status.Since)}
 	if f := r.Failure; f != nil {
 		out.Failure = &failure{f.Reason, f.Text, f.Since}
 	}
@@ -105,6 +119,12 @@ func newTarget(r *row, now time.Time) target {
 	}
 	if !r.Known {
 		return out
+	}
+	if st := r.Status; st.HistoryStart > 0 {
+		out.History = &history{Since: instant(st.HistoryStart), NextExpected: instant(st.NextExpected), RenewalExpected: instant(st.RenewalExpected)}
+		if seconds := float64(st.UsualPause) / 1000; seconds >= 0 {
+			out.History.UsualPause = &seconds
+		}
 	}
 	out.counts = &counts{
 		Tokens: r.Total, Active: r.Active, Expired: r.Expired, Revoked: r.Revoked, WithoutExpiration: r.NeverExpiring,

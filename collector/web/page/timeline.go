@@ -5,8 +5,6 @@ import (
 	"math"
 	"slices"
 	"time"
-
-	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
 // Sizes of a chart, in units of its view box.
@@ -50,7 +48,7 @@ func (v *view) chart(title string, step time.Duration, steps int, ticks ...strin
 		for i := 0; i < steps && before < r.Active-r.NeverExpiring; i++ {
 			n := r.Expiring(time.Duration(i+1) * step)
 			all[i] += n - before
-			if r.Verdict == poller.AtRisk {
+			if r.AtRisk() {
 				risk[i] += n - before
 				marked[i] = marked[i] || n > before && n == r.Active
 			}

@@ -19,22 +19,22 @@ type view struct {
 	Poll    *poller.Snapshot
 	All     []row
 	Matched []*row
-	Counts  map[poller.Verdict]int // what each filter by state leaves, the empty one for all
-	Rows    []*row                 // of this page
-	First   int                    // how many are on the pages before
-	Missing bool                   // the target to be opened is not among those that match
+	Counts  map[poller.State]int // what each filter by state leaves, the empty one for all
+	Rows    []*row               // of this page
+	First   int                  // how many are on the pages before
+	Missing bool                 // the target to be opened is not among those that match
 }
 
 func newView(c Config, q query, now time.Time) *view {
-	v := &view{query: q, Now: now, Version: c.Version, Poll: c.Snapshot(), Counts: map[poller.Verdict]int{}}
+	v := &view{query: q, Now: now, Version: c.Version, Poll: c.Snapshot(), Counts: map[poller.State]int{}}
 	interval := v.Poll.NextCycle.Sub(v.Poll.LastCycle)
 	v.All = make([]row, len(v.Poll.Readings))
 	for i, r := range v.Poll.Readings {
 		v.All[i] = newRow(r, now, interval, c.MaxStaleness)
 		if row := &v.All[i]; q.wants(r.Target) {
-			v.Counts[row.Verdict]++
+			v.Counts[row.Status.State]++
 			v.Counts[""]++
-			if q.State == "" || q.State == row.Verdict {
+			if q.State == "" || q.State == row.Status.State {
 				v.Matched = append(v.Matched, row)
 			}
 		}
@@ -80,7 +80,7 @@ func (v *view) At(t any) moment {
 }
 
 type summary struct {
-	Level poller.Verdict // the worst of what there is; Unknown also when data is missing
+	Level poller.State // the worst of what there is; Unknown also when data is missing
 	Text  string
 	Next  *row   // loses its last token next, of those at risk
 	Lost  []*row // the latest first
@@ -91,13 +91,15 @@ type summary struct {
 
 // Summary judges all targets, whatever the query asks for.
 func (v *view) Summary() (s summary) {
-	var risk, stale int
+	var overdue, risk, stale int
 	for i := range v.All {
 		r := &v.All[i]
-		switch r.Verdict {
-		case poller.Lost:
+		switch {
+		case r.Status.State == poller.Lost:
 			s.Lost = append(s.Lost, r)
-		case poller.AtRisk:
+		case r.Status.State == poller.Overdue:
+			overdue++
+		case r.AtRisk():
 			risk++
 			if s.Next == nil || r.Latest < s.Next.Latest {
 				s.Next = r
@@ -116,10 +118,10 @@ func (v *view) Summary() (s summary) {
 			stale++
 		}
 	}
-	slices.SortFunc(s.Lost, func(a, b *row) int { return cmp.Compare(b.LastActive, a.LastActive) })
+	slices.SortFunc(s.Lost, func(a, b *row) int { return cmp.Compare(b.Status.Since, a.Status.Since) })
 
 	var parts []string
-	part := func(there bool, level poller.Verdict, text string) {
+	part := func(there bool, level poller.State, text string) {
 		if there {
 			s.Level, parts = cmp.Or(s.Level, level), append(parts, text)
 		}
@@ -128,6 +130,7 @@ func (v *view) Summary() (s summary) {
 	s.Good = s.All - stale - s.Unread
 	outage := s.All > 0 && s.Failing == s.All
 	part(len(s.Lost) > 0, poller.Lost, count(len(s.Lost), "target")+" lost")
+	part(overdue > 0, poller.Overdue, count(overdue, "target")+" overdue")
 	part(risk > 0, poller.AtRisk, count(risk, "target")+" at risk")
 	part(outage, poller.Unknown, "API failing since "+exact(v.Now.Add(-s.Down)))
 	part(!outage && stale > 0, poller.Unknown, "data of "+count(stale, "target")+" stale")

@@ -12,12 +12,15 @@ import (
 var functions = template.FuncMap{
 	"count": count, "words": words,
 	"columns": func() any { return columns },
-	"states":  func() []poller.Verdict { return append([]poller.Verdict{""}, poller.Verdicts()...) },
+	"states":  func() []poller.State { return append([]poller.State{""}, poller.Urgency()...) },
 	// Beside the word, so that colour is not the only sign.
-	"symbol": func(v poller.Verdict) string {
-		return map[poller.Verdict]string{poller.Lost: "✕", poller.AtRisk: "▲", poller.Empty: "○", poller.Unknown: "?", poller.OK: "●"}[v]
+	"symbol": func(v poller.State) string {
+		return map[poller.State]string{
+			poller.Lost: "✕", poller.AboutToEnd: "▲", poller.Overdue: "!", poller.NotRenewed: "▲", poller.AtRisk: "▲", poller.Unknown: "?",
+			poller.Paused: "‖", poller.Empty: "○", poller.Retired: "○", poller.OK: "●",
+		}[v]
 	},
-	"word":   func(v poller.Verdict) string { return strings.ReplaceAll(string(v), "_", " ") },
+	"word":   func(v poller.State) string { return strings.ReplaceAll(string(v), "_", " ") },
 	"millis": func(ms int64) string { return words(time.Duration(min(ms, 1e12)) * time.Millisecond) },
 }
 
