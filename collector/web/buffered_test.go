@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"runtime"
 	"slices"
@@ -16,11 +17,12 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
-// large is a configuration whose exposition has about that many bytes.
+// large returns a configuration whose exposition has about size bytes.
 func large(size int) Config {
 	const part = 100_000
 	text := strings.Repeat("x", part)
@@ -35,7 +37,7 @@ func large(size int) Config {
 	return c
 }
 
-// snapshot is of so many targets with ten tokens of long ids each.
+// snapshot returns a snapshot of targets with ten tokens of long ids each.
 func snapshot(targets int) func() *poller.Snapshot {
 	id := strings.Repeat("x", 16<<10)
 	s := &poller.Snapshot{Readings: make([]*poller.Reading, targets)}
@@ -49,7 +51,7 @@ func snapshot(targets int) func() *poller.Snapshot {
 	return func() *poller.Snapshot { return s }
 }
 
-// However many clients ask and do not read: memory is bounded, who reads slowly gets all, and who reads is answered soon.
+// While clients do not read, memory has a limit, a slow reader gets its whole response, and a fast reader gets one soon.
 func TestClientsThatDoNotRead(t *testing.T) {
 	c := large(16 << 20)
 	c.Snapshot = snapshot(100)
@@ -57,15 +59,18 @@ func TestClientsThatDoNotRead(t *testing.T) {
 		path    string
 		clients int
 		size    int // at least, of a response
-	}{{"/metrics", 12, 16 << 20}, {"/api/v1/targets", 6, 15 << 20}} {
+	}{{"/metrics", 4, 16 << 20}, {"/api/v1/targets", 4, 15 << 20}} {
 		t.Run(fmt.Sprint(tt.path, tt.clients), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				all, _, ended := startPipes(ctx, t, c)
 				before := heap()
-				request := "GET " + tt.path + " HTTP/1.1\r\nHost: x\r\n\r\n"
+				// Each request is another, so that none shares a response.
+				request := func(conn net.Conn, n int) {
+					send(t, conn, fmt.Sprintf("GET %s?limit=%d HTTP/1.1\r\nHost: x\r\n\r\n", tt.path, 1000+n))
+				}
 				slow := dial(t, all)
-				send(t, slow, request)
+				request(slow, 0)
 				read := make(chan int64, 1)
 				go func() {
 					buffered := bufio.NewReader(slow)
@@ -84,18 +89,18 @@ func TestClientsThatDoNotRead(t *testing.T) {
 					read <- n
 				}()
 				synctest.Wait()
-				for range tt.clients {
+				for i := range tt.clients {
 					conn := dial(t, all)
 					defer conn.Close()
-					send(t, conn, request)
+					request(conn, i+1)
 				}
 				most := 0
-				for range 6 {
+				for range 4 {
 					synctest.Wait()
 					most = max(most, heap()-before)
 					time.Sleep(maxPause / 2)
 				}
-				if limit := maxUnread + maxBuilt*20<<20; most > limit {
+				if limit := maxUnread + 20<<20; most > limit {
 					t.Errorf("%d MiB of heap beside %d clients, want at most %d", most>>20, tt.clients, limit>>20)
 				}
 				since := time.Now()
@@ -113,6 +118,47 @@ func TestClientsThatDoNotRead(t *testing.T) {
 			})
 		})
 	}
+}
+
+// 60 clients that do not read and one that reads get the same response, built after the one in progress.
+func TestEqualRequestsShareAResponse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, release, builds := large(1<<20), make(chan struct{}), 0
+		gatherer := c.Gatherer
+		c.Gatherer = prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+			builds++
+			<-release
+			return gatherer.Gather()
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		all, _, ended := startPipes(ctx, t, c)
+		for range 61 {
+			conn := dial(t, all)
+			defer conn.Close()
+			send(t, conn, "GET /metrics HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\n\r\n")
+			synctest.Wait()
+		}
+		read := make(chan reply)
+		go func() { read <- all.get("/metrics") }()
+		for range 2 {
+			synctest.Wait()
+			release <- struct{}{}
+		}
+		if r := <-read; r.status != 200 || len(r.body) < 1<<20 || builds != 2 {
+			t.Errorf("%d, %d bytes after %d builds, want 2", r.status, len(r.body), builds)
+		}
+		close(release)
+		if r := all.get("/metrics"); r.status != 200 || builds != 3 {
+			t.Errorf("a later request: %d after %d builds, want 3", r.status, builds)
+		}
+		if r := all.get("/api/v1/targets"); r.status != 200 || !strings.HasPrefix(r.body, `{"time"`) {
+			t.Errorf("another request: %d %s", r.status, r.body)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // heap returns the bytes in use.
@@ -147,7 +193,7 @@ func TestAcceptsGzip(t *testing.T) {
 	}
 }
 
-// A load balancer that looks whether the port is open is no news, other faults of clients are.
+// A load balancer that only opens a connection is not logged as a warning; other faults of clients are.
 func TestLevelOfServerErrors(t *testing.T) {
 	for line, level := range map[string]string{
 		"http: TLS handshake error from 127.0.0.1:1: EOF\n":                                                             "DEBUG",
