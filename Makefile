@@ -1,9 +1,9 @@
-# Everything that is not Go itself is installed here, pinned, into .tools; nothing needs to be there before.
+# Tools are installed into .tools with pinned versions.
 TOOLS         := $(CURDIR)/.tools
 GOLANGCI_LINT := v2.15.0
 VERSION       ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS       := -s -w -X github.com/prometheus/common/version.Version=$(VERSION)
-# Executions, not seconds: at the end of a time Go 1.26 may fail a target that found nothing (golang/go#75804).
+# Executions, not seconds: with a time limit Go 1.26 may fail a target that found nothing (golang/go#75804).
 FUZZTIME      ?= 5000x
 FUZZED        := ./config ./poller/idaas
 
@@ -15,7 +15,7 @@ export GOFLAGS := -buildvcs=false
 run:
 	go run . demo
 
-# Everything that needs only Go: minutes.
+# Everything that needs only Go. Takes minutes.
 test: lint
 	$(MAKE) --no-print-directory -C deploy/e2e rules short
 	go test -race ./...
@@ -25,14 +25,14 @@ lint: $(TOOLS)/bin/golangci-lint-$(GOLANGCI_LINT)
 	go vet ./...
 	$< run ./...
 
-# The built binary with real servers, and every way to start it; make e2e-systemd is one part of it.
+# End-to-end tests of the built binary. make e2e-systemd runs one part; deploy/e2e/Makefile lists the parts.
 e2e: fuzz
 	$(MAKE) --no-print-directory -C deploy/e2e all
 
 e2e-%:
 	$(MAKE) --no-print-directory -C deploy/e2e $*
 
-# Each fuzz target beyond its seeds, which every test run has.
+# Fuzzing. The seeds run in every test.
 fuzz:
 	@for package in $(FUZZED); do \
 	  for target in $$(go test -list '^Fuzz' $$package | grep ^Fuzz); do \
@@ -45,11 +45,11 @@ slow:
 	go test -count=1 -json ./... >$(TOOLS)/slow.json; go run gotest.tools/gotestsum@v1.13.0 tool slowest --threshold 100ms --jsonfile $(TOOLS)/slow.json
 	$(MAKE) --no-print-directory -C deploy/e2e slow
 
-# The picture of the status page in the README.
+# Updates the picture of the status page in the README.
 screenshot:
 	$(MAKE) -C deploy/e2e screenshot
 
-# The chart on a real node. The first time, its parts take another half hour to compile.
+# The chart on a Kubernetes node. Compiles another 30 minutes the first time.
 cluster:
 	$(MAKE) -C deploy/e2e cluster
 
@@ -57,11 +57,11 @@ cluster:
 timeline:
 	@cd deploy/e2e && go test ./timeline -count=1 -v -run 'TestScenarios/^$(SCENARIO)$$' -show
 
-# All of them, and what README.md of the rules shows, after a change of the rules.
+# Updates the golden timelines and the timelines in deploy/prometheus/README.md.
 timelines:
 	cd deploy/e2e && go test ./timeline -count=1 -timeout 20m -run 'TestScenarios|TestKept|TestReadme' -update
 
-# Random lives against the promise: make lives SEED=7 LIVES=4 TARGETS=130 WEEKS=1
+# Random scenarios: make lives SEED=7 LIVES=4 TARGETS=130 WEEKS=1
 lives:
 	cd deploy/e2e && go test ./timeline -count=1 -v -timeout 0 -run TestLives \
 	  -seed $(or $(SEED),$(shell date +%s)) -lives $(or $(LIVES),4) -targets $(or $(TARGETS),130) -weeks $(or $(WEEKS),1)
@@ -69,7 +69,7 @@ lives:
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags "$(LDFLAGS)" -o bin/idaas-token-exporter .
 
-# Of the packages, and of whole processes.
+# Benchmarks of packages and of processes.
 bench:
 	go test -run '^$$' -bench . -benchmem ./...
 	$(MAKE) -C deploy/e2e bench

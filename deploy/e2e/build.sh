@@ -1,9 +1,9 @@
 #!/bin/sh
-# Builds programs that `go install` refuses, since their go.mod has replace or exclude lines, in a module of their own.
+# Builds programs that `go install` refuses because their go.mod has replace or exclude lines, in a temporary module.
 #   build.sh kubernetes VERSION FOLDER PROGRAM...    commands of k8s.io/kubernetes
 #   build.sh operator VERSION FOLDER                 prometheus-operator, as operator, and prometheus-config-reloader
 #   build.sh compose VERSION FOLDER                  Docker Compose, as docker-compose
-# FOLDER gets the programs. GOBIN does not matter.
+# FOLDER receives the programs. GOBIN is ignored.
 set -eu
 what=$1 version=$2 folder=$3
 shift 3
@@ -14,7 +14,7 @@ go mod init tools 2>/dev/null
 
 case $what in
 kubernetes)
-  # Its staging modules are folders of its own tree; as dependencies they need versions: 0.37.2 beside 1.37.2.
+  # Its staging modules are folders of its tree. As dependencies they need versions, such as 0.37.2 for 1.37.2.
   source=$(go mod download -json "k8s.io/kubernetes@v$version" | sed -n 's/^\t"GoMod": "\(.*\)",$/\1/p')
   {
     echo "module tools"
@@ -42,7 +42,7 @@ compose)
     -ldflags "-s -w -X github.com/docker/compose/v2/internal.Version=v$version" github.com/docker/compose/v2/cmd
   ;;
 *)
-  echo "unknown: $what" >&2
+  echo "unknown program $what: accepted are kubernetes, operator, compose" >&2
   exit 2
   ;;
 esac

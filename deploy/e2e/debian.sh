@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs those of the named Debian packages that are missing. Only root can; anybody else is told what to install.
+# Installs the missing ones of the named Debian packages. Without root it prints the command.
 set -eu
 missing=
 for package; do
@@ -7,10 +7,10 @@ for package; do
 done
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" != 0 ]; then
-  echo "missing, and only root can install them: apt-get install --no-install-recommends$missing" >&2
+  echo "missing Debian packages; as root run: apt-get install --no-install-recommends$missing" >&2
   exit 1
 fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get -o DPkg::Lock::Timeout=600 update -q
-# shellcheck disable=SC2086 # one word for each package
+# shellcheck disable=SC2086 # one word per package
 apt-get -o DPkg::Lock::Timeout=600 install -q -y --no-install-recommends $missing

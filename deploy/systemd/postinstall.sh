@@ -1,5 +1,5 @@
 #!/bin/sh
-# Of the deb and the rpm. A running exporter goes on as the new version; a new one waits for its settings.
+# For deb and rpm. A running exporter restarts as the new version; a new installation is not started.
 set -e
 [ -d /run/systemd/system ] || exit 0
 systemctl daemon-reload

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Of the deb and the rpm. Only purging a deb removes the state.
+# For deb and rpm. Only purging a deb removes the state.
 set -e
 if [ "$1" = purge ]; then
   rm -rf /var/lib/idaas-token-exporter /var/lib/private/idaas-token-exporter /etc/idaas-token-exporter

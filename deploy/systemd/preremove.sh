@@ -1,5 +1,5 @@
 #!/bin/sh
-# Of the deb (remove, upgrade) and the rpm (how many versions stay).
+# For deb (argument: remove or upgrade) and rpm (argument: number of remaining versions).
 set -e
 case "$1" in
 remove | 0)

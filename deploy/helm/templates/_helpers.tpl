@@ -2,7 +2,7 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 {{- end }}
 
-{{- /* Short enough for a pod's number and a volume's name behind it. */ -}}
+{{- /* At most 52 characters: Kubernetes appends the pod's number and the volume's name. */ -}}
 {{- define "exporter.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride }}
 {{- if .Values.fullnameOverride }}{{ $name = .Values.fullnameOverride }}
@@ -33,7 +33,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- else }}{{ .Values.image.repository }}:{{ default (printf "v%s" .Chart.AppVersion) .Values.image.tag }}{{ end }}
 {{- end }}
 
-{{- /* Four fifths of the memory limit: the garbage collector works harder before the kernel kills. */ -}}
+{{- /* 80 % of the memory limit, so that the garbage collector runs more often before the kernel ends the process. */ -}}
 {{- define "exporter.gomemlimit" -}}
 {{- $limit := dig "limits" "memory" "" .Values.resources | toString }}
 {{- if $limit }}
@@ -45,10 +45,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 {{- end }}
 
-{{- /* What a schema cannot say. */ -}}
+{{- /* Checks across values, which the schema cannot express. */ -}}
 {{- define "exporter.check" -}}
 {{- if not .Values.demo }}
-{{- if not .Values.targets }}{{ fail "targets: there is none: name at least one consumer and its credential_providers, or set demo: true" }}{{ end }}
+{{- if not .Values.targets }}{{ fail "targets: no target: name at least one consumer and its credential_providers, or set demo: true" }}{{ end }}
 {{- if not (or .Values.settings.IDAAS_DOMAIN .Values.settings.IDAAS_ENDPOINT (hasKey .Values.secret.files "CLOUD_IDAAS_CONFIG_PATH")) }}
 {{- fail "settings.IDAAS_DOMAIN: the domain of the IDaaS instance is missing; set it, or IDAAS_ENDPOINT with IDAAS_INSTANCE_ID, or demo: true" }}{{ end }}
 {{- end }}
@@ -57,6 +57,6 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if not (index $.Values.settings .) }}{{ fail (printf "settings.%s: oidc.enabled needs it" .) }}{{ end }}
 {{- end }}
 {{- if not .Values.oidc.audience }}{{ fail "oidc.audience: oidc.enabled needs the audience that the federated credential in IDaaS expects" }}{{ end }}
-{{- if .Values.secret.name }}{{ if hasKey .Values.secret.files "IDAAS_CLIENT_SECRET_FILE" }}{{ fail "secret.files.IDAAS_CLIENT_SECRET_FILE: oidc.enabled logs in without a client secret; set it to null" }}{{ end }}{{ end }}
+{{- if .Values.secret.name }}{{ if hasKey .Values.secret.files "IDAAS_CLIENT_SECRET_FILE" }}{{ fail "secret.files.IDAAS_CLIENT_SECRET_FILE: oidc.enabled uses no client secret; set it to null" }}{{ end }}{{ end }}
 {{- end }}
 {{- end }}

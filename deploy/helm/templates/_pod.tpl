@@ -9,7 +9,7 @@ metadata:
 spec:
   serviceAccountName: {{ include "exporter.serviceAccount" . }}
   automountServiceAccountToken: false
-  # Variables named after services look like misspelt settings.
+  # The exporter would log variables of services named idaas-… as unknown settings.
   enableServiceLinks: false
   terminationGracePeriodSeconds: 10
   securityContext:
