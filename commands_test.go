@@ -94,7 +94,7 @@ func TestLiveWalks(t *testing.T) {
 	for i := range 100 {
 		sim.Add("a", "p", simulator.Token{Revoked: i > 5})
 	}
-	for walk, requests := range map[string]int{"full": 10, "live": 4} {
+	for walk, requests := range map[string]int{"full": 10, "live": 5} {
 		before := sim.Requests(simulator.List)
 		code, stdout, stderr := command(t, append(environ, "IDAAS_WALK="+walk), "once")
 		if code != 0 {
