@@ -103,11 +103,7 @@ func New(cfg *config.Config, network Network, log *slog.Logger) *Exporter {
 	if network.Transport != nil {
 		api.Transport = network.Transport
 	}
-	api.Events = idaas.Events{
-		Request: app.collector.Request, Retry: app.collector.Retry, Throttled: app.collector.Throttled, Waited: app.collector.Waited,
-		AccessToken: app.collector.AccessToken, AccessTokenFailed: app.collector.AccessTokenFailed,
-		Instance: app.collector.Instance, PageSize: app.collector.PageSize, Skew: app.collector.Skew,
-	}
+	api.Events = app.collector
 	client := idaas.New(api)
 	app.discovery.list = client.Providers
 	var live poller.Live

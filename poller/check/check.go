@@ -88,6 +88,22 @@ type preflight struct {
 	waiting
 }
 
+// events updates a preflight.
+type events struct {
+	idaas.NoEvents
+	*preflight
+}
+
+// Skew keeps the smallest skew, which has the smallest error.
+func (e events) Skew(d time.Duration) {
+	if e.skew == nil || d.Abs() < e.skew.Abs() {
+		e.skew = &d
+	}
+}
+
+// Request counts an attempt.
+func (e events) Request(string, string, time.Duration) { e.requests.Add(1) }
+
 // Run looks at everything. It always returns: what cannot be looked at is skipped.
 func Run(ctx context.Context, c Config) Report {
 	p := &preflight{Config: c, method: c.Client.Auth.Method, named: len(c.Targets)}
@@ -95,14 +111,7 @@ func Run(ctx context.Context, c Config) Report {
 		p.method = given
 	}
 	c.Client.Retries = min(c.Client.Retries, 1)
-	c.Client.Events = idaas.Events{
-		Skew: func(d time.Duration) {
-			if p.skew == nil || d.Abs() < p.skew.Abs() {
-				p.skew = &d
-			}
-		},
-		Request: func(string, string, time.Duration) { p.requests.Add(1) },
-	}
+	c.Client.Events = events{preflight: p}
 	p.client = idaas.New(c.Client)
 	p.now("finding the instance")
 	defer p.report(c.Progress)()

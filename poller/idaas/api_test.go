@@ -82,7 +82,7 @@ type api struct {
 	*simulator.Server
 	listener  *pipeListener
 	transport *http.Transport
-	told      told
+	events    recorder
 	log       logBuffer
 
 	mu    sync.Mutex
@@ -154,7 +154,7 @@ func (a *api) client(options ...func(*Config)) *Client {
 		UserAgent: "idaas-token-exporter/test",
 		Transport: a.transport,
 		Log:       slog.New(slog.NewTextHandler(&a.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Events:    a.told.events(),
+		Events:    &a.events,
 	}
 	for _, option := range options {
 		option(&c)

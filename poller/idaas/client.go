@@ -39,7 +39,7 @@ type Config struct {
 	UserAgent string
 	Transport http.RoundTripper // see NewTransport; used bare: an http.Client fails for a redirect to what is no URL
 	Log       *slog.Logger
-	Events    Events
+	Events    Events // nil: none
 }
 
 // Client reads authentication tokens from one IDaaS instance. It is safe for concurrent use.
@@ -57,7 +57,9 @@ type Client struct {
 
 // New returns a Client that has sent nothing yet.
 func New(c Config) *Client {
-	c.Events = c.Events.orNothing()
+	if c.Events == nil {
+		c.Events = NoEvents{}
+	}
 	if c.Auth.Metadata == nil {
 		c.Auth.Metadata = &http.Transport{DisableKeepAlives: true}
 	}

@@ -26,7 +26,7 @@ func writeFile(t *testing.T, path, text string) {
 // accessTokenOf gets an access token as somebody else would, to be handed to the exporter ready-made.
 func (a *api) accessTokenOf(t *testing.T) string {
 	t.Helper()
-	token, _, err := a.client(func(c *Config) { c.Events = Events{} }).requestToken(t.Context(), 0)
+	token, _, err := a.client(func(c *Config) { c.Events = nil }).requestToken(t.Context(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,8 +45,8 @@ func TestAReadyToken(t *testing.T) {
 		if n := a.Requests(simulator.Access); n != 1 {
 			t.Errorf("%d token requests, want none but ours", n)
 		}
-		if expires := a.told.sofar().expires; len(expires) == 0 || !expires[0].Equal(time.Date(2020, 1, 1, 0, 20, 0, 0, time.UTC)) {
-			t.Errorf("told of expirations %v", expires)
+		if expires := a.events.soFar().expires; len(expires) == 0 || !expires[0].Equal(time.Date(2020, 1, 1, 0, 20, 0, 0, time.UTC)) {
+			t.Errorf("reported expirations %v", expires)
 		}
 
 		time.Sleep(20*time.Minute - time.Second)
@@ -65,8 +65,8 @@ func TestAReadyToken(t *testing.T) {
 		if n := a.Requests("") - before; n != 0 {
 			t.Errorf("%d requests with an expired token", n)
 		}
-		if told := a.told.sofar(); told.failed[poller.AccessToken] != 1 {
-			t.Errorf("told failures %v", told.failed)
+		if events := a.events.soFar(); events.failed[poller.AccessToken] != 1 {
+			t.Errorf("reported failures %v", events.failed)
 		}
 	})
 }
@@ -246,7 +246,7 @@ func TestCredentialsInAPipe(t *testing.T) {
 	if _, err := c.tokens.get(t.Context()); err == nil || !strings.Contains(err.Error(), pipe) || poller.ReasonOf(err) != poller.AccessToken {
 		t.Error(err)
 	}
-	ready := readyToken{credential: file, timeout: 50 * time.Millisecond, events: Events{}.orNothing()}
+	ready := readyToken{credential: file, timeout: 50 * time.Millisecond, events: NoEvents{}}
 	if _, err := ready.get(t.Context()); err == nil || !strings.Contains(err.Error(), pipe) || poller.ReasonOf(err) != poller.AccessToken {
 		t.Error(err)
 	}

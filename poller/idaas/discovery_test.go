@@ -244,13 +244,13 @@ func TestDiscoveryInAnOutage(t *testing.T) {
 		c := a.client(discovered(func(c *Config) { c.Retries = 0 }))
 		a.poll(t, c, targets...)
 		repair := a.Inject(simulator.Fault{Kind: simulator.Reset})
-		before := a.told.sofar().requests["discovery error"]
+		before := a.events.soFar().requests["discovery error"]
 		start := time.Now()
 		for time.Since(start) < 10*time.Minute {
 			a.poll(t, c, targets...)
 			time.Sleep(time.Second)
 		}
-		if n := a.told.sofar().requests["discovery error"] - before; n < 10 || n > 40 {
+		if n := a.events.soFar().requests["discovery error"] - before; n < 10 || n > 40 {
 			t.Errorf("%d discovery requests in ten minutes", n)
 		}
 		repair()

@@ -94,7 +94,7 @@ func TestStatuses(t *testing.T) {
 		c := a.client(pageSize(10))
 		for _, status := range statuses {
 			remove := a.Inject(simulator.Fault{Operation: simulator.List, Kind: simulator.Status, Status: status, Page: 2})
-			before, told := a.Requests(simulator.List), a.told.sofar()
+			before, events := a.Requests(simulator.List), a.events.soFar()
 			r := a.poll(t, c, targets...)[0]
 			remove()
 			want := of[status]
@@ -108,19 +108,19 @@ func TestStatuses(t *testing.T) {
 			if !strings.HasPrefix(r.Failure.Text, fmt.Sprintf("page 2: %d %s", status, http.StatusText(status))) || !strings.Contains(r.Failure.Text, "request id ") {
 				t.Errorf("%d: text %q", status, r.Failure.Text)
 			}
-			after := a.told.sofar()
-			if n := after.requests[fmt.Sprint("list ", status)] - told.requests[fmt.Sprint("list ", status)]; n != want.requests {
-				t.Errorf("%d: told of %d requests, want %d", status, n, want.requests)
+			after := a.events.soFar()
+			if n := after.requests[fmt.Sprint("list ", status)] - events.requests[fmt.Sprint("list ", status)]; n != want.requests {
+				t.Errorf("%d: reported %d requests, want %d", status, n, want.requests)
 			}
 			wantRetries := want.requests - 1
 			if status == http.StatusUnauthorized {
 				wantRetries = 0
 			}
-			if n := after.retries - told.retries; n != wantRetries {
-				t.Errorf("%d: told of %d retries, want %d", status, n, wantRetries)
+			if n := after.retries - events.retries; n != wantRetries {
+				t.Errorf("%d: reported %d retries, want %d", status, n, wantRetries)
 			}
-			if throttled := after.throttled - told.throttled; throttled != 0 && status != 429 || throttled != retried && status == 429 {
-				t.Errorf("%d: told of %d throttles", status, throttled)
+			if throttled := after.throttled - events.throttled; throttled != 0 && status != 429 || throttled != retried && status == 429 {
+				t.Errorf("%d: reported %d throttles", status, throttled)
 			}
 		}
 		if a.Requests("unknown") != 0 {
@@ -193,8 +193,8 @@ func TestErrorsWithoutAnAnswer(t *testing.T) {
 		if r.Failure == nil || r.Failure.Reason != poller.Timeout || r.Failure.Text != "page 1: no whole answer in time" {
 			t.Errorf("%+v", r.Failure)
 		}
-		if told := a.told.sofar(); told.requests["token error"] != 5 || told.requests["list error"] != 5 || told.retries != 8 {
-			t.Errorf("told %v, %d retries", told.requests, told.retries)
+		if events := a.events.soFar(); events.requests["token error"] != 5 || events.requests["list error"] != 5 || events.retries != 8 {
+			t.Errorf("requests %v, %d retries", events.requests, events.retries)
 		}
 	})
 }

@@ -209,7 +209,7 @@ func (r *faultRun) wrong(name string, reason poller.Reason, before, after *polle
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.failed[reason] == 0 {
-		r.t.Errorf("%s: told failures %v", name, r.failed)
+		r.t.Errorf("%s: reported failures %v", name, r.failed)
 	}
 }
 

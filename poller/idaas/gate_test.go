@@ -142,8 +142,8 @@ func TestAPauseIsNoTimeout(t *testing.T) {
 			if got := poller.ReasonOf(err); err != nil && got != tt.reason || err == nil && tt.reason != "" {
 				t.Errorf("%s: %v, want %q", name, err, tt.reason)
 			}
-			if told := a.told.sofar(); told.retries > 0 || c.transport.Load() != before {
-				t.Errorf("%s: %d retries, another transport: %v", name, told.retries, c.transport.Load() != before)
+			if events := a.events.soFar(); events.retries > 0 || c.transport.Load() != before {
+				t.Errorf("%s: %d retries, another transport: %v", name, events.retries, c.transport.Load() != before)
 			}
 		})
 	}
@@ -175,7 +175,7 @@ func TestCachedResponsesHaveNoClock(t *testing.T) {
 			if _, err := c.instance.get(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if skew := a.told.sofar().skew; len(skew) > 0 != tt.skew {
+			if skew := a.events.soFar().skew; len(skew) > 0 != tt.skew {
 				t.Errorf("%s: skew %v", name, skew)
 			}
 			header := maps.Clone(tt.header)

@@ -138,8 +138,8 @@ func TestAHintStopsAllRequests(t *testing.T) {
 				if tt.pause == none && p.Snapshot().Readings[2].Census.ReadAt.Sub(start) > 50*time.Millisecond {
 					t.Error("the others were paused")
 				}
-				if tt.pause > 0 && a.told.sofar().waited[WaitHint] < 2*tt.pause-time.Second {
-					t.Errorf("told %v of waiting for hints", a.told.sofar().waited)
+				if tt.pause > 0 && a.events.soFar().waited[WaitHint] < 2*tt.pause-time.Second {
+					t.Errorf("waited %v for retry-after", a.events.soFar().waited)
 				}
 			})
 		})

@@ -40,7 +40,7 @@ func failingWalks(t *testing.T) {
 		return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body))}, nil
 	}
 	c := (&api{}).client(readyText("ready"), rateLimit(1e9), retries(0), func(c *Config) {
-		c.Events = Events{}
+		c.Events = nil
 		c.Log = slog.New(slog.DiscardHandler)
 		c.Transport = roundTripFunc(func(*http.Request) (*http.Response, error) {
 			n++

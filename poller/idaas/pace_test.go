@@ -106,7 +106,7 @@ func TestAllocationsOfAPage(t *testing.T) {
 		answer.Request, answer.Body = r, io.NopCloser(bytes.NewReader(body))
 		return answer, nil
 	})
-	c := (&api{}).client(readyText("ready"), rateLimit(1e9), func(c *Config) { c.Transport, c.Events = transport, Events{} })
+	c := (&api{}).client(readyText("ready"), rateLimit(1e9), func(c *Config) { c.Transport, c.Events = transport, nil })
 	c.tokens = fetched{text: "ready"}
 	w := c.newWalk(target("consumer", "provider"))
 	ours := testing.AllocsPerRun(100, func() {

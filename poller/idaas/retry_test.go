@@ -56,7 +56,7 @@ func TestBackoffIsExponentialWithFullJitter(t *testing.T) {
 		for range walks {
 			a.poll(t, c, targets...)
 		}
-		waits := a.told.sofar().waits[WaitBackoff]
+		waits := a.events.soFar().waits[WaitBackoff]
 		if len(waits) != walks*(attempts-1) {
 			t.Fatalf("%d waits for %d retries", len(waits), walks*(attempts-1))
 		}
@@ -96,8 +96,8 @@ func TestAPageSizeThatIsRefused(t *testing.T) {
 		if n := strings.Count(a.log.String(), "page size refused"); n != 1 {
 			t.Errorf("warned %d times", n)
 		}
-		if got := a.told.sizes(); !slices.Equal(got, []int{100, 20}) {
-			t.Errorf("told of the sizes %v", got)
+		if got := a.events.soFar().pageSizes; !slices.Equal(got, []int{100, 20}) {
+			t.Errorf("reported the sizes %v", got)
 		}
 		var statuses []int
 		for _, r := range a.Log() {
@@ -137,8 +137,8 @@ func TestAStrayBadRequestLeavesThePageSize(t *testing.T) {
 				if r := a.poll(t, c, targets...)[0]; r.Census == nil || r.Census.Pages != 2 {
 					t.Errorf("%s, %d times: the size is not kept", name, times)
 				}
-				if got := a.told.sizes(); !slices.Equal(got, []int{100}) || strings.Contains(a.log.String(), "page size") {
-					t.Errorf("%s, %d times: told of the sizes %v\n%s", name, times, got, a.log.String())
+				if got := a.events.soFar().pageSizes; !slices.Equal(got, []int{100}) || strings.Contains(a.log.String(), "page size") {
+					t.Errorf("%s, %d times: reported the sizes %v\n%s", name, times, got, a.log.String())
 				}
 			})
 		}
@@ -170,23 +170,23 @@ func TestARefusedPageSizeIsTriedAgain(t *testing.T) {
 			}
 		}
 		pages(3)
-		before := a.told.sofar().requests["list 400"]
+		before := a.events.soFar().requests["list 400"]
 		time.Sleep(time.Hour - time.Second)
 		pages(3)
-		if n := a.told.sofar().requests["list 400"] - before; n != 0 {
+		if n := a.events.soFar().requests["list 400"] - before; n != 0 {
 			t.Errorf("the larger size was tried %d times within the hour", n)
 		}
 		time.Sleep(time.Second)
 		pages(3)
-		if n := a.told.sofar().requests["list 400"] - before; n != 2 {
+		if n := a.events.soFar().requests["list 400"] - before; n != 2 {
 			t.Errorf("%d requests were refused after an hour, want those of one walk", n)
 		}
 		refusing = false
 		time.Sleep(time.Hour)
 		a.poll(t, c, targets...)
 		pages(1)
-		if got := a.told.sizes(); !slices.Equal(got, []int{100, 20, 100}) {
-			t.Errorf("told of the sizes %v", got)
+		if got := a.events.soFar().pageSizes; !slices.Equal(got, []int{100, 20, 100}) {
+			t.Errorf("reported the sizes %v", got)
 		}
 		if log := a.log.String(); strings.Count(log, "page size refused") != 1 || strings.Count(log, "page size taken again") != 1 {
 			t.Errorf("log:\n%s", log)
@@ -251,20 +251,20 @@ func TestEventsOfAQuietWalk(t *testing.T) {
 			a := newAPI(t, simulator.Config{ClockSkew: skew, Latency: 400 * time.Millisecond})
 			start := time.Now()
 			a.checkCounts(t, a.poll(t, a.client(pageSize(10), rateLimit(1)), a.fill(1, 30)...)[0])
-			told := a.told.sofar()
-			if len(told.requests) != 2 || told.requests["token 200"] != 1 || told.requests["list 200"] != 3 {
-				t.Errorf("requests %v", told.requests)
+			events := a.events.soFar()
+			if len(events.requests) != 2 || events.requests["token 200"] != 1 || events.requests["list 200"] != 3 {
+				t.Errorf("requests %v", events.requests)
 			}
-			if told.retries != 0 || told.throttled != 0 || len(told.failed) != 0 || len(told.expires) != 1 || told.expires[0].Sub(start) != 20*time.Minute {
-				t.Errorf("%d retries, %d throttled, %v failed, tokens until %v", told.retries, told.throttled, told.failed, told.expires)
+			if events.retries != 0 || events.throttled != 0 || len(events.failed) != 0 || len(events.expires) != 1 || events.expires[0].Sub(start) != 20*time.Minute {
+				t.Errorf("%d retries, %d throttled, %v failed, tokens until %v", events.retries, events.throttled, events.failed, events.expires)
 			}
-			if len(told.waited) != 1 || told.waited[WaitLimiter] != 3*600*time.Millisecond {
-				t.Errorf("waited %v, want the rest of each second between requests", told.waited)
+			if len(events.waited) != 1 || events.waited[WaitLimiter] != 3*600*time.Millisecond {
+				t.Errorf("waited %v, want the rest of each second between requests", events.waited)
 			}
-			if len(told.skew) != 4 {
-				t.Errorf("skew told %d times", len(told.skew))
+			if len(events.skew) != 4 {
+				t.Errorf("skew reported %d times", len(events.skew))
 			}
-			for _, got := range told.skew {
+			for _, got := range events.skew {
 				if (got - skew).Abs() > time.Second {
 					t.Errorf("skew %v, want about %v", got, skew)
 				}
@@ -280,12 +280,12 @@ func TestEventsOfAThrottledWalk(t *testing.T) {
 		a.Inject(simulator.Fault{Operation: simulator.List, Kind: simulator.Throttle, RetryAfter: "5", Times: 2})
 		a.Inject(simulator.Fault{Operation: simulator.List, Kind: simulator.Throttle, Times: 1})
 		a.checkCounts(t, a.poll(t, a.client(), targets...)[0])
-		told := a.told.sofar()
-		if told.requests["list 429"] != 3 || told.requests["list 200"] != 1 || told.retries != 3 || told.throttled != 3 {
-			t.Errorf("requests %v, %d retries, %d throttled", told.requests, told.retries, told.throttled)
+		events := a.events.soFar()
+		if events.requests["list 429"] != 3 || events.requests["list 200"] != 1 || events.retries != 3 || events.throttled != 3 {
+			t.Errorf("requests %v, %d retries, %d throttled", events.requests, events.retries, events.throttled)
 		}
-		if told.waited[WaitHint] != 10*time.Second || len(told.waits[WaitBackoff]) != 1 {
-			t.Errorf("waited %v", told.waits)
+		if events.waited[WaitHint] != 10*time.Second || len(events.waits[WaitBackoff]) != 1 {
+			t.Errorf("waited %v", events.waits)
 		}
 	})
 }
@@ -302,8 +302,8 @@ func TestNothingIsToldOfAbandonedWalks(t *testing.T) {
 		if d := time.Since(start); d != 0 {
 			t.Errorf("stopping took %v", d)
 		}
-		if told := a.told.sofar(); len(told.failed) != 0 || told.retries != 0 {
-			t.Errorf("told failures %v, %d retries", told.failed, told.retries)
+		if events := a.events.soFar(); len(events.failed) != 0 || events.retries != 0 {
+			t.Errorf("reported failures %v, %d retries", events.failed, events.retries)
 		}
 	})
 }

@@ -47,8 +47,8 @@ func TestOneAccessTokenForAllTargets(t *testing.T) {
 			}
 			time.Sleep(pause)
 		}
-		if n, told := a.Requests(simulator.Access), len(a.told.sofar().expires); n != 1 || told != 1 || a.Requests(simulator.List) != 400 {
-			t.Errorf("%d token requests and %d tokens told for %d list requests", n, told, a.Requests(simulator.List))
+		if n, reported := a.Requests(simulator.Access), len(a.events.soFar().expires); n != 1 || reported != 1 || a.Requests(simulator.List) != 400 {
+			t.Errorf("%d token requests and %d tokens reported for %d list requests", n, reported, a.Requests(simulator.List))
 		}
 	})
 }
@@ -143,8 +143,8 @@ func TestTheOldTokenServesWhileRenewalFails(t *testing.T) {
 				if n := a.ExpiredTokenRequests(); n != 0 {
 					t.Errorf("%d requests with an expired access token", n)
 				}
-				if told := a.told.sofar(); told.failed[tt.reason] < tries || len(told.failed) != 1 {
-					t.Errorf("told failures: %v", told.failed)
+				if events := a.events.soFar(); events.failed[tt.reason] < tries || len(events.failed) != 1 {
+					t.Errorf("reported failures: %v", events.failed)
 				}
 			})
 		})
@@ -197,7 +197,7 @@ func TestNoRequestCarriesAnExpiredToken(t *testing.T) {
 				if n := a.ExpiredTokenRequests(); n != 0 {
 					t.Errorf("%d requests of %d with an expired access token", n, a.Requests(simulator.List))
 				}
-				if throttled := a.told.sofar().throttled; (throttled > 0) != (tt.quota.Requests > 0) {
+				if throttled := a.events.soFar().throttled; (throttled > 0) != (tt.quota.Requests > 0) {
 					t.Errorf("%d requests throttled", throttled)
 				}
 				good := 0
@@ -277,12 +277,12 @@ func TestTokensRevokedInTheMiddleOfWalks(t *testing.T) {
 		for _, r := range p.Snapshot().Readings {
 			a.checkCounts(t, r)
 		}
-		told := a.told.sofar()
+		events := a.events.soFar()
 		if n := a.Requests(simulator.Access); n != 2 {
 			t.Errorf("%d token requests, want one before and one after", n)
 		}
-		if refused := told.requests["list 401"]; refused == 0 || refused > 50 || told.requests["list 200"] != 200 {
-			t.Errorf("told %v", told.requests)
+		if refused := events.requests["list 401"]; refused == 0 || refused > 50 || events.requests["list 200"] != 200 {
+			t.Errorf("requests %v", events.requests)
 		}
 	})
 }
@@ -319,16 +319,15 @@ func TestExpirationOfAReadyToken(t *testing.T) {
 		}
 		encode := base64.RawURLEncoding.EncodeToString
 		token := encode([]byte(`{"alg":"ES512K"}`)) + "." + encode([]byte(claims)) + ".signature"
-		var told []time.Time
-		r := &readyToken{credential: auth.Credential{Text: poller.NewSecret(token)}, timeout: time.Second, events: Events{
-			AccessToken: func(expires time.Time) { told = append(told, expires) },
-		}.orNothing()}
+		events := new(recorder)
+		r := &readyToken{credential: auth.Credential{Text: poller.NewSecret(token)}, timeout: time.Second, events: events}
 		got, err := r.get(t.Context())
+		reported := events.expires
 		switch {
-		case (err != nil) != (want == "expired"), (err == nil && got.expires.IsZero()) != (want == "unknown"), len(told) > 0 != (want == "good"):
-			t.Errorf("exp %s: expires %v, reported %v, %v; want it %s", exp, got.expires, told, err, want)
-		case want == "good" && (told[0].Before(now) || told[0].Year() > 9999):
-			t.Errorf("exp %s: reported %v", exp, told)
+		case (err != nil) != (want == "expired"), (err == nil && got.expires.IsZero()) != (want == "unknown"), len(reported) > 0 != (want == "good"):
+			t.Errorf("exp %s: expires %v, reported %v, %v; want it %s", exp, got.expires, reported, err, want)
+		case want == "good" && (reported[0].Before(now) || reported[0].Year() > 9999):
+			t.Errorf("exp %s: reported %v", exp, reported)
 		case err != nil && !strings.Contains(err.Error(), "it expired at "):
 			t.Error(err)
 		}

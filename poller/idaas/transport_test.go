@@ -131,8 +131,8 @@ func TestLeavingAConnectionLetsOtherRequestsEnd(t *testing.T) {
 	for _, r := range a.poll(t, c, targets...) {
 		a.checkCounts(t, r)
 	}
-	if told := a.told.sofar(); told.requests["list error"] != 1 || v.dials.Load() != 2 {
-		t.Errorf("%v, %d connections", told.requests, v.dials.Load())
+	if events := a.events.soFar(); events.requests["list error"] != 1 || v.dials.Load() != 2 {
+		t.Errorf("%v, %d connections", events.requests, v.dials.Load())
 	}
 }
 
