@@ -42,7 +42,8 @@ fuzz:
 
 # All tests by time, the slowest first.
 slow:
-	go test -count=1 -json ./... >$(TOOLS)/slow.json; go run gotest.tools/gotestsum@v1.13.0 tool slowest --threshold 100ms --jsonfile $(TOOLS)/slow.json
+	go test -count=1 -json ./... >$(TOOLS)/slow.json; \
+	go run gotest.tools/gotestsum@v1.13.0 tool slowest --threshold 100ms --jsonfile $(TOOLS)/slow.json
 	$(MAKE) --no-print-directory -C deploy/e2e slow
 
 # Updates the picture of the status page in the README.

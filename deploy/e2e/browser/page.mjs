@@ -1,5 +1,5 @@
-// The status page in a real browser. PAGE is its address, MODULES has playwright-core and axe-core, CHROMIUM is the
-// browser, PICTURES the folder for screenshots; with SCREENSHOT, only that picture is made.
+// Tests of the status page in a browser. PAGE is its address, MODULES the folder of playwright-core and axe-core, CHROMIUM the
+// browser, PICTURES the folder for screenshots. With SCREENSHOT, only that picture is made.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -22,7 +22,7 @@ before(async () => {
 });
 after(() => browser.close());
 
-// visit has do look at a path; afterwards nothing may have been complained about or asked of another host.
+// visit opens a path and calls look. It fails on any console message, error, or request to another host.
 async function visit(path, options, look) {
   const context = await browser.newContext({ viewport: wide, ...options });
   const complaints = [];

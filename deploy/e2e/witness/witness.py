@@ -1,4 +1,4 @@
-"""Asks the vendor's own clients. A JSON object on standard input says what; the answer is one on standard output."""
+"""Calls the vendor's clients. Reads a job as a JSON object from standard input and writes the result as one to standard output."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ from cloud_idaas.provider.plugin import AlibabaCloudPluginCredentialProvider
 
 
 def tokens(client, job, revoked, expired):
-    """Reads every page as the vendor's samples do: while there is a next token, with the same filters."""
+    """Reads every page with the same filters while there is a next token, as the vendor's samples do."""
     pages, found, total, next_token = 0, [], None, None
     while True:
         page = client.list_authentication_tokens(
@@ -33,7 +33,7 @@ def tokens(client, job, revoked, expired):
 
 
 def walk(job):
-    """Gets an access token and lists a target with each filter, as CLOUD_IDAAS_CONFIG_PATH says."""
+    """Gets an access token and lists a target with each filter, using CLOUD_IDAAS_CONFIG_PATH."""
     IDaaSCredentialProviderFactory.init()
     client = IDaaSPamClient()
     choices = (None, False, True)
