@@ -133,7 +133,7 @@ func TestAllProvidersOfManyTargets(t *testing.T) {
 		if got := len(found(t, c, providers[:100])); got < 99_901/shards/2 || got > 99_901 {
 			t.Errorf("%d targets of %d shards", got, shards)
 		}
-		const want = "over 100000 targets with the credential providers found; accepted: up to 100000"
+		const want = "more than 100000 targets with the discovered credential providers; accepted: up to 100000"
 		if _, err := c.Watch.Targets(providers); err == nil || err.Error() != want {
 			t.Errorf("%d shards: %v", shards, err)
 		}
@@ -155,15 +155,15 @@ func TestIdle(t *testing.T) {
 
 func TestAllProvidersFaults(t *testing.T) {
 	for file, want := range map[string][]string{
-		"{consumer: a, credential_providers: every}":                                                     {`targets.yaml:2: credential_providers is not all and is not a list with something in it`},
-		"{consumer: a, credential_providers: {type: saml}}":                                              {`targets.yaml:2="saml": no type of credential provider; accepted: jwt, oauth`},
+		"{consumer: a, credential_providers: every}":                                                     {`targets.yaml:2: credential_providers is not all, it is not a list with at least one item`},
+		"{consumer: a, credential_providers: {type: saml}}":                                              {`targets.yaml:2="saml": unknown type of credential provider; accepted: jwt, oauth`},
 		"{consumer: a, credential_providers: {type: }}":                                                  {`targets.yaml:2: type is not a text of 1 to 512 bytes without control characters`},
 		"{consumer: a, credential_providers: {match: '('}}":                                              {"targets.yaml:2: error parsing regexp: missing closing ): `(`"},
-		"{consumer: a, credential_providers: {name: x}}":                                                 {`targets.yaml:2="name": unknown key; known: type, match`},
-		"{credential_providers: all}":                                                                    {`targets.yaml:2: no consumer`},
-		"{consumer: a, alias: x, credential_providers: all}\n- {consumer: x, credential_providers: [p]}": {`targets.yaml:3="p": another consumer is shown as "x" too, at targets.yaml:2`},
-		"{consumer: x, credential_providers: [p]}\n- {consumer: a, alias: x, credential_providers: all}": {`targets.yaml:2="p": another consumer is shown as "x" too, at targets.yaml:3`},
-		"{consumer: a, alias: x, credential_providers: all}\n- {consumer: x, credential_providers: all}": {`targets.yaml:3: another consumer is shown as "x" too, at targets.yaml:2`},
+		"{consumer: a, credential_providers: {name: x}}":                                                 {`targets.yaml:2="name": unknown key; accepted: type, match`},
+		"{credential_providers: all}":                                                                    {`targets.yaml:2: consumer is missing`},
+		"{consumer: a, alias: x, credential_providers: all}\n- {consumer: x, credential_providers: [p]}": {`targets.yaml:3="p": the consumer at targets.yaml:2 is also shown as "x"`},
+		"{consumer: x, credential_providers: [p]}\n- {consumer: a, alias: x, credential_providers: all}": {`targets.yaml:2="p": the consumer at targets.yaml:3 is also shown as "x"`},
+		"{consumer: a, alias: x, credential_providers: all}\n- {consumer: x, credential_providers: all}": {`targets.yaml:3: the consumer at targets.yaml:2 is also shown as "x"`},
 	} {
 		_, err := fileTargets(t, false, "", "targets:\n- "+file+"\n")
 		faults, ok := errors.AsType[Faults](err)
@@ -178,7 +178,7 @@ func TestAllProvidersFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantFaults(t, faultsOf(t, []string{"IDAAS_DOMAIN=d", "IDAAS_ENDPOINT=own.example.com", "IDAAS_ACCESS_TOKEN=a", "IDAAS_TARGETS_FILE=targets.yaml"}),
-		"IDAAS_MANAGEMENT_ENDPOINT: credential_providers: all needs it, as IDAAS_ENDPOINT tells no region")
+		"IDAAS_MANAGEMENT_ENDPOINT: required by credential_providers: all, because IDAAS_ENDPOINT contains no region")
 }
 
 func TestTooSlow(t *testing.T) {
@@ -186,7 +186,7 @@ func TestTooSlow(t *testing.T) {
 	if got := c.TooSlow(600, time.Now()); got != nil {
 		t.Error(got)
 	}
-	want := "IDAAS_RATE_LIMIT: one request for each of 601 targets takes 300s at 2 per second, but IDAAS_POLL_SCHEDULE is due again after 5m0s: raise the limit or poll less often"
+	want := "IDAAS_RATE_LIMIT: one request for each of 601 targets takes 300s at 2 per second, but the interval of IDAAS_POLL_SCHEDULE is 5m0s; increase the limit or poll less often"
 	if got := c.TooSlow(601, time.Now()); len(got) != 1 || got[0] != want {
 		t.Error(got)
 	}

@@ -14,59 +14,57 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/idaas-exporter/idaas-token-exporter/poller"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/disk"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/auth"
 )
 
-func (c *Config) check() Faults {
+// check returns the faults of settings that depend on each other. The map has the values by setting.
+func (c *Config) check(set map[string]string) Faults {
 	var faults Faults
 	require := func(satisfied bool, name, problem string) {
 		if !satisfied {
 			faults = append(faults, Fault{Name: name, Problem: problem})
 		}
 	}
-	notBelow := fmt.Sprintf("%d is not below IDAAS_SHARD_COUNT, which is %d", c.ShardIndex, c.ShardCount)
-	require(c.ShardIndex < c.ShardCount || c.ShardCount == 0, "IDAAS_SHARD_INDEX", notBelow)
+	tooHigh := fmt.Sprintf("%d is not less than IDAAS_SHARD_COUNT, %d", c.ShardIndex, c.ShardCount)
+	require(c.ShardIndex < c.ShardCount || c.ShardCount == 0, "IDAAS_SHARD_INDEX", tooHigh)
 	_, port, _ := net.SplitHostPort(c.ListenAddress)
 	_, probePort, _ := net.SplitHostPort(c.ProbeAddress)
-	apart := port != probePort || strings.Trim(port, "0") == ""
-	require(apart, "IDAAS_PROBE_ADDRESS", c.ProbeAddress+" has the port of IDAAS_LISTEN_ADDRESS: use another")
+	different := port != probePort || strings.Trim(port, "0") == ""
+	require(different, "IDAAS_PROBE_ADDRESS", c.ProbeAddress+" has the port of IDAAS_LISTEN_ADDRESS; use another one")
 
-	const noDomain = "required: set it or IDAAS_DOMAIN"
+	const noDomain = "required; set it or IDAAS_DOMAIN"
 	require(c.Domain+c.InstanceID != "", "IDAAS_INSTANCE_ID", noDomain)
 	require(c.Domain+c.Endpoint != "", "IDAAS_ENDPOINT", noDomain)
-	require(c.ClientSecret.Empty() || c.ClientSecretFile == "", "IDAAS_CLIENT_SECRET", "given together with IDAAS_CLIENT_SECRET_FILE: keep one")
-	require(c.AccessToken.Empty() || c.AccessTokenFile == "", "IDAAS_ACCESS_TOKEN", "given together with IDAAS_ACCESS_TOKEN_FILE: keep one")
+	require(c.ClientSecret.Empty() || c.ClientSecretFile == "", "IDAAS_CLIENT_SECRET",
+		"set together with IDAAS_CLIENT_SECRET_FILE; remove one")
+	require(c.AccessToken.Empty() || c.AccessTokenFile == "", "IDAAS_ACCESS_TOKEN", "set together with IDAAS_ACCESS_TOKEN_FILE; remove one")
 	if c.ready() {
 		return faults
 	}
-	require(c.Domain+c.TokenEndpoint != "" || c.AuthMethod == "ram", "IDAAS_TOKEN_ENDPOINT", noDomain)
-	needs := c.AuthMethod + " needs it"
-	require(c.ClientID != "", "IDAAS_CLIENT_ID", needs+", unless there is IDAAS_ACCESS_TOKEN or IDAAS_ACCESS_TOKEN_FILE")
-	switch c.AuthMethod {
-	case "client_secret_basic", "client_secret_post", "client_secret_jwt":
-		require(!c.ClientSecret.Empty() || c.ClientSecretFile != "", "IDAAS_CLIENT_SECRET", needs+", or IDAAS_CLIENT_SECRET_FILE")
-	case "private_key_jwt":
-		require(!c.PrivateKey.Empty() || c.PrivateKeyFile != "", "IDAAS_PRIVATE_KEY_FILE", needs)
-	case "pca":
-		require(!c.PrivateKey.Empty() || c.PrivateKeyFile != "", "IDAAS_PRIVATE_KEY_FILE", needs)
-		require(!c.Certificate.Empty() || c.CertificateFile != "", "IDAAS_CERTIFICATE_FILE", needs)
-		require(!c.CertificateChain.Empty() || c.CertificateChainFile != "", "IDAAS_CERTIFICATE_CHAIN_FILE", needs)
-		fallthrough
-	case "oidc", "pkcs7":
-		require(c.FederatedCredentialName != "", "IDAAS_FEDERATED_CREDENTIAL_NAME", needs)
-	case "ram":
-		require(c.manageable(), "IDAAS_MANAGEMENT_ENDPOINT", needs+", as IDAAS_ENDPOINT tells no region")
+	require(c.Domain+c.TokenEndpoint != "" || c.AuthMethod == auth.RAM, "IDAAS_TOKEN_ENDPOINT", noDomain)
+	required := "required by " + c.AuthMethod
+	require(c.ClientID != "", "IDAAS_CLIENT_ID", required+", unless IDAAS_ACCESS_TOKEN or IDAAS_ACCESS_TOKEN_FILE is set")
+	for _, need := range auth.MethodOf(c.AuthMethod).Needs {
+		name, file, _ := strings.Cut(need, "|")
+		switch {
+		case name == "IDAAS_MANAGEMENT_ENDPOINT":
+			require(c.manageable(), name, required+", because IDAAS_ENDPOINT contains no region")
+		case file != "":
+			require(set[name]+set[file] != "", name, required+"; set it or "+file)
+		default:
+			require(set[name] != "", name, required)
+		}
 	}
 	return faults
 }
 
-// ready reports whether there is a ready access token, or a file for it.
+// ready reports whether a ready access token, or a file with one, is set.
 func (c *Config) ready() bool { return !c.AccessToken.Empty() || c.AccessTokenFile != "" }
 
-// uses reports whether the other settings leave a use for this one.
+// uses reports whether a setting is used with the values of the others.
 func (c *Config) uses(setting string) bool {
-	switch byRAM := c.AuthMethod == "ram" && !c.ready(); setting {
+	switch byRAM := c.AuthMethod == auth.RAM && !c.ready(); setting {
 	case "IDAAS_TOKEN_ENDPOINT":
 		return !byRAM && !c.ready()
 	case "IDAAS_MANAGEMENT_ENDPOINT":
@@ -75,28 +73,28 @@ func (c *Config) uses(setting string) bool {
 	return true
 }
 
-// manageable reports whether it is known, or yet to be discovered, where the management API is.
+// manageable reports whether the endpoint of the management API is known or discovered later.
 func (c *Config) manageable() bool {
-	return c.Endpoint == "" || c.ManagementEndpoint+poller.ManagementEndpoint(c.Endpoint) != ""
+	return c.Endpoint == "" || c.ManagementEndpoint+auth.ManagementEndpoint(c.Endpoint) != ""
 }
 
-// hostNumber returns the number at the end of host, its domain aside, or what a fault is to show.
+// hostNumber returns the number at the end of host without its domain, or a text for the fault.
 func hostNumber(host string) string {
 	host, _, _ = strings.Cut(host, ".")
 	return cmp.Or(host[len(strings.TrimRight(host, "0123456789")):], "auto on "+host)
 }
 
-// warnings returns what is legal but probably not meant, at a start now.
+// warnings returns the settings that are valid but suspicious.
 func (c *Config) warnings(now time.Time) []string {
 	warnings := c.TooSlow(len(c.Targets), now)
 	warn := func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }
 	interval := c.interval(now)
 	if c.MaxStaleness > 0 && c.MaxStaleness/3 < interval {
-		warn("IDAAS_MAX_STALENESS: %v is under three times the %v between polls, so that a slow or failed one drops series: "+
-			"raise it or set it to 0", c.MaxStaleness, interval)
+		warn("IDAAS_MAX_STALENESS: %v is less than three poll intervals of %v, so a slow or failed poll removes series; "+
+			"increase it or set it to 0", c.MaxStaleness, interval)
 	}
 	if c.WebConfigFile != "" && c.ProbeAddress == "" && authenticates(c.WebConfigFile) {
-		warn("IDAAS_WEB_CONFIG_FILE: probes that do not authenticate will fail: give them a listener with IDAAS_PROBE_ADDRESS")
+		warn("IDAAS_WEB_CONFIG_FILE: health probes without authentication fail; set IDAAS_PROBE_ADDRESS for them")
 	}
 	for i, item := range splitList(c.InlineTargets) {
 		consumer := strings.TrimSpace(item[:strings.LastIndex(item, ":")])
@@ -106,28 +104,29 @@ func (c *Config) warnings(now time.Time) []string {
 		if c.ConsumerLabel == "hash" {
 			item = "[hidden]"
 		}
-		warn("IDAAS_TARGETS item %d, %q, is one target whose consumer has a blank or a ; in it: if several are meant, separate them by commas", i+1, item)
+		warn("IDAAS_TARGETS item %d, %q: the consumer of this single target contains a space or a semicolon; "+
+			"separate several targets by commas", i+1, item)
 	}
 	return warnings
 }
 
-// interval is the time between the next two polls.
+// interval returns the time between the next two polls.
 func (c *Config) interval(now time.Time) time.Duration {
 	due := c.Schedule.Next(now)
 	return c.Schedule.Next(due).Sub(due)
 }
 
-// TooSlow returns a warning if a cycle of that many targets must outlast the schedule.
+// TooSlow returns a warning if a poll of that many targets takes longer than the interval.
 func (c *Config) TooSlow(targets int, now time.Time) []string {
 	interval, cycle := c.interval(now), float64(targets)/c.ShareOfRate()
 	if cycle <= interval.Seconds() {
 		return nil
 	}
-	return []string{fmt.Sprintf("IDAAS_RATE_LIMIT: one request for each of %d targets takes %.0fs at %.4g per second, but IDAAS_POLL_SCHEDULE is due again after %v: "+
-		"raise the limit or poll less often", targets, cycle, c.ShareOfRate(), interval)}
+	return []string{fmt.Sprintf("IDAAS_RATE_LIMIT: one request for each of %d targets takes %.0fs at %.4g per second, but the interval of "+
+		"IDAAS_POLL_SCHEDULE is %v; increase the limit or poll less often", targets, cycle, c.ShareOfRate(), interval)}
 }
 
-// authenticates reports whether the web configuration at path lets in nobody unknown; whether it is right is not judged.
+// authenticates reports whether the web configuration at path requires authentication. It does not validate the file.
 func authenticates(path string) bool {
 	var web struct {
 		Users map[string]any `yaml:"basic_auth_users"`
@@ -144,16 +143,15 @@ func (c *Config) readRootCAs(path string) error {
 		c.RootCAs, err = x509.SystemCertPool()
 	}
 	if err == nil && !c.RootCAs.AppendCertsFromPEM(data) {
-		err = errors.New("no certificate in it")
+		err = errors.New("contains no certificate")
 	}
 	return err
 }
 
-// ShareOfRate is this process's part of RateLimit.
+// ShareOfRate returns the requests per second of this process.
 func (c *Config) ShareOfRate() float64 { return c.RateLimit / float64(c.ShardCount) }
 
-// WithoutConnection returns environ without the settings and proxies that lead to an IDaaS and say what to watch there: what is
-// left suits a demo.
+// WithoutConnection returns environ without targets, proxies and settings of a connection to an IDaaS, as the demo needs it.
 func WithoutConnection(environ []string) []string {
 	return slices.DeleteFunc(slices.Clone(environ), func(pair string) bool {
 		name, _, _ := strings.Cut(pair, "=")

@@ -8,6 +8,7 @@ import (
 	"encoding/pem"
 	"math/big"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,10 +16,11 @@ import (
 	"time"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/auth"
 )
 
 func TestLocation(t *testing.T) {
-	const needed = ": required: set it or IDAAS_DOMAIN"
+	const needed = ": required; set it or IDAAS_DOMAIN"
 	for _, c := range []struct {
 		given string
 		want  []string
@@ -42,28 +44,28 @@ func TestLocation(t *testing.T) {
 }
 
 func TestCredentials(t *testing.T) {
-	const tokenInstead = ", unless there is IDAAS_ACCESS_TOKEN or IDAAS_ACCESS_TOKEN_FILE"
+	const tokenInstead = ", unless IDAAS_ACCESS_TOKEN or IDAAS_ACCESS_TOKEN_FILE is set"
 	for _, c := range []struct {
 		more string
 		want []string
 	}{
 		{"", []string{
-			"IDAAS_CLIENT_ID: client_secret_post needs it" + tokenInstead,
-			"IDAAS_CLIENT_SECRET: client_secret_post needs it, or IDAAS_CLIENT_SECRET_FILE",
+			"IDAAS_CLIENT_ID: required by client_secret_post" + tokenInstead,
+			"IDAAS_CLIENT_SECRET: required by client_secret_post; set it or IDAAS_CLIENT_SECRET_FILE",
 		}},
-		{"IDAAS_CLIENT_ID=a IDAAS_CLIENT_SECRET=hush IDAAS_CLIENT_SECRET_FILE=b", []string{"IDAAS_CLIENT_SECRET: given together with IDAAS_CLIENT_SECRET_FILE: keep one"}},
-		{"IDAAS_ACCESS_TOKEN=hush IDAAS_ACCESS_TOKEN_FILE=b", []string{"IDAAS_ACCESS_TOKEN: given together with IDAAS_ACCESS_TOKEN_FILE: keep one"}},
-		{"IDAAS_CLIENT_SECRET=hush", []string{"IDAAS_CLIENT_ID: client_secret_post needs it" + tokenInstead}},
-		{"IDAAS_CLIENT_ID=a IDAAS_AUTH_METHOD=client_secret_basic", []string{"IDAAS_CLIENT_SECRET: client_secret_basic needs it, or IDAAS_CLIENT_SECRET_FILE"}},
-		{"IDAAS_CLIENT_ID=a IDAAS_AUTH_METHOD=client_secret_jwt", []string{"IDAAS_CLIENT_SECRET: client_secret_jwt needs it, or IDAAS_CLIENT_SECRET_FILE"}},
-		{"IDAAS_CLIENT_ID=a IDAAS_AUTH_METHOD=private_key_jwt IDAAS_CLIENT_SECRET=hush", []string{"IDAAS_PRIVATE_KEY_FILE: private_key_jwt needs it"}},
-		{"IDAAS_AUTH_METHOD=private_key_jwt IDAAS_PRIVATE_KEY_FILE=/missing", []string{"IDAAS_CLIENT_ID: private_key_jwt needs it" + tokenInstead}},
-		{"IDAAS_CLIENT_ID=a IDAAS_AUTH_METHOD=oidc IDAAS_CLIENT_SECRET=hush", []string{"IDAAS_FEDERATED_CREDENTIAL_NAME: oidc needs it"}},
-		{"IDAAS_AUTH_METHOD=oidc IDAAS_FEDERATED_CREDENTIAL_NAME=f", []string{"IDAAS_CLIENT_ID: oidc needs it" + tokenInstead}},
-		{"IDAAS_CLIENT_ID=a IDAAS_AUTH_METHOD=pkcs7 IDAAS_CLIENT_SECRET=hush", []string{"IDAAS_FEDERATED_CREDENTIAL_NAME: pkcs7 needs it"}},
+		{"IDAAS_CLIENT_ID=a IDAAS_CLIENT_SECRET=hush IDAAS_CLIENT_SECRET_FILE=b", []string{"IDAAS_CLIENT_SECRET: set together with IDAAS_CLIENT_SECRET_FILE; remove one"}},
+		{"IDAAS_ACCESS_TOKEN=hush IDAAS_ACCESS_TOKEN_FILE=b", []string{"IDAAS_ACCESS_TOKEN: set together with IDAAS_ACCESS_TOKEN_FILE; remove one"}},
+		{"IDAAS_CLIENT_SECRET=hush", []string{"IDAAS_CLIENT_ID: required by client_secret_post" + tokenInstead}},
+		{"IDAAS_CLIENT_ID=a IDAAS_AUTH_METHOD=client_secret_basic", []string{"IDAAS_CLIENT_SECRET: required by client_secret_basic; set it or IDAAS_CLIENT_SECRET_FILE"}},
+		{"IDAAS_CLIENT_ID=a IDAAS_AUTH_METHOD=client_secret_jwt", []string{"IDAAS_CLIENT_SECRET: required by client_secret_jwt; set it or IDAAS_CLIENT_SECRET_FILE"}},
+		{"IDAAS_CLIENT_ID=a IDAAS_AUTH_METHOD=private_key_jwt IDAAS_CLIENT_SECRET=hush", []string{"IDAAS_PRIVATE_KEY_FILE: required by private_key_jwt"}},
+		{"IDAAS_AUTH_METHOD=private_key_jwt IDAAS_PRIVATE_KEY_FILE=/missing", []string{"IDAAS_CLIENT_ID: required by private_key_jwt" + tokenInstead}},
+		{"IDAAS_CLIENT_ID=a IDAAS_AUTH_METHOD=oidc IDAAS_CLIENT_SECRET=hush", []string{"IDAAS_FEDERATED_CREDENTIAL_NAME: required by oidc"}},
+		{"IDAAS_AUTH_METHOD=oidc IDAAS_FEDERATED_CREDENTIAL_NAME=f", []string{"IDAAS_CLIENT_ID: required by oidc" + tokenInstead}},
+		{"IDAAS_CLIENT_ID=a IDAAS_AUTH_METHOD=pkcs7 IDAAS_CLIENT_SECRET=hush", []string{"IDAAS_FEDERATED_CREDENTIAL_NAME: required by pkcs7"}},
 		{"IDAAS_CLIENT_ID=a IDAAS_AUTH_METHOD=pca IDAAS_CLIENT_SECRET=hush", []string{
-			"IDAAS_PRIVATE_KEY_FILE: pca needs it", "IDAAS_CERTIFICATE_FILE: pca needs it", "IDAAS_CERTIFICATE_CHAIN_FILE: pca needs it",
-			"IDAAS_FEDERATED_CREDENTIAL_NAME: pca needs it",
+			"IDAAS_PRIVATE_KEY_FILE: required by pca", "IDAAS_CERTIFICATE_FILE: required by pca", "IDAAS_CERTIFICATE_CHAIN_FILE: required by pca",
+			"IDAAS_FEDERATED_CREDENTIAL_NAME: required by pca",
 		}},
 		{"IDAAS_CLIENT_ID=a IDAAS_CLIENT_SECRET_FILE=/missing", nil},
 		{"IDAAS_CLIENT_ID=a IDAAS_AUTH_METHOD=client_secret_jwt IDAAS_CLIENT_SECRET=hush", nil},
@@ -75,9 +77,9 @@ func TestCredentials(t *testing.T) {
 		{"IDAAS_ACCESS_TOKEN_FILE=/missing", nil},
 		{"IDAAS_ACCESS_TOKEN=hush IDAAS_CLIENT_ID=a IDAAS_CLIENT_SECRET=hush", nil},
 		{"IDAAS_ACCESS_TOKEN=hush IDAAS_AUTH_METHOD=oidc", nil},
-		{"IDAAS_AUTH_METHOD=ram", []string{"IDAAS_CLIENT_ID: ram needs it" + tokenInstead}},
+		{"IDAAS_AUTH_METHOD=ram", []string{"IDAAS_CLIENT_ID: required by ram" + tokenInstead}},
 		{"IDAAS_CLIENT_ID=a IDAAS_AUTH_METHOD=ram", nil},
-		{"IDAAS_CLIENT_ID=a IDAAS_AUTH_METHOD=ram IDAAS_ENDPOINT=own.example.com", []string{"IDAAS_MANAGEMENT_ENDPOINT: ram needs it, as IDAAS_ENDPOINT tells no region"}},
+		{"IDAAS_CLIENT_ID=a IDAAS_AUTH_METHOD=ram IDAAS_ENDPOINT=own.example.com", []string{"IDAAS_MANAGEMENT_ENDPOINT: required by ram, because IDAAS_ENDPOINT contains no region"}},
 		{"IDAAS_CLIENT_ID=a IDAAS_AUTH_METHOD=ram IDAAS_ENDPOINT=own.example.com IDAAS_MANAGEMENT_ENDPOINT=other.example.com", nil},
 		{"IDAAS_CLIENT_ID=a IDAAS_AUTH_METHOD=ram IDAAS_ENDPOINT=eiam-developerapi-sg.vpc-proxy.aliyuncs.com", nil},
 	} {
@@ -87,6 +89,21 @@ func TestCredentials(t *testing.T) {
 			continue
 		}
 		mustLoad(t, environ)
+	}
+}
+
+// Each setting that an authentication method needs exists, and so do the settings in the advice of check.
+func TestAuthMethodsNameSettings(t *testing.T) {
+	known := map[string]bool{}
+	for _, s := range settings() {
+		known[s.name] = true
+	}
+	for _, m := range auth.Methods {
+		for _, name := range regexp.MustCompile(`\bIDAAS_\w+`).FindAllString(strings.Join(append(m.Needs, m.Credential), " "), -1) {
+			if !known[name] {
+				t.Errorf("%s: %s is not a setting", m.Name, name)
+			}
+		}
 	}
 }
 
@@ -146,7 +163,7 @@ func TestCAFile(t *testing.T) {
 		t.Error("certificates without a file")
 	}
 	for name, problem := range map[string]string{
-		"der.pem": "no certificate in it", "empty.pem": "no certificate in it", "key.pem": "no certificate in it",
+		"der.pem": "contains no certificate", "empty.pem": "contains no certificate", "key.pem": "contains no certificate",
 		"missing.pem": "open missing.pem: no such file or directory",
 	} {
 		wantFaults(t, faultsOf(t, minimal("IDAAS_CA_FILE="+name)), `IDAAS_CA_FILE="`+name+`": `+problem+"; accepted: the path of a PEM file")
@@ -188,8 +205,8 @@ func TestShards(t *testing.T) {
 	if c.ShardIndex != 2 || c.ShardCount != 3 || c.ShareOfRate() != 2 {
 		t.Errorf("%d of %d, %g", c.ShardIndex, c.ShardCount, c.ShareOfRate())
 	}
-	wantFaults(t, faultsOf(t, minimal("IDAAS_SHARD_INDEX=3", "IDAAS_SHARD_COUNT=3")), "IDAAS_SHARD_INDEX: 3 is not below IDAAS_SHARD_COUNT, which is 3")
-	wantFaults(t, faultsOf(t, minimal("IDAAS_SHARD_INDEX=1")), "IDAAS_SHARD_INDEX: 1 is not below IDAAS_SHARD_COUNT, which is 1")
+	wantFaults(t, faultsOf(t, minimal("IDAAS_SHARD_INDEX=3", "IDAAS_SHARD_COUNT=3")), "IDAAS_SHARD_INDEX: 3 is not less than IDAAS_SHARD_COUNT, 3")
+	wantFaults(t, faultsOf(t, minimal("IDAAS_SHARD_INDEX=1")), "IDAAS_SHARD_INDEX: 1 is not less than IDAAS_SHARD_COUNT, 1")
 	for index, problem := range map[string]string{"-1": "out of range", "1000": "out of range", "AUTO": "invalid syntax", "auto on exporter": "invalid syntax"} {
 		wantFaults(t, faultsOf(t, minimal("IDAAS_SHARD_COUNT=1000", "IDAAS_SHARD_INDEX="+index)), "IDAAS_SHARD_INDEX="+strconv.Quote(index)+": "+problem+accepted)
 	}
@@ -226,7 +243,7 @@ func TestShares(t *testing.T) {
 			t.Errorf("%s: %v, want %v", index, c.Targets, want)
 		}
 		wantFaults(t, faultsOf(t, minimal("IDAAS_SHARD_COUNT=3", "IDAAS_SHARD_INDEX="+index, "IDAAS_TARGETS=a:p,a:p")),
-			`IDAAS_TARGETS item 2="p": given for this consumer already at IDAAS_TARGETS item 1`)
+			`IDAAS_TARGETS item 2="p": duplicate of the target at IDAAS_TARGETS item 1`)
 	}
 	if held != len(all) || len(all) != 8 {
 		t.Errorf("%d of %d", held, len(all))
@@ -253,7 +270,7 @@ func TestProbeAddress(t *testing.T) {
 		}
 	}
 	for _, probe := range []string{":9877", "127.0.0.1:9877"} {
-		wantFaults(t, faultsOf(t, minimal("IDAAS_PROBE_ADDRESS="+probe)), "IDAAS_PROBE_ADDRESS: "+probe+" has the port of IDAAS_LISTEN_ADDRESS: use another")
+		wantFaults(t, faultsOf(t, minimal("IDAAS_PROBE_ADDRESS="+probe)), "IDAAS_PROBE_ADDRESS: "+probe+" has the port of IDAAS_LISTEN_ADDRESS; use another one")
 	}
 	if faults := faultsOf(t, minimal("IDAAS_LISTEN_ADDRESS=9877", "IDAAS_PROBE_ADDRESS=9877")); len(faults) != 2 {
 		t.Error(faults)
@@ -274,20 +291,20 @@ func TestWarnings(t *testing.T) {
 	const (
 		rate = "IDAAS_RATE_LIMIT: one request for each of 4 targets takes "
 		old  = "IDAAS_MAX_STALENESS: "
-		web  = "IDAAS_WEB_CONFIG_FILE: probes that do not authenticate will fail: give them a listener with IDAAS_PROBE_ADDRESS"
+		web  = "IDAAS_WEB_CONFIG_FILE: health probes without authentication fail; set IDAAS_PROBE_ADDRESS for them"
 	)
 	for given, want := range map[string]string{
 		"": "",
 		// Four requests in as many seconds fit, at the same rate not in one less.
 		"RATE_LIMIT=1 POLL_SCHEDULE=@every_4s":       "",
-		"RATE_LIMIT=1 POLL_SCHEDULE=@every_3s":       rate + "4s at 1 per second, but IDAAS_POLL_SCHEDULE is due again after 3s: raise the limit or poll less often",
-		"RATE_LIMIT=0.001":                           rate + "4000s at 0.001 per second, but IDAAS_POLL_SCHEDULE is due again after 5m0s: raise the limit or poll less often",
+		"RATE_LIMIT=1 POLL_SCHEDULE=@every_3s":       rate + "4s at 1 per second, but the interval of IDAAS_POLL_SCHEDULE is 3s; increase the limit or poll less often",
+		"RATE_LIMIT=0.001":                           rate + "4000s at 0.001 per second, but the interval of IDAAS_POLL_SCHEDULE is 5m0s; increase the limit or poll less often",
 		"RATE_LIMIT=0.001 POLL_SCHEDULE=@weekly":     "",
 		"MAX_STALENESS=0":                            "",
 		"MAX_STALENESS=15m":                          "",
-		"MAX_STALENESS=14m59s":                       old + "14m59s is under three times the 5m0s between polls, so that a slow or failed one drops series: raise it or set it to 0",
-		"MAX_STALENESS=2h59m POLL_SCHEDULE=@hourly":  old + "2h59m0s is under three times the 1h0m0s between polls, so that a slow or failed one drops series: raise it or set it to 0",
-		"MAX_STALENESS=10y POLL_SCHEDULE=@every_9y":  old + "87600h0m0s is under three times the 78840h0m0s between polls, so that a slow or failed one drops series: raise it or set it to 0",
+		"MAX_STALENESS=14m59s":                       old + "14m59s is less than three poll intervals of 5m0s, so a slow or failed poll removes series; increase it or set it to 0",
+		"MAX_STALENESS=2h59m POLL_SCHEDULE=@hourly":  old + "2h59m0s is less than three poll intervals of 1h0m0s, so a slow or failed poll removes series; increase it or set it to 0",
+		"MAX_STALENESS=10y POLL_SCHEDULE=@every_9y":  old + "87600h0m0s is less than three poll intervals of 78840h0m0s, so a slow or failed poll removes series; increase it or set it to 0",
 		"MAX_STALENESS=3h POLL_SCHEDULE=@hourly":     "",
 		"WEB_CONFIG_FILE=users.yml":                  web,
 		"WEB_CONFIG_FILE=requires.yml":               web,

@@ -155,7 +155,7 @@ func TestEmptyIsUnset(t *testing.T) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 	wantFaults(t, faultsOf(t, append(without(minimal(), "IDAAS_CLIENT_SECRET"), "IDAAS_CLIENT_SECRET=")),
-		"IDAAS_CLIENT_SECRET: client_secret_post needs it, or IDAAS_CLIENT_SECRET_FILE")
+		"IDAAS_CLIENT_SECRET: required by client_secret_post; set it or IDAAS_CLIENT_SECRET_FILE")
 }
 
 func TestAllFaultsAtOnce(t *testing.T) {
@@ -171,11 +171,11 @@ func TestAllFaultsAtOnce(t *testing.T) {
 		`IDAAS_RATE_LIMIT="NaN": out of range; accepted: a number from 0.001 to 1000`,
 		`IDAAS_WEB_CONFIG_FILE="bad.yml": bad; accepted: the path of an exporter-toolkit web configuration`,
 		`IDAAS_LOG_LEVEL="verbose": unknown; accepted: debug, info, warn, error`,
-		`IDAAS_INSTANCE_ID: required: set it or IDAAS_DOMAIN`,
-		`IDAAS_CLIENT_SECRET: given together with IDAAS_CLIENT_SECRET_FILE: keep one`,
-		`IDAAS_TOKEN_ENDPOINT: required: set it or IDAAS_DOMAIN`,
-		`IDAAS_CLIENT_ID: client_secret_post needs it, unless there is IDAAS_ACCESS_TOKEN or IDAAS_ACCESS_TOKEN_FILE`,
-		`IDAAS_TARGETS item 1="x": no colon; accepted: consumerId:credentialProviderIdentifier`,
+		`IDAAS_INSTANCE_ID: required; set it or IDAAS_DOMAIN`,
+		`IDAAS_CLIENT_SECRET: set together with IDAAS_CLIENT_SECRET_FILE; remove one`,
+		`IDAAS_TOKEN_ENDPOINT: required; set it or IDAAS_DOMAIN`,
+		`IDAAS_CLIENT_ID: required by client_secret_post, unless IDAAS_ACCESS_TOKEN or IDAAS_ACCESS_TOKEN_FILE is set`,
+		`IDAAS_TARGETS item 1="x": contains no colon; accepted: consumerId:credentialProviderIdentifier`,
 		`IDAAS_INSTANCE_IDD: not a setting; did you mean IDAAS_INSTANCE_ID?`,
 	)
 }
@@ -232,7 +232,7 @@ func TestSecretsAreNeverShown(t *testing.T) {
 	}
 }
 
-func TestMisspelt(t *testing.T) {
+func TestUnknownVariables(t *testing.T) {
 	c := mustLoad(t, minimal(
 		"IDAAS_POLL_TIMEOUTS=1h", "IDAAS_LISTEN_PORT=80", "IDAAS_EMPTY=", "IDASS_SCOPE=x", "HOME=/",
 		"IDAAS_PORT=tcp://10.0.0.1:9877", "IDAAS_SERVICE_HOST=10.0.0.1", "IDAAS_TOKEN_EXPORTER_SERVICE_HOST=10.0.0.1",
@@ -278,7 +278,7 @@ func TestSuggestions(t *testing.T) {
 			}
 		}
 	}
-	for _, m := range meant {
+	for _, m := range synonyms {
 		if !slices.Contains(names, m.name) {
 			t.Errorf("%s is not a setting", m.name)
 		}

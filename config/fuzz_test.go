@@ -149,6 +149,6 @@ func FuzzVendorFile(f *testing.F) {
 		maps.Copy(given, v.values)
 		c := new(Config)
 		checkFaults(t, c.parse(given))
-		checkFaults(t, c.check())
+		checkFaults(t, c.check(given))
 	})
 }

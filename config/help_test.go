@@ -30,7 +30,7 @@ func TestReadme(t *testing.T) {
 		return
 	}
 	if !*update {
-		t.Fatalf("the table in %s is not:\n%s", path, markdownTable())
+		t.Fatalf("the table in %s is outdated; run go test ./config -run TestReadme -update", path)
 	}
 	if err := os.WriteFile(path, []byte(before+begin+"\n"+markdownTable()+"\n"+end+after), 0o644); err != nil {
 		t.Fatal(err)
@@ -42,12 +42,12 @@ func TestMarkdownTable(t *testing.T) {
 	for _, row := range []string{
 		"| variable | default | meaning |\n|---|---|---|\n",
 		"| `IDAAS_SCOPE` | `urn:cloud:idaas:pam\\|authentication_token:read` | scope of the requested access token; accepts a text |\n",
-		"| `IDAAS_POLL_CONCURRENCY` | `4` | targets walked at once; accepts a whole number from `1` to `1000` |\n",
-		"| `IDAAS_PRIVATE_KEY_ID` | – | id of that key, if the assertion of `private_key_jwt` is to name it (`kid`); accepts a text |\n",
-		"| `IDAAS_LOG_FORMAT` | `text` | form of the log; accepts `text`, `json` |\n",
+		"| `IDAAS_POLL_CONCURRENCY` | `4` | number of targets walked at the same time; accepts a whole number from `1` to `1000` |\n",
+		"| `IDAAS_PRIVATE_KEY_ID` | – | key id (`kid`) in the assertion of `private_key_jwt`; accepts a text |\n",
+		"| `IDAAS_LOG_FORMAT` | `text` | format of the log; accepts `text`, `json` |\n",
 	} {
 		if !strings.Contains(table, row) {
-			t.Errorf("no row %s in\n%s", row, table)
+			t.Errorf("missing row: %s", row)
 		}
 	}
 }
@@ -80,7 +80,7 @@ func TestHelp(t *testing.T) {
 	if strings.Contains(text, "(default )") {
 		t.Error("an empty default")
 	}
-	want := "IDAAS_POLL_SCHEDULE  (default @every 5m)\n    when every target is walked; a fixed time that the clocks skip or show twice comes due once\n    accepts five cron fields"
+	want := "IDAAS_POLL_SCHEDULE  (default @every 5m)\n    when every target is walked; a time that a clock change skips or repeats is scheduled once\n    accepts five cron fields"
 	if !strings.Contains(text, want) {
 		t.Errorf("no %q in:\n%s", want, text)
 	}

@@ -13,11 +13,14 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
+// option sets a value of a target.
+type option func(*poller.Target)
+
 // ownKeys are the keys of an entry, or of a credential provider, that replace settings.
 var ownKeys = []string{"expiring_within", "at_risk_before", "about_to_end_before", "lost_after"}
 
-// own returns what puts the values of ownKeys into a target.
-func (l *targetList) own(fields map[string]*yaml.Node) (sets []func(*poller.Target)) {
+// options returns the options of the ownKeys.
+func (l *targetList) options(fields map[string]*yaml.Node) (options []option) {
 	if n := fields["expiring_within"]; n != nil {
 		var labels []string
 		for _, item := range l.list(n, "expiring_within") {
@@ -27,7 +30,7 @@ func (l *targetList) own(fields map[string]*yaml.Node) (sets []func(*poller.Targ
 		if err != nil && labels != nil {
 			l.fault(l.at(n), "", err.Error())
 		}
-		sets = append(sets, func(t *poller.Target) { t.Windows = windows })
+		options = append(options, func(t *poller.Target) { t.Windows = windows })
 	}
 	for _, key := range ownKeys[1:] {
 		n := fields[key]
@@ -35,60 +38,51 @@ func (l *targetList) own(fields map[string]*yaml.Node) (sets []func(*poller.Targ
 		if text == "" {
 			continue
 		}
-		var before poller.Before
-		var after time.Duration
-		var err error
-		accepted := "a duration from 1s to 1y"
-		if key == "lost_after" {
+		accepted := "'20%,7d'"
+		before, err := parseBefore(text)
+		set := func(t *poller.Target) { t.Thresholds.AtRisk = before }
+		switch key {
+		case "about_to_end_before":
+			set = func(t *poller.Target) { t.Thresholds.AboutToEnd = before }
+		case "lost_after":
+			var after time.Duration
 			if after, err = parseDuration(text); err == nil && (after < time.Second || after > 365*24*time.Hour) {
 				err = errors.New("out of range")
 			}
-		} else {
-			accepted = "'" + acceptsBefore + "'"
-			before, err = parseBefore(text)
+			accepted = "a duration from 1s to 1y"
+			set = func(t *poller.Target) { t.Thresholds.LostAfter, t.Thresholds.LostAlone = after, true }
 		}
 		if err != nil {
 			l.fault(l.at(n), text, key+": "+err.Error()+"; accepted: "+accepted)
 		}
-		sets = append(sets, func(t *poller.Target) {
-			switch key {
-			case "at_risk_before":
-				t.Thresholds.AtRisk = before
-			case "about_to_end_before":
-				t.Thresholds.AboutToEnd = before
-			default:
-				t.Thresholds.LostAfter, t.Thresholds.LostAlone = after, true
-			}
-		})
+		options = append(options, set)
 	}
-	return sets
+	return options
 }
 
-const acceptsBefore = "20%,7d"
-
-// parseBefore reads a part of a lifetime and the most that counts, such as "20%,7d".
+// parseBefore parses a part of a lifetime and a maximum, such as "20%,7d".
 func parseBefore(text string) (poller.Before, error) {
 	part, most, _ := strings.Cut(text, ",")
 	percent, isPercent := strings.CutSuffix(strings.TrimSpace(part), "%")
 	number, err := strconv.ParseFloat(percent, 64)
 	d, durationErr := parseDuration(strings.TrimSpace(most))
 	if !isPercent || err != nil || !(number > 0 && number <= 100) || durationErr != nil || d <= 0 {
-		return poller.Before{}, errors.New("not a percentage over 0 and a duration")
+		return poller.Before{}, errors.New("not a percentage above 0 and a duration")
 	}
 	return poller.Before{Part: number / 100, Most: d}, nil
 }
 
-// target returns the target of p at a provider: what its entry sets, else what is set for the provider, else the settings.
+// target returns the target of p at a provider. The options of its entry precede those of the provider and the settings.
 func (w Watchlist) target(p pair, provider string) poller.Target {
 	t := p.Target
 	t.Provider, t.Windows, t.Thresholds = provider, w.defaults.Windows, w.defaults.Thresholds
-	for _, set := range slices.Concat(w.providers[provider], p.own) {
+	for _, set := range slices.Concat(w.providers[provider], p.options) {
 		set(&t)
 	}
 	return t
 }
 
-// addProviders reads what is set for single providers, for all targets there.
+// addProviders adds the options of single providers.
 func (l *targetList) addProviders(n *yaml.Node) {
 	values := l.mapping(n, 0)
 	for _, provider := range slices.Sorted(maps.Keys(values)) {
@@ -96,6 +90,6 @@ func (l *targetList) addProviders(n *yaml.Node) {
 		if err := poller.CheckIdentifier(provider); err != nil {
 			l.fault(l.at(value), l.shown(provider), err.Error())
 		}
-		l.providers[provider] = l.own(l.mapping(value, 0, ownKeys...))
+		l.providers[provider] = l.options(l.mapping(value, 0, ownKeys...))
 	}
 }

@@ -8,19 +8,19 @@ import (
 	"strings"
 )
 
-// proxyVariables are what Go's HTTP reads.
+// proxyVariables are the variables that net/http reads.
 var proxyVariables = []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"}
 
-// checkProxies returns which proxies in environ cannot be used: Go passes them by without a word, to send credentials
-// past them. Nothing of them is shown, since user and password may stand anywhere in what is broken.
+// checkProxies returns a fault for each invalid proxy in environ: net/http would ignore it and send credentials without the proxy.
+// The value is not shown, because an invalid URL may have user and password anywhere.
 func checkProxies(environ []string) Faults {
 	var faults Faults
 	for _, pair := range environ {
-		// Blanks around it are not dropped, since Go does not.
+		// Spaces are not removed, as in net/http.
 		name, text, _ := strings.Cut(pair, "=")
 		if text != "" && slices.Contains(proxyVariables, name) && !isProxy(text) {
 			faults = append(faults, Fault{Name: name, Problem: "not the URL of a proxy; accepted: [http://][user:password@]host[:port], also with https, " +
-				"socks5 or socks5h; a % and the like in a password escaped, as in %25"})
+				"socks5 or socks5h; special characters of a password percent-encoded, such as %25"})
 		}
 	}
 	return faults
@@ -36,5 +36,6 @@ func isProxy(text string) bool {
 		return false
 	}
 	_, err = strconv.ParseUint(cmp.Or(u.Port(), "0"), 10, 16)
-	return err == nil && u.Hostname() != "" && !strings.HasSuffix(u.Host, ":") && slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme)
+	return err == nil && u.Hostname() != "" && !strings.HasSuffix(u.Host, ":") &&
+		slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme)
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/robfig/cron/v3"
 )
 
-// parseSchedule refuses, beside what cron refuses, what makes cron panic, come due never or more often than written, or in
-// another zone than meant.
+// parseSchedule also refuses what cron accepts but panics for, never schedules, or schedules more often or in another zone than
+// written.
 func parseSchedule(spec string) (cron.Schedule, error) {
 	zone, fields := time.Local, strings.Fields(spec)
 	if len(fields) > 0 {
@@ -19,7 +19,7 @@ func parseSchedule(spec string) (cron.Schedule, error) {
 				return nil, err
 			}
 			if place == "" {
-				return nil, errors.New("no zone right after " + fields[0])
+				return nil, errors.New("no zone after " + fields[0])
 			}
 			fields = fields[1:]
 		}
@@ -28,12 +28,12 @@ func parseSchedule(spec string) (cron.Schedule, error) {
 	if every, ok := strings.CutPrefix(text, "@every "); ok {
 		pause, err := parseDuration(every)
 		if err == nil && pause < time.Second {
-			err = errors.New("due more than once a second")
+			err = errors.New("more often than every 1s")
 		}
 		return cron.Every(pause), err
 	}
 	if !strings.HasPrefix(text, "@") {
-		text = " " + text // cron panics for another zone that nothing follows
+		text = " " + text // cron panics for a second zone without fields
 	}
 	parsed, err := cron.ParseStandard(text)
 	if err != nil {
@@ -42,36 +42,35 @@ func parseSchedule(spec string) (cron.Schedule, error) {
 	c := calendar{parsed.(*cron.SpecSchedule), zone}
 	c.clock.Location = time.UTC
 	if c.clock.Next(time.Unix(0, 0)).IsZero() {
-		return nil, errors.New("never due")
+		return nil, errors.New("never scheduled")
 	}
 	return c, nil
 }
 
-// calendar comes due when the clocks of a zone show certain times. Cron itself loses those that the clocks skip and, on
-// such days, others too.
+// calendar schedules times of the clocks in a zone. Cron loses the times that a clock change skips, and others on such days.
 type calendar struct {
-	clock *cron.SpecSchedule // on a clock that is never set, UTC for want of another
-	zone  *time.Location     // time.Local: that of the time asked about
+	clock *cron.SpecSchedule // in UTC, on clocks without changes
+	zone  *time.Location     // time.Local: the zone of the argument of Next
 }
 
-// Next returns the first due time after t. A time that the clocks skip is due when they have, and one that they show twice
-// the first time; but what is due in every hour follows the time that passes, as in the cron of Unix.
+// Next returns the first scheduled time after t. A time that a clock change skips is scheduled at the change, a repeated time only at
+// its first occurrence. A schedule with every hour uses the elapsed time instead, as Unix cron does.
 func (c calendar) Next(t time.Time) time.Time {
 	zone := c.zone
 	if zone == time.Local {
 		zone = t.Location()
 	}
 	const everyHour = 1<<24 - 1
-	passing := c.clock.Hour&everyHour == everyHour
+	hourly := c.clock.Hour&everyHour == everyHour
 	now := t.In(zone)
-	after := shown(now)
+	after := wallClock(now)
 	for {
-		// Between two settings of the clocks.
+		// Between two clock changes.
 		start, end := now.ZoneBounds()
-		if before := shown(start.Add(-time.Second)); !passing && before.After(after) {
+		if before := wallClock(start.Add(-time.Second)); !hourly && before.After(after) {
 			after = before
 		}
-		due := now.Add(c.next(after).Sub(shown(now)))
+		due := now.Add(c.next(after).Sub(wallClock(now)))
 		if due.Before(start) {
 			due = start
 		}
@@ -79,24 +78,24 @@ func (c calendar) Next(t time.Time) time.Time {
 			return due.In(t.Location())
 		}
 		now, after = end, time.Time{}
-		if passing {
-			after = shown(end).Add(-time.Second)
+		if hourly {
+			after = wallClock(end).Add(-time.Second)
 		}
 	}
 }
 
-// shown is what a clock shows at t, as a time in UTC.
-func shown(t time.Time) time.Time {
+// wallClock returns the time that a clock shows at t, as a time in UTC.
+func wallClock(t time.Time) time.Time {
 	_, offset := t.Zone()
 	return t.UTC().Add(time.Duration(offset) * time.Second)
 }
 
-// next returns the first due time after another on a clock that is never set.
+// next returns the first scheduled time after another on clocks without changes.
 func (c calendar) next(after time.Time) time.Time {
 	for {
 		if next := c.clock.Next(after); !next.IsZero() {
 			return next
 		}
-		after = after.AddDate(5, 0, 0) // no further does cron look, and there is no 29 February for eight years
+		after = after.AddDate(5, 0, 0) // the limit of cron; two leap years may be 8 years apart
 	}
 }

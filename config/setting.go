@@ -1,7 +1,7 @@
 package config
 
 import (
-	_ "embed" // the usage
+	_ "embed" // the texts
 	"fmt"
 	"io"
 	"reflect"
@@ -9,13 +9,15 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/auth"
 )
 
-// Fault is one thing wrong with the settings. Name is the variable, or file:line in a file; Value is empty when nothing
-// was given or when it must not be shown; Problem says what is wrong, and what is accepted.
+// Fault is one fault in the settings. Name is the variable, or file:line; Value is empty if unset or secret; Problem has the reason
+// and what is accepted.
 type Fault struct{ Name, Value, Problem string }
 
-// String returns the fault in one line; the value is quoted, so that it cannot break the line.
+// String returns the fault as one line with the value quoted.
 func (f Fault) String() string {
 	if f.Value == "" {
 		return f.Name + ": " + f.Problem
@@ -23,10 +25,10 @@ func (f Fault) String() string {
 	return fmt.Sprintf("%s=%q: %s", f.Name, f.Value, f.Problem)
 }
 
-// Faults is everything found wrong at once; as an error it is never empty.
+// Faults are all faults found; as an error it is not empty.
 type Faults []Fault
 
-// Error lists the faults, one per line.
+// Error returns the faults, one per line.
 func (f Faults) Error() string {
 	lines := make([]string, len(f))
 	for i, fault := range f {
@@ -35,7 +37,15 @@ func (f Faults) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// setting is one field of Config, with what its tags say; a ' in help and accepts marks code.
+//go:embed help.txt
+var usage string
+
+// texts has a block for each setting: its name, what is accepted, and on the next line the description.
+//
+//go:embed settings.txt
+var texts string
+
+// setting is one field of Config. In help and accepts, code is between '.
 type setting struct {
 	reflect.StructField
 	name, fallback, help, accepts string
@@ -43,17 +53,28 @@ type setting struct {
 }
 
 func settings() []setting {
+	described := make(map[string]setting)
+	for block := range strings.SplitSeq(strings.TrimSpace(texts), "\n\n") {
+		head, help, _ := strings.Cut(block, "\n")
+		name, accepts, _ := strings.Cut(head, ":")
+		described[name] = setting{name: name, help: help, accepts: strings.TrimSpace(accepts)}
+	}
 	var all []setting
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[Config]()) {
-		tag := f.Tag.Get
-		if tag("env") == "-" {
+		s, ok := described[f.Tag.Get("env")]
+		if !ok {
 			continue
 		}
-		s := setting{StructField: f, name: tag("env"), fallback: tag("envDefault"), help: tag("help"), accepts: tag("accepts")}
-		if s.oneOf = strings.Fields(tag("oneof")); len(s.oneOf) > 0 {
+		s.StructField, s.fallback, s.oneOf = f, f.Tag.Get("envDefault"), strings.Fields(f.Tag.Get("oneof"))
+		if f.Name == "AuthMethod" {
+			for _, m := range auth.Methods {
+				s.oneOf = append(s.oneOf, m.Name)
+			}
+		}
+		if len(s.oneOf) > 0 {
 			s.accepts = "'" + strings.Join(s.oneOf, "', '") + "'"
 		}
-		if lowest, highest, bounded := strings.Cut(tag("range"), " "); bounded {
+		if lowest, highest, bounded := strings.Cut(f.Tag.Get("range"), " "); bounded {
 			s.accepts += " from '" + lowest + "' to '" + highest + "'"
 		}
 		all = append(all, s)
@@ -65,36 +86,36 @@ func (s setting) fault(value, problem string) Fault {
 	return Fault{s.name, value, problem + "; accepted: " + strings.ReplaceAll(s.accepts, "'", "")}
 }
 
-//go:embed help.txt
-var usage string
-
-// Help writes the commands, and every setting with its default, meaning and what it accepts, for a terminal of 100
-// columns.
+// Help writes the commands and all settings for a terminal with 100 columns.
 func Help(w io.Writer) {
 	var b strings.Builder
 	b.WriteString(usage)
 	for _, s := range settings() {
-		if len(s.accepts) > 100 {
-			end := strings.LastIndex(s.accepts[:100], ", ") + 1
-			s.accepts = s.accepts[:end] + "\n   " + s.accepts[end:]
-		}
-		fmt.Fprintf(&b, "%s  (default %s)\n    %s\n    accepts %s\n", s.name, s.fallback, s.help, s.accepts)
+		fmt.Fprintf(&b, "%s  (default %s)\n    %s\n    %s\n", s.name, s.fallback, wrap(s.help), wrap("accepts "+s.accepts))
 	}
 	_, _ = io.WriteString(w, strings.NewReplacer("  (default )", "", "'", "").Replace(b.String()))
 }
 
-// inRange compares value with the range of s; a setting without one has no bounds.
+func wrap(text string) string {
+	if len(text) <= 96 {
+		return text
+	}
+	end := strings.LastIndex(text[:96], " ")
+	return text[:end] + "\n      " + wrap(text[end+1:])
+}
+
+// inRange reports whether value is in the range of s, if s has one.
 func (s setting) inRange(value reflect.Value) bool {
 	lowest, highest, bounded := strings.Cut(s.Tag.Get("range"), " ")
 	if !bounded {
 		return true
 	}
 	number := value.Convert(reflect.TypeFor[float64]()).Float()
-	// This way round, because NaN is in no range.
+	// NaN is in no range.
 	return number >= bound(lowest) && number <= bound(highest)
 }
 
-// bound reads one end of a range, as nanoseconds if it is of durations.
+// bound returns one end of a range; for a duration in nanoseconds.
 func bound(text string) float64 {
 	if d, err := parseDuration(text); err == nil {
 		return float64(d)
@@ -103,8 +124,8 @@ func bound(text string) float64 {
 	return number
 }
 
-// meant is what people call settings, as regular expressions for words of a name, most special first.
-var meant = []struct{ words, name string }{
+// synonyms are regular expressions for words in the name of a variable, most specific first, and the setting with that meaning.
+var synonyms = []struct{ words, name string }{
 	{`NO_PROXY`, "NO_PROXY"},
 	{`\w*PROXY`, "HTTPS_PROXY"},
 	{`INTERVAL|PERIOD|FREQUENCY|CRON|SCHEDULE`, "IDAAS_POLL_SCHEDULE"},
@@ -132,14 +153,14 @@ var meant = []struct{ words, name string }{
 	{`DEBUG|VERBOS\w+|LEVEL|LOGLEVEL`, "IDAAS_LOG_LEVEL"},
 }
 
-// suggestion returns the setting that the name of a variable, in upper case, stands for; empty: none is near.
+// suggestion returns the setting with the same meaning or a similar name as a variable in upper case; empty if there is none.
 func suggestion(name string, all []setting) string {
 	rest := strings.TrimPrefix(name, "IDAAS_")
 	nearest := slices.MinFunc(all, func(a, b setting) int { return distance(name, a.name) - distance(name, b.name) }).name
 	if name == nearest {
 		return nearest
 	}
-	for _, m := range meant {
+	for _, m := range synonyms {
 		if regexp.MustCompile(`(^|_)(` + m.words + `)(_|$)`).MatchString(rest) {
 			return m.name
 		}
@@ -150,9 +171,9 @@ func suggestion(name string, all []setting) string {
 	return nearest
 }
 
-// misspelt returns the IDAAS_ variables, in any case, that are no settings, each with the setting that it may stand for; what
-// Kubernetes injects for a service whose name begins with idaas is left out.
-func misspelt(environ []string) Faults {
+// unknownVariables returns a fault for each variable with the prefix IDAAS_, in upper or lower case, that is not a setting. It ignores
+// the variables that Kubernetes sets for a service whose name begins with idaas.
+func unknownVariables(environ []string) Faults {
 	injected := regexp.MustCompile(`^\w*_SERVICE_(HOST|PORT\w*)=|^\w*_PORT(=\w+://|_\d+_(TCP|UDP|SCTP))`)
 	all := settings()
 	var faults Faults
@@ -174,7 +195,7 @@ func misspelt(environ []string) Faults {
 	return faults
 }
 
-// distance counts the bytes to insert, remove or replace between a and b.
+// distance returns the Levenshtein distance of a and b in bytes.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

@@ -21,8 +21,8 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller/disk"
 )
 
-// readTargetsFile returns also what tells one reading from another that gave other bytes or another error.
-func (c *Config) readTargetsFile() (data []byte, read string, err error) {
+// readTargetsFile also returns a fingerprint of the bytes or the error.
+func (c *Config) readTargetsFile() (data []byte, fingerprint string, err error) {
 	if c.TargetsFile == "" {
 		return nil, "", nil
 	}
@@ -30,20 +30,20 @@ func (c *Config) readTargetsFile() (data []byte, read string, err error) {
 	return data, fmt.Sprintf("%x %v", sha256.Sum256(data), err), err
 }
 
-// Watchlist is what IDAAS_TARGETS and the targets file ask to watch, of which a process has a share.
+// Watchlist has the targets of IDAAS_TARGETS and the targets file, of all processes.
 type Watchlist struct {
 	targets      []poller.Target
-	all          []pair // each a consumer at all providers that match
+	all          []pair // consumers at all providers that match
 	defaults     poller.Target
-	providers    map[string][]func(*poller.Target) // what is set for all targets of a provider
-	index, count int                               // of the shard
+	providers    map[string][]option // of all targets of a provider
+	index, count int                 // of the shard
 }
 
-// Discovers reports whether an entry asks for all credential providers there are.
+// Discovers reports whether an entry needs the list of the credential providers.
 func (w Watchlist) Discovers() bool { return len(w.all) > 0 }
 
-// Targets returns this process's share of the targets, each once, if found are the credential providers of the instance. More than
-// maxTargets of all processes are an error.
+// Targets returns the targets of this process, each once. found are the credential providers of the instance. More than maxTargets of
+// all processes are an error.
 func (w Watchlist) Targets(found []poller.Provider) ([]poller.Target, error) {
 	targets, have := slices.Clip(w.targets), make(map[poller.Key]bool)
 	for _, t := range targets {
@@ -56,14 +56,14 @@ func (w Watchlist) Targets(found []poller.Provider) ([]poller.Target, error) {
 				continue
 			}
 			if have[t.Key()], targets = true, append(targets, t); len(targets) > maxTargets {
-				return nil, fmt.Errorf("over %d targets with the credential providers found; accepted: up to %[1]d", maxTargets)
+				return nil, fmt.Errorf("more than %d targets with the discovered credential providers; accepted: up to %[1]d", maxTargets)
 			}
 		}
 	}
 	return poller.Share(targets, w.index, w.count), nil
 }
 
-// Idle returns where entries are that none of found match.
+// Idle returns the places of entries that match none of found.
 func (w Watchlist) Idle(found []poller.Provider) (places []string) {
 	for _, p := range w.all {
 		if !slices.ContainsFunc(found, p.wants) {
@@ -73,15 +73,15 @@ func (w Watchlist) Idle(found []poller.Provider) (places []string) {
 	return places
 }
 
-// wants reports whether p, which is of all that match, is of found.
+// wants reports whether p, an entry for all providers that match, includes found.
 func (p pair) wants(found poller.Provider) bool {
 	return (p.kind == "" || found.Type == "" || found.Type == p.kind) && p.match.MatchString(found.Identifier)
 }
 
-// watchlist reads IDAAS_TARGETS and the targets file, whose reading gave data and err.
+// watchlist parses IDAAS_TARGETS and the targets file. data and err are the result of reading the file.
 func (c *Config) watchlist(data []byte, err error) (Watchlist, error) {
 	l := targetList{
-		path: c.TargetsFile, hash: c.ConsumerLabel == "hash", aliases: make(map[string]alias), providers: make(map[string][]func(*poller.Target)),
+		path: c.TargetsFile, hash: c.ConsumerLabel == "hash", aliases: make(map[string]alias), providers: make(map[string][]option),
 		merged: make(map[merge]map[string]*yaml.Node),
 	}
 	l.addInline(c.InlineTargets)
@@ -90,12 +90,13 @@ func (c *Config) watchlist(data []byte, err error) (Watchlist, error) {
 	} else if c.TargetsFile != "" {
 		l.addFile(data)
 	}
-	w := l.watchlist(poller.Target{Windows: c.Windows, Thresholds: poller.Thresholds{AtRisk: c.AtRisk, AboutToEnd: c.AboutToEnd, LostAfter: c.LostAfter}})
+	thresholds := poller.Thresholds{AtRisk: c.AtRisk, AboutToEnd: c.AboutToEnd, LostAfter: c.LostAfter}
+	w := l.watchlist(poller.Target{Windows: c.Windows, Thresholds: thresholds})
 	if len(l.pairs)+len(l.all) == 0 && l.faults == nil {
-		l.fault("IDAAS_TARGETS", "", "no target: set it or IDAAS_TARGETS_FILE")
+		l.fault("IDAAS_TARGETS", "", "no target; set it or IDAAS_TARGETS_FILE")
 	}
 	if len(l.all) > 0 && !c.manageable() {
-		l.fault("IDAAS_MANAGEMENT_ENDPOINT", "", "credential_providers: all needs it, as IDAAS_ENDPOINT tells no region")
+		l.fault("IDAAS_MANAGEMENT_ENDPOINT", "", "required by credential_providers: all, because IDAAS_ENDPOINT contains no region")
 	}
 	if l.faults != nil {
 		return Watchlist{}, l.faults
@@ -104,20 +105,19 @@ func (c *Config) watchlist(data []byte, err error) (Watchlist, error) {
 	return w, nil
 }
 
-// targetList gathers pairs and aliases from all sources, then judges them together.
+// targetList collects the pairs and aliases of all sources, before they are checked together.
 type targetList struct {
-	path    string // of the file
-	hash    bool
-	aliases map[string]alias // by consumer, for all its pairs
-	all     []pair           // with a match
-	pairs   []pair
-	merged  map[merge]map[string]*yaml.Node
-	faults  Faults
-
-	providers map[string][]func(*poller.Target)
+	path      string // of the file
+	hash      bool
+	aliases   map[string]alias // by consumer
+	all       []pair           // without a provider
+	pairs     []pair
+	providers map[string][]option
+	merged    map[merge]map[string]*yaml.Node // results of mapping
+	faults    Faults
 }
 
-// merge is a mapping that a merge key names in one with these known keys.
+// merge is the value of a merge key in a mapping with these known keys.
 type merge struct {
 	from  *yaml.Node
 	known string
@@ -125,14 +125,13 @@ type merge struct {
 
 type alias struct{ text, at string }
 
-// pair is a target yet without its label and its settings. One without a provider is of all that
-// match, and of the kind, if there is one.
+// pair is a target without label and settings. One without a provider is for all providers that match and, if there is a kind, have it.
 type pair struct {
 	poller.Target
-	at    string
-	kind  string
-	match *regexp.Regexp
-	own   []func(*poller.Target)
+	at      string
+	kind    string
+	match   *regexp.Regexp
+	options []option
 }
 
 func (l *targetList) fault(name, value, problem string) {
@@ -144,7 +143,7 @@ func (l *targetList) addInline(text string) {
 		at := fmt.Sprintf("IDAAS_TARGETS item %d", i+1)
 		colon := strings.LastIndex(item, ":")
 		if colon < 0 {
-			l.fault(at, l.shown(item), "no colon; accepted: consumerId:credentialProviderIdentifier")
+			l.fault(at, l.shown(item), "contains no colon; accepted: consumerId:credentialProviderIdentifier")
 			continue
 		}
 		consumer := l.checked(at, "consumer", strings.TrimSpace(item[:colon]))
@@ -152,7 +151,7 @@ func (l *targetList) addInline(text string) {
 	}
 }
 
-// shown returns text, which may be a consumer id that stands in a wrong place, if those are shown at all.
+// shown returns text, which may be a misplaced consumer id, unless consumer ids are hidden.
 func (l *targetList) shown(text string) string {
 	if l.hash {
 		return ""
@@ -160,7 +159,7 @@ func (l *targetList) shown(text string) string {
 	return text
 }
 
-// checked returns text if it can be one that is shown or sent; nothing, after a fault, if not.
+// checked returns text if it is valid; otherwise it adds a fault and returns an empty text.
 func (l *targetList) checked(at, what, text string) string {
 	if text == "" || len(text) > 512 || !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
 		l.fault(at, "", what+" is not a text of 1 to 512 bytes without control characters")
@@ -169,7 +168,7 @@ func (l *targetList) checked(at, what, text string) string {
 	return text
 }
 
-// add takes p unless its consumer, about which there is a fault already, or its provider is wrong.
+// add adds p, unless its consumer is empty after a fault or its provider is invalid.
 func (l *targetList) add(p pair) {
 	if err := poller.CheckIdentifier(p.Provider); err != nil {
 		l.fault(p.at, l.shown(p.Provider), err.Error())
@@ -181,7 +180,7 @@ func (l *targetList) add(p pair) {
 func (l *targetList) watchlist(defaults poller.Target) Watchlist {
 	w := Watchlist{defaults: defaults, providers: l.providers}
 	type shown struct{ label, provider string }
-	holders := make(map[shown]pair) // without a provider: of all
+	holders := make(map[shown]pair) // without a provider: for all
 	for _, p := range slices.Concat(l.all, l.pairs) {
 		p.Label = l.aliases[p.Consumer].text
 		if p.Label == "" && l.hash {
@@ -198,9 +197,9 @@ func (l *targetList) watchlist(defaults poller.Target) Watchlist {
 			holders[as] = p
 			w.all = append(w.all, p)
 		case taken && first.Consumer == p.Consumer:
-			l.fault(p.at, p.Provider, "given for this consumer already at "+first.at)
+			l.fault(p.at, p.Provider, "duplicate of the target at "+first.at)
 		case taken:
-			l.fault(p.at, p.Provider, fmt.Sprintf("another consumer is shown as %q too, at %s", p.Label, first.at))
+			l.fault(p.at, p.Provider, fmt.Sprintf("the consumer at %s is also shown as %q", first.at, p.Label))
 		default:
 			holders[as], w.targets = p, append(w.targets, w.target(p, p.Provider))
 		}
@@ -208,11 +207,11 @@ func (l *targetList) watchlist(defaults poller.Target) Watchlist {
 	return w
 }
 
-// maxTargets is there because YAML aliases let a small file name very many targets, or faults.
+// maxTargets limits targets and faults, because a small file can have very many by YAML aliases.
 const maxTargets = 100_000
 
-// addFile adds the targets in data, a YAML file. It walks nodes instead of decoding into structs, because only so every
-// fault has a line, and nothing, such as a null in a list, is passed over.
+// addFile adds the targets of a YAML file. It reads nodes instead of structs, so that every fault has a line, and a null in a list is
+// a fault.
 func (l *targetList) addFile(data []byte) {
 	if jsontext.Value(data).IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)) {
 		data = jsonAsYAML(data)
@@ -222,10 +221,10 @@ func (l *targetList) addFile(data []byte) {
 	err := decoder.Decode(&document)
 	if err == nil {
 		if err = decoder.Decode(&more); err == nil {
-			err = fmt.Errorf("line %d: a second document", more.Line)
+			err = fmt.Errorf("line %d: more than one document", more.Line)
 		}
 	}
-	// The library reports it without a line.
+	// The error of the library has no line.
 	if i := bytes.IndexFunc(data, unreadable); i >= 0 {
 		problem := "not valid UTF-8"
 		if r, _ := utf8.DecodeRune(data[i:]); r != utf8.RuneError {
@@ -234,7 +233,7 @@ func (l *targetList) addFile(data []byte) {
 		err = fmt.Errorf("line %d: %s", 1+bytes.Count(data[:i], []byte("\n")), problem)
 	}
 	if !errors.Is(err, io.EOF) || document.Content == nil {
-		l.fault(l.path, "", strings.NewReplacer("yaml: ", "", "EOF", "an empty file").Replace(err.Error()))
+		l.fault(l.path, "", strings.NewReplacer("yaml: ", "", "EOF", "empty file").Replace(err.Error()))
 		return
 	}
 	required := 1 - min(1, len(l.pairs))
@@ -244,67 +243,67 @@ func (l *targetList) addFile(data []byte) {
 	}
 	for _, n := range l.list(fields["targets"], "targets") {
 		if len(l.pairs)+len(l.all)+len(l.faults) > maxTargets {
-			l.fault(l.at(n), "", fmt.Sprintf("not read from here on: over %d targets and faults", maxTargets))
+			l.fault(l.at(n), "", fmt.Sprintf("ignored from here: more than %d targets and faults", maxTargets))
 			return
 		}
 		l.addEntry(n)
 	}
 }
 
-// unreadable reports whether r is what YAML does not allow, or stands for what is no UTF-8.
+// unreadable reports whether YAML does not allow r, or r is the replacement of invalid UTF-8.
 func unreadable(r rune) bool {
 	return r == utf8.RuneError || unicode.IsControl(r) && !strings.ContainsRune("\t\r\n\u0085", r)
 }
 
-// escapes are those of JSON, two for one character taken together.
+// escapes matches the escapes of JSON; a surrogate pair is one match.
 var escapes = regexp.MustCompile(`\\(u[dD][89abAB][[:xdigit:]]{2}\\u[dD][c-fC-F][[:xdigit:]]{2}|.)`)
 
-// jsonAsYAML writes what the YAML library refuses in another form on the same line: tabs between values, escaped slashes, and
-// characters escaped in two halves.
+// jsonAsYAML replaces what the YAML library does not accept and keeps the lines: tabs between values, escaped slashes, surrogate
+// pairs.
 func jsonAsYAML(data []byte) []byte {
 	return escapes.ReplaceAllFunc(bytes.ReplaceAll(data, []byte("\t"), []byte(" ")), func(escape []byte) []byte {
 		if len(escape) == 2 && escape[1] != '/' {
 			return escape
 		}
-		text, _ := jsontext.AppendUnquote(nil, `"`+string(escape)+`"`) // always whole, as they match
+		text, _ := jsontext.AppendUnquote(nil, `"`+string(escape)+`"`) // valid, because it matches
 		return text
 	})
 }
 
-// addEntry adds one consumer with some of its providers.
+// addEntry adds a consumer with its providers.
 func (l *targetList) addEntry(n *yaml.Node) {
 	fields := l.mapping(n, 2, append([]string{"consumer", "credential_providers", "alias"}, ownKeys...)...)
 	consumer := l.text(fields["consumer"], "consumer")
 	if text := l.text(fields["alias"], "alias"); text != "" && consumer != "" {
 		first, at := l.aliases[consumer], l.at(fields["alias"])
 		if first.text != "" && first.text != text {
-			l.fault(at, text, fmt.Sprintf("the same consumer has the alias %q at %s", first.text, first.at))
+			l.fault(at, text, fmt.Sprintf("the consumer has the alias %q at %s", first.text, first.at))
 		} else {
 			l.aliases[consumer] = alias{text, at}
 		}
 	}
-	own := l.own(fields)
+	options := l.options(fields)
 	target, providers := poller.Target{Consumer: consumer}, fields["credential_providers"]
 	if providers != nil && (providers.Kind == yaml.MappingNode || providers.Value == "all") {
-		l.addAll(providers, pair{Target: target, own: own})
+		l.addAll(providers, pair{Target: target, options: options})
 		return
 	}
-	for _, item := range l.list(providers, "credential_providers is not all and") {
+	for _, item := range l.list(providers, "credential_providers is not all, it") {
 		if target.Provider = l.text(item, "credential provider"); target.Provider != "" {
-			l.add(pair{Target: target, at: l.at(item), own: own})
+			l.add(pair{Target: target, at: l.at(item), options: options})
 		}
 	}
 }
 
-// addAll adds p at all providers that n, all or a mapping, asks for.
+// addAll adds p at all providers that match n, which is all or a mapping.
 func (l *targetList) addAll(n *yaml.Node, p pair) {
 	var fields map[string]*yaml.Node
 	if n.Kind == yaml.MappingNode {
 		fields = l.mapping(n, 0, "type", "match")
 	}
 	p.at, p.kind = l.at(n), l.text(fields["type"], "type")
-	if !slices.Contains([]string{"", "jwt", "oauth"}, p.kind) {
-		l.fault(l.at(fields["type"]), p.kind, "no type of credential provider; accepted: jwt, oauth")
+	if p.kind != "" && !slices.Contains(poller.ProviderTypes, p.kind) {
+		l.fault(l.at(fields["type"]), p.kind, "unknown type of credential provider; accepted: "+strings.Join(poller.ProviderTypes, ", "))
 	}
 	var err error
 	if p.match, err = regexp.Compile(l.text(fields["match"], "match")); err != nil {
@@ -317,11 +316,11 @@ func (l *targetList) addAll(n *yaml.Node, p pair) {
 
 func (l *targetList) at(n *yaml.Node) string { return fmt.Sprintf("%s:%d", l.path, n.Line) }
 
-// mapping returns the values of n by key, nil if it is no mapping. The first few of the known keys are required; without any all are known.
-// Other keys that begin with x- are ignored; a merge key (<<) gives the values of other mappings for keys that n lacks.
+// mapping returns the values of n by key; nil after a fault. The first of the known keys are required; without known keys, all keys are
+// known. Other keys that begin with x- are ignored. A merge key (<<) adds the values of keys that n does not have.
 func (l *targetList) mapping(n *yaml.Node, required int, known ...string) map[string]*yaml.Node {
 	if n.Kind != yaml.MappingNode {
-		l.fault(l.at(n), "", "not a mapping with "+strings.Join(known, ", "))
+		l.fault(l.at(n), "", "not a mapping with the keys "+strings.Join(known, ", "))
 		return nil
 	}
 	values := make(map[string]*yaml.Node)
@@ -337,9 +336,9 @@ func (l *targetList) mapping(n *yaml.Node, required int, known ...string) map[st
 				merged = append(merged, from)
 			}
 		case len(known) > 0 && !slices.Contains(known, key.Value):
-			l.fault(l.at(key), l.shown(key.Value), "unknown key; known: "+strings.Join(known, ", "))
+			l.fault(l.at(key), l.shown(key.Value), "unknown key; accepted: "+strings.Join(known, ", "))
 		case values[key.Value] != nil:
-			l.fault(l.at(key), "", key.Value+" given twice")
+			l.fault(l.at(key), "", "duplicate key "+key.Value)
 		default:
 			values[key.Value] = resolve(n.Content[i+1])
 		}
@@ -348,7 +347,7 @@ func (l *targetList) mapping(n *yaml.Node, required int, known ...string) map[st
 		from = resolve(from)
 		once := merge{from, strings.Join(known, " ")}
 		if _, done := l.merged[once]; !done {
-			l.merged[once] = nil // so that a circle ends
+			l.merged[once] = nil // ends a circle
 			l.merged[once] = l.mapping(from, 0, known...)
 		}
 		for key, value := range l.merged[once] {
@@ -359,19 +358,19 @@ func (l *targetList) mapping(n *yaml.Node, required int, known ...string) map[st
 	}
 	for _, key := range known[:required] {
 		if values[key] == nil {
-			l.fault(l.at(n), "", "no "+key)
+			l.fault(l.at(n), "", key+" is missing")
 		}
 	}
 	return values
 }
 
-// list returns the items of n, none if it was not given or is wrong.
+// list returns the items of n; none if it is absent or invalid.
 func (l *targetList) list(n *yaml.Node, what string) []*yaml.Node {
 	if n == nil {
 		return nil
 	}
 	if n.Kind != yaml.SequenceNode || len(n.Content) == 0 {
-		l.fault(l.at(n), "", what+" is not a list with something in it")
+		l.fault(l.at(n), "", what+" is not a list with at least one item")
 		return nil
 	}
 	for i, item := range n.Content {
@@ -380,7 +379,7 @@ func (l *targetList) list(n *yaml.Node, what string) []*yaml.Node {
 	return n.Content
 }
 
-// text returns n as written, also when YAML would read it as a number; nothing if it was not given or is wrong.
+// text returns n as written, even if YAML treats it as a number; empty if it is absent or invalid.
 func (l *targetList) text(n *yaml.Node, what string) string {
 	switch {
 	case n == nil:

@@ -43,7 +43,7 @@ func TestInlineTargets(t *testing.T) {
 
 	long := strings.Repeat("x", 65)
 	wantFaults(t, faultsOf(t, minimal("IDAAS_TARGETS=none,:p,a:,a:p/q,a\x00b:p,a\xff:p,a:p, a : p,b:"+long+","+strings.Repeat("y", 513)+":p")),
-		`IDAAS_TARGETS item 1="none": no colon; accepted: consumerId:credentialProviderIdentifier`,
+		`IDAAS_TARGETS item 1="none": contains no colon; accepted: consumerId:credentialProviderIdentifier`,
 		`IDAAS_TARGETS item 2: consumer is not a text of 1 to 512 bytes without control characters`,
 		`IDAAS_TARGETS item 3: not an identifier of 1 to 64 letters, digits and . - _`,
 		`IDAAS_TARGETS item 4="p/q": not an identifier of 1 to 64 letters, digits and . - _`,
@@ -51,10 +51,10 @@ func TestInlineTargets(t *testing.T) {
 		`IDAAS_TARGETS item 6: consumer is not a text of 1 to 512 bytes without control characters`,
 		`IDAAS_TARGETS item 9="`+long+`": not an identifier of 1 to 64 letters, digits and . - _`,
 		`IDAAS_TARGETS item 10: consumer is not a text of 1 to 512 bytes without control characters`,
-		`IDAAS_TARGETS item 8="p": given for this consumer already at IDAAS_TARGETS item 7`,
+		`IDAAS_TARGETS item 8="p": duplicate of the target at IDAAS_TARGETS item 7`,
 	)
-	wantFaults(t, faultsOf(t, without(minimal(), "IDAAS_TARGETS")), "IDAAS_TARGETS: no target: set it or IDAAS_TARGETS_FILE")
-	wantFaults(t, faultsOf(t, minimal("IDAAS_TARGETS=,")), "IDAAS_TARGETS: no target: set it or IDAAS_TARGETS_FILE")
+	wantFaults(t, faultsOf(t, without(minimal(), "IDAAS_TARGETS")), "IDAAS_TARGETS: no target; set it or IDAAS_TARGETS_FILE")
+	wantFaults(t, faultsOf(t, minimal("IDAAS_TARGETS=,")), "IDAAS_TARGETS: no target; set it or IDAAS_TARGETS_FILE")
 }
 
 func TestTargetsFile(t *testing.T) {
@@ -132,14 +132,14 @@ func TestTargetsFileFaults(t *testing.T) {
       0s, never]
     owner: me
 `, []string{
-			`targets.yaml:3="credential_provider": unknown key; known: consumer, credential_providers, alias, expiring_within, at_risk_before, about_to_end_before, lost_after`,
-			`targets.yaml:2: no credential_providers`,
-			`targets.yaml:4: no consumer`,
+			`targets.yaml:3="credential_provider": unknown key; accepted: consumer, credential_providers, alias, expiring_within, at_risk_before, about_to_end_before, lost_after`,
+			`targets.yaml:2: credential_providers is missing`,
+			`targets.yaml:4: consumer is missing`,
 			`targets.yaml:5: alias is not a text of 1 to 512 bytes without control characters`,
 			`targets.yaml:4="p/q": not an identifier of 1 to 64 letters, digits and . - _`,
-			`targets.yaml:10="owner": unknown key; known: consumer, credential_providers, alias, expiring_within, at_risk_before, about_to_end_before, lost_after`,
-			`targets.yaml:8: 60m is as long as 1h, 0s is no time at all, not a valid duration string: "never"`,
-			`targets.yaml:7: credential_providers is not all and is not a list with something in it`,
+			`targets.yaml:10="owner": unknown key; accepted: consumer, credential_providers, alias, expiring_within, at_risk_before, about_to_end_before, lost_after`,
+			`targets.yaml:8: 60m is equal to 1h, 0s is zero, not a valid duration string: "never"`,
+			`targets.yaml:7: credential_providers is not all, it is not a list with at least one item`,
 		}},
 		"pair twice": {"a:p", `targets:
   - consumer: a
@@ -149,36 +149,36 @@ func TestTargetsFileFaults(t *testing.T) {
       - r
       - q
 `, []string{
-			`targets.yaml:3="p": given for this consumer already at IDAAS_TARGETS item 1`,
-			`targets.yaml:7="q": given for this consumer already at targets.yaml:3`,
+			`targets.yaml:3="p": duplicate of the target at IDAAS_TARGETS item 1`,
+			`targets.yaml:7="q": duplicate of the target at targets.yaml:3`,
 		}},
 		"shared shown consumer": {"", `targets:
   - {consumer: a, alias: b, credential_providers: [p, q]}
   - {consumer: b, credential_providers: [p]}
   - {consumer: c, alias: b, credential_providers: [q, r]}
 `, []string{
-			`targets.yaml:3="p": another consumer is shown as "b" too, at targets.yaml:2`,
-			`targets.yaml:4="q": another consumer is shown as "b" too, at targets.yaml:2`,
+			`targets.yaml:3="p": the consumer at targets.yaml:2 is also shown as "b"`,
+			`targets.yaml:4="q": the consumer at targets.yaml:2 is also shown as "b"`,
 		}},
 		"two aliases": {"", `targets:
   - {consumer: a, alias: b, credential_providers: [p]}
   - {consumer: a, alias: c, credential_providers: [q]}
-`, []string{`targets.yaml:3="c": the same consumer has the alias "b" at targets.yaml:2`}},
+`, []string{`targets.yaml:3="c": the consumer has the alias "b" at targets.yaml:2`}},
 		"duplicate keys": {"", "targets:\n- consumer: a\n  consumer: b\n  credential_providers: [p]\ntargets: []\n", []string{
-			`targets.yaml:5: targets given twice`,
-			`targets.yaml:3: consumer given twice`,
+			`targets.yaml:5: duplicate key targets`,
+			`targets.yaml:3: duplicate key consumer`,
 		}},
 		"nulls": {"", "targets:\n- \n- consumer:\n  alias: ~\n  credential_providers: [p, ]\n- consumer: a\n  credential_providers:\n  - \n  - p\n", []string{
-			`targets.yaml:2: not a mapping with consumer, credential_providers, alias, expiring_within, at_risk_before, about_to_end_before, lost_after`,
+			`targets.yaml:2: not a mapping with the keys consumer, credential_providers, alias, expiring_within, at_risk_before, about_to_end_before, lost_after`,
 			`targets.yaml:3: consumer is not a text of 1 to 512 bytes without control characters`,
 			`targets.yaml:4: alias is not a text of 1 to 512 bytes without control characters`,
 			`targets.yaml:8: credential provider is not a text of 1 to 512 bytes without control characters`,
 		}},
 		"types": {"", "targets:\n- a\n- consumer: {a: b}\n  credential_providers: p\n  expiring_within: 1h\n- consumer: aGk=\n  credential_providers: [[p]]\n  alias: \"\"\n", []string{
-			`targets.yaml:2: not a mapping with consumer, credential_providers, alias, expiring_within, at_risk_before, about_to_end_before, lost_after`,
+			`targets.yaml:2: not a mapping with the keys consumer, credential_providers, alias, expiring_within, at_risk_before, about_to_end_before, lost_after`,
 			`targets.yaml:3: consumer is not a text of 1 to 512 bytes without control characters`,
-			`targets.yaml:5: expiring_within is not a list with something in it`,
-			`targets.yaml:4: credential_providers is not all and is not a list with something in it`,
+			`targets.yaml:5: expiring_within is not a list with at least one item`,
+			`targets.yaml:4: credential_providers is not all, it is not a list with at least one item`,
 			`targets.yaml:8: alias is not a text of 1 to 512 bytes without control characters`,
 			`targets.yaml:7: credential provider is not a text of 1 to 512 bytes without control characters`,
 		}},
@@ -191,29 +191,29 @@ func TestTargetsFileFaults(t *testing.T) {
 		"half a character":    {"", "{\"targets\": [\n{\"consumer\": \"\\ud83d\\ude42\",\n\"alias\": \"\\ud83d\", \"credential_providers\": [\"p\"]}]}", []string{`targets.yaml: line 3: found invalid Unicode character escape code`}},
 		"the other half":      {"", "{\"targets\": [\n{\"consumer\": \"\\ude42\\ud83d\", \"credential_providers\": [\"p\"]}]}", []string{`targets.yaml: line 2: found invalid Unicode character escape code`}},
 		"halves in YAML":      {"", "targets:\n- consumer: \"\\ud83d\\ude42\"\n  credential_providers: [p]\n", []string{`targets.yaml: line 2: found invalid Unicode character escape code`}},
-		"faults in JSON":      {"", "{\n\t\"targets\": [\n\t\t{\"consumer\": \"\\ud83d\\ude42\",\n\t\t\"credential_providers\": [\"p\", \"p/q\"], \"consumer\": 1}\n\t]\n}\n", []string{`targets.yaml:4: consumer given twice`, `targets.yaml:4="p/q": not an identifier of 1 to 64 letters, digits and . - _`}},
+		"faults in JSON":      {"", "{\n\t\"targets\": [\n\t\t{\"consumer\": \"\\ud83d\\ude42\",\n\t\t\"credential_providers\": [\"p\", \"p/q\"], \"consumer\": 1}\n\t]\n}\n", []string{`targets.yaml:4: duplicate key consumer`, `targets.yaml:4="p/q": not an identifier of 1 to 64 letters, digits and . - _`}},
 		"syntax":              {"", "targets:\n- consumer: a\n  alias: b: c\n", []string{`targets.yaml: line 3: mapping values are not allowed in this context`}},
 		"tab":                 {"", "targets:\n\t- consumer: a\n", []string{`targets.yaml: line 2: found character that cannot start any token`}},
 		"unknown alias":       {"", "targets: *nothing\n", []string{`targets.yaml: unknown anchor 'nothing' referenced`}},
-		"two documents":       {"", "targets:\n- {consumer: a, credential_providers: [p]}\n---\ntargets: []\n", []string{`targets.yaml: line 3: a second document`}},
+		"two documents":       {"", "targets:\n- {consumer: a, credential_providers: [p]}\n---\ntargets: []\n", []string{`targets.yaml: line 3: more than one document`}},
 		"broken second":       {"", "targets:\n- {consumer: a, credential_providers: [p]}\n---\n]\n", []string{`targets.yaml: line 3: did not find expected node content`}},
-		"empty":               {"a:p", "", []string{`targets.yaml: an empty file`}},
-		"only comments":       {"a:p", "# nothing\n", []string{`targets.yaml: an empty file`}},
-		"no targets":          {"", "credential_providers: {p: {lost_after: 1h}}\n", []string{`targets.yaml:1: no targets`}},
-		"empty targets":       {"a:p", "targets: []\n", []string{`targets.yaml:1: targets is not a list with something in it`}},
-		"null targets":        {"a:p", "targets:\n", []string{`targets.yaml:1: targets is not a list with something in it`}},
-		"a list at top level": {"a:p", "- consumer: a\n", []string{`targets.yaml:1: not a mapping with targets, credential_providers`}},
+		"empty":               {"a:p", "", []string{`targets.yaml: empty file`}},
+		"only comments":       {"a:p", "# nothing\n", []string{`targets.yaml: empty file`}},
+		"no targets":          {"", "credential_providers: {p: {lost_after: 1h}}\n", []string{`targets.yaml:1: targets is missing`}},
+		"empty targets":       {"a:p", "targets: []\n", []string{`targets.yaml:1: targets is not a list with at least one item`}},
+		"null targets":        {"a:p", "targets:\n", []string{`targets.yaml:1: targets is not a list with at least one item`}},
+		"a list at top level": {"a:p", "- consumer: a\n", []string{`targets.yaml:1: not a mapping with the keys targets, credential_providers`}},
 		"own thresholds": {"a:p", "credential_providers:\n  p: {lost_after: 0s, at_risk_before: 20%}\n  p/q: {about_to_end_before: '101%,1d', poll: x}\n  q: [lost_after]\n  r: {at_risk_before: '0%,1d', lost_after:  }\n", []string{
-			`targets.yaml:2="20%": at_risk_before: not a percentage over 0 and a duration; accepted: '20%,7d'`,
+			`targets.yaml:2="20%": at_risk_before: not a percentage above 0 and a duration; accepted: '20%,7d'`,
 			`targets.yaml:2="0s": lost_after: out of range; accepted: a duration from 1s to 1y`,
 			`targets.yaml:3="p/q": not an identifier of 1 to 64 letters, digits and . - _`,
-			`targets.yaml:3="poll": unknown key; known: expiring_within, at_risk_before, about_to_end_before, lost_after`,
-			`targets.yaml:3="101%,1d": about_to_end_before: not a percentage over 0 and a duration; accepted: '20%,7d'`,
-			`targets.yaml:4: not a mapping with expiring_within, at_risk_before, about_to_end_before, lost_after`,
-			`targets.yaml:5="0%,1d": at_risk_before: not a percentage over 0 and a duration; accepted: '20%,7d'`,
+			`targets.yaml:3="poll": unknown key; accepted: expiring_within, at_risk_before, about_to_end_before, lost_after`,
+			`targets.yaml:3="101%,1d": about_to_end_before: not a percentage above 0 and a duration; accepted: '20%,7d'`,
+			`targets.yaml:4: not a mapping with the keys expiring_within, at_risk_before, about_to_end_before, lost_after`,
+			`targets.yaml:5="0%,1d": at_risk_before: not a percentage above 0 and a duration; accepted: '20%,7d'`,
 			`targets.yaml:5: lost_after is not a text of 1 to 512 bytes without control characters`,
 		}},
-		"windows": {"", "targets:\n- consumer: a\n  credential_providers: [p]\n  expiring_within: []\n", []string{`targets.yaml:4: expiring_within is not a list with something in it`}},
+		"windows": {"", "targets:\n- consumer: a\n  credential_providers: [p]\n  expiring_within: []\n", []string{`targets.yaml:4: expiring_within is not a list with at least one item`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			targets, err := fileTargets(t, false, c.inline, c.text)
@@ -260,7 +260,7 @@ func TestAliasBomb(t *testing.T) {
 				fmt.Fprintf(&b, "- {consumer: c%d, credential_providers: *all}\n", i)
 			}
 			_, err := fileTargets(t, false, "", b.String())
-			if err == nil || !strings.Contains(err.Error(), "not read from here on") {
+			if err == nil || !strings.Contains(err.Error(), "ignored from here") {
 				t.Error("read to the end")
 			}
 		})
@@ -333,14 +333,14 @@ func TestMergeKeysAndKeysForAnchors(t *testing.T) {
 
 		{
 			"unknown key, once", "x-a: &a {alais: x, credential_providers: [p]}\ntargets:\n- {<<: *a, consumer: a}\n- {<<: *a, consumer: b}",
-			`targets.yaml:1="alais": unknown key; known: consumer, credential_providers, alias, ` + strings.Join(ownKeys, ", "),
+			`targets.yaml:1="alais": unknown key; accepted: consumer, credential_providers, alias, ` + strings.Join(ownKeys, ", "),
 		},
-		{"no mapping", "targets:\n- {<<: 1, consumer: a, credential_providers: [p]}", "targets.yaml:2: not a mapping with consumer, credential_providers, alias, " + strings.Join(ownKeys, ", ")},
-		{"nothing required merged", "targets:\n- {<<: {alias: x}, consumer: a}", "targets.yaml:2: no credential_providers"},
-		{"a text", "targets:\n- {'<<': {consumer: a}, consumer: a, credential_providers: [p]}", `targets.yaml:2="<<": unknown key; known: consumer, credential_providers, alias, ` + strings.Join(ownKeys, ", ")},
-		{"not x-", "targets: []\nX-a: 1\nxa: 1", `targets.yaml:2="X-a": unknown key; known: targets, credential_providers
-targets.yaml:3="xa": unknown key; known: targets, credential_providers
-targets.yaml:1: targets is not a list with something in it`},
+		{"no mapping", "targets:\n- {<<: 1, consumer: a, credential_providers: [p]}", "targets.yaml:2: not a mapping with the keys consumer, credential_providers, alias, " + strings.Join(ownKeys, ", ")},
+		{"nothing required merged", "targets:\n- {<<: {alias: x}, consumer: a}", "targets.yaml:2: credential_providers is missing"},
+		{"a text", "targets:\n- {'<<': {consumer: a}, consumer: a, credential_providers: [p]}", `targets.yaml:2="<<": unknown key; accepted: consumer, credential_providers, alias, ` + strings.Join(ownKeys, ", ")},
+		{"not x-", "targets: []\nX-a: 1\nxa: 1", `targets.yaml:2="X-a": unknown key; accepted: targets, credential_providers
+targets.yaml:3="xa": unknown key; accepted: targets, credential_providers
+targets.yaml:1: targets is not a list with at least one item`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			targets, err := fileTargets(t, false, "", tt.text)

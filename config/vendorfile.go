@@ -10,7 +10,7 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller/disk"
 )
 
-// vendorKeys are the texts in a client-config.json that stand for a setting; of several for one, the first given counts.
+// vendorKeys are the keys of a client-config.json for settings; the first non-empty value of a setting is used.
 var vendorKeys = []struct{ key, setting string }{
 	{"idaasInstanceId", "IDAAS_INSTANCE_ID"},
 	{"developerApiEndpoint", "IDAAS_ENDPOINT"},
@@ -30,16 +30,16 @@ var vendorKeys = []struct{ key, setting string }{
 	{"authnConfiguration.x509CertChains", "IDAAS_CERTIFICATE_CHAIN_FILE"},
 }
 
-// ramPlugin is what the vendor calls its plugin for RAM credentials.
+// ramPlugin is the name of the vendor's plugin for RAM credentials.
 const ramPlugin = "alibabacloudPluginCredentialProvider"
 
-// vendorFile is what a client-config.json adds to the variables given.
+// vendorFile has what a client-config.json adds to the environment.
 type vendorFile struct {
-	values, places map[string]string // by setting: what is taken from the file, and where in it that stands
-	faults, unset  Faults            // unset are the variables that the file names in vain
+	values, places map[string]string // values from the file and their places in it, by setting
+	faults, unset  Faults            // unset are the unset variables that the file names
 }
 
-// readVendorFile reads the file that CLOUD_IDAAS_CONFIG_PATH names among the variables given.
+// readVendorFile reads the file of CLOUD_IDAAS_CONFIG_PATH.
 func readVendorFile(given map[string]string) vendorFile {
 	const name = "CLOUD_IDAAS_CONFIG_PATH"
 	path := given[name]
@@ -48,7 +48,7 @@ func readVendorFile(given map[string]string) vendorFile {
 	}
 	file := path
 	if rest, ok := strings.CutPrefix(path, "~"); ok && (rest == "" || rest[0] == '/') && given["HOME"] != "" {
-		file = given["HOME"] + rest // as the vendor's SDKs do
+		file = given["HOME"] + rest // as in the vendor's SDKs
 	}
 	data, err := disk.Read(context.Background(), file, maxFile)
 	var top map[string]any
@@ -75,7 +75,7 @@ func fromVendor(place string, top map[string]any, given map[string]string) vendo
 		at, value := place+k.key, member(top, k.key)
 		text, ok := value.(string)
 		if !ok && value != nil {
-			v.faults = append(v.faults, Fault{Name: at, Problem: "not a text"})
+			v.faults = append(v.faults, Fault{Name: at, Problem: "not a string"})
 		}
 		if text = strings.TrimSpace(text); text == "" {
 			continue
@@ -84,17 +84,17 @@ func fromVendor(place string, top map[string]any, given map[string]string) vendo
 		case k.setting == "IDAAS_AUTH_METHOD":
 			text = strings.Replace(strings.ToLower(text), "plugin", "ram", 1)
 		case k.setting == "IDAAS_PKCS7_FILE":
-			// Only what is not known here needs a file.
+			// Only an unknown metadata service needs a file.
 			if v.values["IDAAS_AUTH_METHOD"] == "pkcs7" && given[k.setting] == "" && !strings.HasPrefix(text, "ALIBABA_CLOUD_") {
-				v.faults = append(v.faults, Fault{at, text, "no metadata service is known there: give the document in IDAAS_PKCS7_FILE; accepted: ALIBABA_CLOUD_ECS"})
+				v.faults = append(v.faults, Fault{at, text, "unknown metadata service; set IDAAS_PKCS7_FILE; accepted: ALIBABA_CLOUD_ECS"})
 			}
 			continue
 		case k.key == "issuer":
 			text = strings.TrimRight(text, "/") + "/token"
 		case strings.HasSuffix(k.key, "EnvVarName"):
-			// Not shown, because it is possibly the secret itself, by mistake.
+			// The name is not shown, because it may be the secret by mistake.
 			if text = given[text]; text == "" {
-				v.unset = append(v.unset, Fault{Name: at, Problem: "the variable that it names is not set"})
+				v.unset = append(v.unset, Fault{Name: at, Problem: "the variable with this name is unset"})
 			}
 		}
 		known := given[k.setting] + given[k.setting+"_FILE"] + v.values[k.setting]
@@ -102,7 +102,7 @@ func fromVendor(place string, top map[string]any, given map[string]string) vendo
 			known += given["IDAAS_ACCESS_TOKEN"] + given["IDAAS_ACCESS_TOKEN_FILE"]
 		}
 		if plugin, _ := member(authn, "pluginName").(string); known == "" && value == "PLUGIN" && plugin != ramPlugin {
-			v.faults = append(v.faults, Fault{place + "authnConfiguration.pluginName", plugin, "not the one plugin that is known; accepted: " + ramPlugin})
+			v.faults = append(v.faults, Fault{place + "authnConfiguration.pluginName", plugin, "unknown plugin; accepted: " + ramPlugin})
 		}
 		if known == "" && text != "" {
 			v.values[k.setting], v.places[k.setting] = text, at
@@ -111,7 +111,7 @@ func fromVendor(place string, top map[string]any, given map[string]string) vendo
 	return v
 }
 
-// member returns the one that has key as its name, in this spelling or with underscores, if there is one.
+// member returns the member with a name in this spelling or with underscores; nil if there is none.
 func member(members map[string]any, key string) any {
 	if value := members[key]; value != nil {
 		return value

@@ -128,7 +128,7 @@ func TestVendorFileMethods(t *testing.T) {
 }
 
 func TestVendorFilePlugin(t *testing.T) {
-	const problem = ": not the one plugin that is known; accepted: alibabacloudPluginCredentialProvider"
+	const problem = ": unknown plugin; accepted: alibabacloudPluginCredentialProvider"
 	for plugin, want := range map[string]string{`"other"`: `="other"` + problem, `""`: problem, `null`: problem} {
 		environ := withVendorFile(t, `{"openApiEndpoint": "eiam.example.com", "authnConfiguration": {"authnMethod": "PLUGIN", "pluginName": `+plugin+`}}`,
 			"IDAAS_DOMAIN=d", "IDAAS_CLIENT_ID=c")
@@ -158,7 +158,7 @@ func TestVendorFileDeployment(t *testing.T) {
 	text := `{"authnConfiguration": {"authnMethod": "PKCS7", "applicationFederatedCredentialName": "f", "clientDeployEnvironment": "AWS_EC2"}}`
 	settings := []string{"IDAAS_DOMAIN=d", "IDAAS_CLIENT_ID=c"}
 	wantFaults(t, faultsOf(t, withVendorFile(t, text, settings...)),
-		inVendorFile+`authnConfiguration.clientDeployEnvironment="AWS_EC2": no metadata service is known there: give the document in IDAAS_PKCS7_FILE; accepted: ALIBABA_CLOUD_ECS`)
+		inVendorFile+`authnConfiguration.clientDeployEnvironment="AWS_EC2": unknown metadata service; set IDAAS_PKCS7_FILE; accepted: ALIBABA_CLOUD_ECS`)
 	for _, fine := range []struct{ text, setting string }{
 		{text, "IDAAS_PKCS7_FILE=/d"},
 		{text, "IDAAS_ACCESS_TOKEN=hush"},
@@ -178,17 +178,17 @@ func TestVendorFileFaults(t *testing.T) {
 		"other spelling": {`{"ClientId": 1, "clientid": 2}`, nil},
 		"types": {`{"idaasInstanceId": 1, "client_id": ["hush"], "scope": true, "httpConfiguration": [],
 			"authnConfiguration": {"authnMethod": {}, "oidc_token_file_path": 1.5}}`, []string{
-			inVendorFile + "idaasInstanceId: not a text",
-			inVendorFile + "clientId: not a text",
-			inVendorFile + "scope: not a text",
-			inVendorFile + "authnConfiguration.authnMethod: not a text",
-			inVendorFile + "authnConfiguration.oidcTokenFilePath: not a text",
+			inVendorFile + "idaasInstanceId: not a string",
+			inVendorFile + "clientId: not a string",
+			inVendorFile + "scope: not a string",
+			inVendorFile + "authnConfiguration.authnMethod: not a string",
+			inVendorFile + "authnConfiguration.oidcTokenFilePath: not a string",
 		}},
 		"section": {`{"authn_configuration": "CLIENT_SECRET_BASIC"}`, []string{inVendorFile + "authnConfiguration: not an object"}},
 		"values": {`{"idaasInstanceId": "../x", "developerApiEndpoint": "http://me:hush@h", "tokenEndpoint": "https://d/api/v2/<authorizationServerId>/oauth2/token"}`, []string{
 			inVendorFile + `idaasInstanceId="../x": not an identifier of 1 to 64 letters, digits and . - _; accepted: letters, digits and . - _`,
 			inVendorFile + `developerApiEndpoint="@h": user and password are not allowed; accepted: [https://]host[:port] without a path; http:// for loopback only`,
-			inVendorFile + `tokenEndpoint="https://d/api/v2/<authorizationServerId>/oauth2/token": what stands between < and > is to be filled in; accepted: [https://]host[:port]/path; http:// for loopback only`,
+			inVendorFile + `tokenEndpoint="https://d/api/v2/<authorizationServerId>/oauth2/token": a placeholder between < and >; replace it; accepted: [https://]host[:port]/path; http:// for loopback only`,
 		}},
 		"issuer": {`{"issuer": "http://h/oauth2"}`, []string{
 			inVendorFile + `issuer="http://h/oauth2/token": http:// is allowed for a loopback host only: credentials would travel in clear; accepted: [https://]host[:port]/path; http:// for loopback only`,
@@ -220,8 +220,8 @@ func TestVendorFileSyntax(t *testing.T) {
 }
 
 func TestVendorFileVariables(t *testing.T) {
-	const noSecret = "IDAAS_CLIENT_SECRET: client_secret_post needs it, or IDAAS_CLIENT_SECRET_FILE"
-	const noKey = "IDAAS_PRIVATE_KEY_FILE: private_key_jwt needs it"
+	const noSecret = "IDAAS_CLIENT_SECRET: required by client_secret_post; set it or IDAAS_CLIENT_SECRET_FILE"
+	const noKey = "IDAAS_PRIVATE_KEY_FILE: required by private_key_jwt"
 	for _, c := range []struct{ method, key, variable, more, want string }{
 		{"CLIENT_SECRET_POST", "clientSecretEnvVarName", "MY_1", "", noSecret},
 		{"CLIENT_SECRET_POST", "clientSecretEnvVarName", "MY_1", "MY_1=", noSecret},
@@ -240,7 +240,7 @@ func TestVendorFileVariables(t *testing.T) {
 		text := fmt.Sprintf(`{"authnConfiguration": {"authnMethod": %q, %q: %q, "applicationFederatedCredentialName": "f"}}`, c.method, c.key, c.variable)
 		environ := withVendorFile(t, text, "IDAAS_DOMAIN=d", "IDAAS_CLIENT_ID=c", c.more)
 		if c.want != "" {
-			wantFaults(t, faultsOf(t, environ), c.want, inVendorFile+"authnConfiguration."+c.key+": the variable that it names is not set")
+			wantFaults(t, faultsOf(t, environ), c.want, inVendorFile+"authnConfiguration."+c.key+": the variable with this name is unset")
 			continue
 		}
 		mustLoad(t, environ)
@@ -258,10 +258,10 @@ func TestVendorFileUnreadable(t *testing.T) {
 // A fault in a field that the other settings leave without a use is a warning.
 func TestVendorFilePlaceholders(t *testing.T) {
 	const (
-		placeholder = `="<a>": what stands between < and > is to be filled in; `
+		placeholder = `="<a>": a placeholder between < and >; replace it; `
 		host        = "accepted: [https://]host[:port] without a path; http:// for loopback only"
 		url         = "accepted: [https://]host[:port]/path; http:// for loopback only"
-		ignored     = "; ignored, because it is not used"
+		ignored     = "; ignored, because it is unused"
 	)
 	secret := []string{"IDAAS_CLIENT_ID=c", "IDAAS_CLIENT_SECRET=hush"}
 	ram := []string{"IDAAS_CLIENT_ID=c", "IDAAS_AUTH_METHOD=ram", "IDAAS_ENDPOINT=eiam-developerapi.cn-hangzhou.aliyuncs.com"}
@@ -320,7 +320,7 @@ func TestVendorFileAtHome(t *testing.T) {
 			t.Errorf("%q: client %q", path, c.ClientID)
 		}
 	}
-	const noClient = "IDAAS_CLIENT_ID: client_secret_post needs it, unless there is IDAAS_ACCESS_TOKEN or IDAAS_ACCESS_TOKEN_FILE"
+	const noClient = "IDAAS_CLIENT_ID: required by client_secret_post, unless IDAAS_ACCESS_TOKEN or IDAAS_ACCESS_TOKEN_FILE is set"
 	for path, problem := range map[string]string{
 		"~/none.json": "open " + home + "/none.json: no such file or directory",
 		"~someone/f":  "open ~someone/f: no such file or directory",

@@ -45,12 +45,3 @@ func ParseEndpoint(text string, withPath bool) (string, error) {
 	}
 	return u.String(), nil
 }
-
-// ManagementEndpoint returns the base URL of the management API, EIAM 2021-12-01, in the region of a developer API, and nothing
-// if the host of that tells no region.
-func ManagementEndpoint(developer string) string {
-	if rest, ok := strings.CutPrefix(developer, "https://eiam-developerapi"); ok && strings.HasSuffix(rest, ".aliyuncs.com") {
-		return "https://eiam" + rest
-	}
-	return ""
-}

@@ -47,18 +47,3 @@ func TestParseEndpoint(t *testing.T) {
 		}
 	}
 }
-
-func TestManagementEndpoint(t *testing.T) {
-	for developer, want := range map[string]string{
-		"https://eiam-developerapi.cn-hangzhou.aliyuncs.com":      "https://eiam.cn-hangzhou.aliyuncs.com",
-		"https://eiam-developerapi-sg.vpc-proxy.aliyuncs.com":     "https://eiam-sg.vpc-proxy.aliyuncs.com",
-		"https://eiam-developerapi.cn-hangzhou.aliyuncs.com:8443": "",
-		"https://api.example.com":                                 "",
-		"http://127.0.0.1:8080":                                   "",
-		"":                                                        "",
-	} {
-		if got := ManagementEndpoint(developer); got != want {
-			t.Errorf("%s: %q, want %q", developer, got, want)
-		}
-	}
-}

@@ -26,6 +26,9 @@ type Target struct {
 	Thresholds Thresholds
 }
 
+// ProviderTypes are the known types of credential providers.
+var ProviderTypes = []string{"jwt", "oauth"}
+
 // Provider is a credential provider as discovery finds it.
 type Provider struct {
 	Identifier string

@@ -1,7 +1,6 @@
 package check
 
 import (
-	"cmp"
 	_ "embed" // the advice
 	"encoding/json"
 	"slices"
@@ -42,15 +41,6 @@ var addresses = map[string]string{
 	stepTarget:    "IDAAS_ENDPOINT (if unset, IDAAS_DOMAIN and IDAAS_NETWORK)",
 }
 
-var credentials = map[string]string{
-	given:             "the access token (IDAAS_ACCESS_TOKEN or IDAAS_ACCESS_TOKEN_FILE)",
-	"private_key_jwt": "the private key (IDAAS_PRIVATE_KEY_FILE)",
-	"oidc":            "the ID token (IDAAS_OIDC_TOKEN_FILE, for IDAAS_FEDERATED_CREDENTIAL_NAME)",
-	viaRAM:            "RAM credentials (ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, ~/.aliyun/config.json, RRSA, or the machine's role)",
-	"pkcs7":           "the PKCS#7 document (IDAAS_PKCS7_FILE or, if unset, of the ECS metadata service)",
-	"pca":             "the certificate (IDAAS_CERTIFICATE_FILE, with IDAAS_CERTIFICATE_CHAIN_FILE and IDAAS_PRIVATE_KEY_FILE)",
-}
-
 // otherAudience reports whether access tokens are requested for another API than this one.
 func (p *preflight) otherAudience() bool {
 	return p.method != given && slices.ContainsFunc(strings.Fields(p.Client.Auth.Scope), func(item string) bool {
@@ -74,10 +64,13 @@ func (p *preflight) advice(step string, err error) string {
 	for phrase, meaning := range known.Phrases {
 		advice = strings.ReplaceAll(advice, phrase, meaning)
 	}
-	method := p.method
+	identity := p.Client.Auth
 	if step == stepProviders {
-		method = viaRAM
+		identity.Method = viaRAM
 	}
-	credential := cmp.Or(credentials[method], "the secret (IDAAS_CLIENT_SECRET or IDAAS_CLIENT_SECRET_FILE)")
+	credential := identity.Credential()
+	if p.method == given && step != stepProviders {
+		credential = "the access token (IDAAS_ACCESS_TOKEN or IDAAS_ACCESS_TOKEN_FILE)"
+	}
 	return strings.NewReplacer("{address}", addresses[step], "{credential}", credential, "{client}", p.Client.Auth.ClientID).Replace(advice)
 }

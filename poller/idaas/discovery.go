@@ -12,6 +12,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/auth"
 )
 
 // Instance is where an IDaaS instance answers.
@@ -29,7 +30,7 @@ func (c *Client) discover(ctx context.Context, renewing bool) (Instance, error) 
 		retries = 0
 	}
 	found := Instance{ID: c.config.InstanceID, Endpoint: c.config.Endpoint, TokenEndpoint: c.config.TokenEndpoint}
-	needsToken := found.TokenEndpoint == "" && !c.config.AccessToken.Given() && c.config.Auth.Method != viaRAM
+	needsToken := found.TokenEndpoint == "" && !c.config.AccessToken.Given() && c.config.Auth.Method != auth.RAM
 	if found.ID == "" || found.Endpoint == "" || needsToken {
 		issuer, err := c.readInstance(ctx, retries, &found)
 		if err == nil && needsToken {
@@ -39,7 +40,7 @@ func (c *Client) discover(ctx context.Context, renewing bool) (Instance, error) 
 			return Instance{}, err
 		}
 	}
-	found.Management = cmp.Or(c.config.Management, poller.ManagementEndpoint(found.Endpoint))
+	found.Management = cmp.Or(c.config.Management, auth.ManagementEndpoint(found.Endpoint))
 	c.config.Events.Instance(found.ID, found.Endpoint)
 	return found, nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -14,9 +15,6 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/auth/ram"
 )
-
-// viaRAM is the method whose access tokens come from the management API, not from the token endpoint.
-const viaRAM = "ram"
 
 // manage builds a signed request to the management API.
 func (c *Client) manage(ctx context.Context, call *call, at Instance, action string, query url.Values) (*http.Request, error) {
@@ -112,6 +110,9 @@ func (c *Client) Providers(ctx context.Context) ([]poller.Provider, error) {
 					found.Problem = err.Error()
 				} else if p.Status != "enabled" {
 					found.Problem = fmt.Sprintf("unknown Status %q; known: enabled, disabled", p.Status)
+				} else if p.CredentialProviderType != "" && !slices.Contains(poller.ProviderTypes, p.CredentialProviderType) {
+					found.Problem = fmt.Sprintf("unknown CredentialProviderType %q; known: %s",
+						p.CredentialProviderType, strings.Join(poller.ProviderTypes, ", "))
 				}
 				enabled[id] = found
 			}

@@ -332,23 +332,28 @@ func TestPagesOfProvidersDisagree(t *testing.T) {
 // A provider that cannot be watched is reported with the reason; a disabled one is left out.
 func TestProvidersWithAProblem(t *testing.T) {
 	withKeys(t, testKeyID, testKeySecret, "")
-	for _, tt := range []struct{ identifier, status, problem string }{
-		{"a", "enabled", ""},
-		{"a", "ENABLED", `unknown Status "ENABLED"; known: enabled, disabled`},
-		{"a", "", `unknown Status ""; known: enabled, disabled`},
-		{"a b", "enabled", "not an identifier of 1 to 64 letters, digits and . - _"},
-		{"..", "Enabled", "not an identifier of 1 to 64 letters, digits and . - _"},
-		{strings.Repeat("a", 65), "enabled", "not an identifier of 1 to 64 letters, digits and . - _"},
-		{"a b", "disabled", "left out"},
+	for _, tt := range []struct{ identifier, kind, status, problem string }{
+		{"a", "jwt", "enabled", ""},
+		{"a", "oauth", "enabled", ""},
+		{"a", "", "enabled", ""},
+		{"a", "saml", "enabled", `unknown CredentialProviderType "saml"; known: jwt, oauth`},
+		{"a", "JWT", "enabled", `unknown CredentialProviderType "JWT"; known: jwt, oauth`},
+		{"a", "saml", "disabled", "left out"},
+		{"a", "jwt", "ENABLED", `unknown Status "ENABLED"; known: enabled, disabled`},
+		{"a", "jwt", "", `unknown Status ""; known: enabled, disabled`},
+		{"a b", "jwt", "enabled", "not an identifier of 1 to 64 letters, digits and . - _"},
+		{"..", "jwt", "Enabled", "not an identifier of 1 to 64 letters, digits and . - _"},
+		{strings.Repeat("a", 65), "jwt", "enabled", "not an identifier of 1 to 64 letters, digits and . - _"},
+		{"a b", "jwt", "disabled", "left out"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			a := newAPI(t, simulator.WithRAM(simulator.Config{}))
-			entry := fmt.Sprintf(`{"CredentialProviderIdentifier":%q,"CredentialProviderType":"jwt","Status":%q}`, tt.identifier, tt.status)
+			entry := fmt.Sprintf(`{"CredentialProviderIdentifier":%q,"CredentialProviderType":%q,"Status":%q}`, tt.identifier, tt.kind, tt.status)
 			body := `{"CredentialProviders":[` + entry + `],"TotalCount":1}`
 			a.Inject(simulator.Fault{Operation: simulator.Providers, Kind: simulator.Status, Status: 200, Body: body})
 			var want []poller.Provider
 			if tt.problem != "left out" {
-				want = append(want, poller.Provider{Identifier: tt.identifier, Type: "jwt", Problem: tt.problem})
+				want = append(want, poller.Provider{Identifier: tt.identifier, Type: tt.kind, Problem: tt.problem})
 			}
 			if found, err := a.client(byRAM).Providers(t.Context()); err != nil || !slices.Equal(found, want) {
 				t.Errorf("%q %q: %+v, %v", tt.identifier, tt.status, found, err)

@@ -153,7 +153,7 @@ func (c *Client) requestToken(ctx context.Context, retries int) (accessToken, le
 	var refusal error // of used, when it is read once more
 	call := &call{operation: OpToken, what: "access token", retries: retries}
 	call.build = func(ctx context.Context) (*http.Request, error) {
-		if c.config.Auth.Method == viaRAM {
+		if c.config.Auth.Method == auth.RAM {
 			return c.tokenByRAM(ctx, call, at)
 		}
 		if err := c.gate.wait(ctx); err != nil {

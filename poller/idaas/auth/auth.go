@@ -65,17 +65,6 @@ func (g *Grant) read(ctx context.Context, c Credential, read func(Credential, co
 	return text, err
 }
 
-// methods add to a grant what proves the client's identity.
-var methods = map[string]func(context.Context, *Identity, *Grant) error{
-	"client_secret_post":  withSecret(clientSecretPost),
-	"client_secret_basic": withSecret(clientSecretBasic),
-	"client_secret_jwt":   withSecret(clientSecretJWT),
-	"private_key_jwt":     privateKeyJWT,
-	"oidc":                idToken,
-	"pkcs7":               identityDocument,
-	"pca":                 privateCA,
-}
-
 const (
 	jwtAssertion     = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 	idTokenAssertion = "urn:cloud:idaas:params:oauth:client-assertion-type:id-token-bearer"
@@ -96,22 +85,11 @@ func (a *Identity) Grant(ctx context.Context, instance, endpoint string, send Se
 		Form:     url.Values{"client_id": {a.ClientID}, "grant_type": {"client_credentials"}, "scope": {a.Scope}},
 		endpoint: endpoint, instance: instance, send: send,
 	}
-	m, ok := methods[a.Method]
-	if !ok {
+	complete := MethodOf(a.Method).complete
+	if complete == nil {
 		return g, errors.New("unknown authentication method " + a.Method)
 	}
-	return g, m(ctx, a, g)
-}
-
-func withSecret(add func(a *Identity, secret string, g *Grant) error) func(context.Context, *Identity, *Grant) error {
-	return func(ctx context.Context, a *Identity, g *Grant) error {
-		secret, err := g.read(ctx, a.Secret, Credential.Line)
-		if err != nil {
-			return err
-		}
-		g.secret(secret)
-		return add(a, secret, g)
-	}
+	return g, complete(ctx, a, g)
 }
 
 func clientSecretPost(_ *Identity, secret string, g *Grant) error {
