@@ -316,7 +316,7 @@ func TestTooManyFound(t *testing.T) {
 		if f.metric(success) != "0" {
 			t.Error("the list is taken")
 		}
-		f.wantLogged("over 100000 targets", 1)
+		f.wantLogged("more than 100000 targets", 1)
 		f.write(consumers(99))
 		f.reload()
 		f.pass(time.Minute)
@@ -324,7 +324,7 @@ func TestTooManyFound(t *testing.T) {
 			t.Error("the list is not taken")
 		}
 		f.write(consumers(100))
-		if err := f.app.reloader.Reload(); err == nil || !strings.Contains(err.Error(), "over 100000 targets") {
+		if err := f.app.reloader.Reload(); err == nil || !strings.Contains(err.Error(), "more than 100000 targets") {
 			t.Errorf("reload: %v", err)
 		}
 	})
