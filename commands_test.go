@@ -240,9 +240,9 @@ func TestDemoShowsEveryMetric(t *testing.T) {
 			missing[fields[2]] = true
 		}
 	}
-	// These exist only while a target fails, with a state file, with discovery, and while a target has no active token.
+	// These exist only while a target fails, with a state file, and with discovery.
 	maps.DeleteFunc(missing, func(name string, _ bool) bool {
-		return regexp.MustCompile("^idaas_(poll_error|state_last_write|provider_discovery|authentication_tokens_next_expected)").MatchString(name)
+		return regexp.MustCompile("^idaas_(poll_error|state_last_write|provider_discovery)").MatchString(name)
 	})
 	if len(missing) > 0 {
 		t.Errorf("the demo does not show %v", slices.Sorted(maps.Keys(missing)))

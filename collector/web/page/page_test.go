@@ -48,6 +48,20 @@ func steady(end time.Time) *poller.History {
 	return h
 }
 
+// nightly has paused 23 h after each hour with a token, for 40 days. The last one ended 2 h ago.
+func nightly(now time.Time, c *poller.Census) {
+	end := now.Add(-2 * time.Hour)
+	c.Expired, c.LastActive = 40, end.UnixMilli()
+	c.History = &poller.History{Since: now.Add(-40 * day).UnixMilli(), Start: end.Add(-time.Hour).UnixMilli(), End: end.UnixMilli()}
+	for i := range c.History.Pauses[0] {
+		c.History.Pauses[0][i] = poller.Pause{End: uint32(end.Unix()), Length: 23 * 3600}
+	}
+	for i := range 35 {
+		n := end.Unix()/3600 - 1 - int64(i)*24
+		c.History.Hours[n%840/8] |= 1 << (n % 8)
+	}
+}
+
 // expiring gives a census tokens of a lifetime of 30 days, with ids.
 func expiring(c *poller.Census, ends ...time.Time) {
 	c.Lifetime, c.History = (30 * day).Milliseconds(), steady(time.Now().Add(-time.Minute))
@@ -88,10 +102,7 @@ func company() *poller.Snapshot {
 				c.Expirations = []int64{math.MaxInt64 - 1}
 				c.Soonest = []poller.Expiry{{ID: "last", Issued: math.MaxInt64, Expires: math.MaxInt64 - 1}}
 			}),
-			reading("nightly", "jwt", func(now time.Time, c *poller.Census) {
-				c.Expired, c.History = 40, &poller.History{Since: now.Add(-40 * day).UnixMilli(), Start: now.Add(-3 * time.Hour).UnixMilli(), End: now.Add(-2 * time.Hour).UnixMilli()}
-				c.History.Pauses[0] = [3]poller.Pause{{End: uint32(now.Unix()), Length: 80000}, {End: uint32(now.Unix()), Length: 80000}, {End: uint32(now.Unix()), Length: 80000}}
-			}),
+			reading("nightly", "jwt", nightly),
 			unread,
 		},
 	}

@@ -14,25 +14,41 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
-var (
-	parameters     = []string{"q", "consumer", "credential_provider", "state", "sort", "limit", "offset"}
-	pageParameters = append(slices.Clone(parameters), "open", "refresh")
-)
+// filter leaves out targets by the value of a parameter.
+type filter struct {
+	name string
+	pass func(r *row, value string) bool
+}
 
-// query is what a request asks for. An empty parameter is one not given: a form sends those, too.
+var filters = []filter{
+	{"q", func(r *row, part string) bool {
+		return contains(r.Target.Label, part) || contains(r.Target.Provider, part)
+	}},
+	{"consumer", func(r *row, consumer string) bool { return r.Target.Label == consumer }},
+	{"credential_provider", func(r *row, provider string) bool { return r.Target.Provider == provider }},
+	{"state", func(r *row, state string) bool { return string(r.Status.State) == state }},
+}
+
+func contains(text, part string) bool {
+	return strings.Contains(strings.ToLower(text), strings.ToLower(part))
+}
+
+// query is what a request asks for. An empty parameter is as an absent one: a form sends those, too.
 type query struct {
-	values                 url.Values
-	consumer, provider     string
-	Search, Sort, Open     string // part of a consumer or a provider; one of orders; consumer:provider
-	State                  poller.State
+	url.Values
 	limit, offset, Refresh int // Refresh is in seconds; 0: none
 }
 
-// parse returns the query of a request for the JSON or the page, or all that is wrong with it. The page ignores unknown parameters.
+// parse returns the query of a request for the JSON or the page, or all its faults. The page ignores unknown parameters.
 func parse(raw string, page bool) (query, error) {
-	accepted, limit, most := parameters, math.MaxInt32, math.MaxInt32
+	var accepted []string
+	for _, f := range filters {
+		accepted = append(accepted, f.name)
+	}
+	accepted = append(accepted, "sort", "limit", "offset")
+	limit, most := math.MaxInt32, math.MaxInt32
 	if page {
-		accepted, limit, most = pageParameters, 50, 500
+		accepted, limit, most = append(accepted, "open", "refresh"), 50, 500
 	}
 	values, err := url.ParseQuery(raw)
 	faults := []error{err}
@@ -62,27 +78,23 @@ func parse(raw string, page bool) (query, error) {
 		}
 		return n
 	}
-	q := query{
-		values: values, consumer: values.Get("consumer"), provider: values.Get("credential_provider"),
-		Search: values.Get("q"), Sort: values.Get("sort"), Open: values.Get("open"), State: poller.State(values.Get("state")),
-		limit: number("limit", 1, most, limit), offset: number("offset", 0, math.MaxInt32, 0), Refresh: number("refresh", 5, 3600, 0),
+	q := query{values, number("limit", 1, most, limit), number("offset", 0, math.MaxInt32, 0), number("refresh", 5, 3600, 0)}
+	if state := poller.State(q.Get("state")); state != "" && !slices.Contains(poller.Urgency(), state) {
+		fault("state=%q: accepted are %v", state, poller.Urgency())
 	}
-	if q.State != "" && !slices.Contains(poller.Urgency(), q.State) {
-		fault("state=%q: accepted are %v", q.State, poller.Urgency())
-	}
-	if orders[q.Sort] == nil {
-		fault("sort=%q: accepted are name, next, last, age, total", q.Sort)
+	if orders[q.Get("sort")] == nil {
+		fault("sort=%q: accepted are name, next, last, age, total", q.Get("sort"))
 	}
 	return q, errors.Join(faults...)
 }
 
 func (q query) without(names ...string) url.Values {
-	values := maps.Clone(q.values)
+	values := maps.Clone(q.Values)
 	maps.DeleteFunc(values, func(name string, _ []string) bool { return slices.Contains(names, name) })
 	return values
 }
 
-// Link is the address of the same view with one parameter changed, or taken away by an empty value.
+// Link is the address of the same view with one parameter changed, or removed by an empty value.
 func (q query) Link(name, value string) string {
 	values := q.without("open", name)
 	if name != "open" && name != "refresh" {
@@ -94,27 +106,27 @@ func (q query) Link(name, value string) string {
 	return "?" + values.Encode()
 }
 
-// Filtered reports whether targets may be left out.
-func (q query) Filtered() bool { return q.consumer+q.provider+string(q.State)+q.Search != "" }
-
-// wants reports whether a target passes the filters other than that of its state.
-func (q query) wants(t poller.Target) bool {
-	found := func(s string) bool { return strings.Contains(strings.ToLower(s), strings.ToLower(q.Search)) }
-	return (q.consumer == "" || q.consumer == t.Label) && (q.provider == "" || q.provider == t.Provider) &&
-		(q.Search == "" || found(t.Label) || found(t.Provider))
+// Filtered reports whether a filter is set.
+func (q query) Filtered() bool {
+	return slices.ContainsFunc(filters, func(f filter) bool { return q.Get(f.name) != "" })
 }
 
-// columns of the table that it can be sorted by.
+// wants reports whether a target passes the filters, without that of the name except.
+func (q query) wants(r *row, except string) bool {
+	return !slices.ContainsFunc(filters, func(f filter) bool { return f.name != except && q.Get(f.name) != "" && !f.pass(r, q.Get(f.name)) })
+}
+
+// columns of the table, with the sort parameter of each.
 var columns = []struct{ Head, Sort, Direction string }{
 	{"Target", "name", "ascending"},
 	{"State", "", "descending"},
 	{"Tokens", "total", "descending"},
-	{"Next ends", "next", "ascending"},
-	{"Last ends", "last", "ascending"},
+	{"Next expires", "next", "ascending"},
+	{"Last expires", "last", "ascending"},
 	{"Data age", "age", "descending"},
 }
 
-// orders of targets by the name of their sort; without one, the most urgent come first.
+// orders of targets, by the value of sort; without one, the most urgent is first.
 var orders = map[string]func(a, b *row) int{
 	"":      func(a, b *row) int { return cmp.Or(a.rank-b.rank, sooner(a.Latest, b.Latest), byName(a, b)) },
 	"name":  byName,
@@ -128,5 +140,5 @@ func byName(a, b *row) int {
 	return cmp.Or(strings.Compare(a.Target.Label, b.Target.Label), strings.Compare(a.Target.Provider, b.Target.Provider))
 }
 
-// sooner compares times of which 0, unknown, is the last.
+// sooner compares times; 0, unknown, is the last.
 func sooner(a, b int64) int { return cmp.Compare(uint64(a-1), uint64(b-1)) }

@@ -66,9 +66,9 @@ func TestPageQueries(t *testing.T) {
 				t.Errorf("%s: %d, %s; want %s", query, w.Code, got, want)
 			}
 			for part, when := range map[string]bool{
-				"No target passes this filter": want == "",
-				"is not among these targets":   strings.Contains(query, "gone"),
-				`class="opened"`:               strings.Contains(query, "empty:oauth"),
+				"No target matches this filter": want == "",
+				"is not among these targets":    strings.Contains(query, "gone"),
+				`class="opened"`:                strings.Contains(query, "empty:oauth"),
 			} {
 				if strings.Contains(w.Body.String(), part) != when {
 					t.Errorf("%s: %q on the page: %t", query, part, !when)

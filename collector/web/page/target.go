@@ -8,20 +8,21 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
-// row is one target, judged at one moment.
+// row is one target at one moment.
 type row struct {
 	*poller.Reading
 	poller.States
-	Status poller.Status
-	Known  bool      // the numbers are those of a walk that is not too old
-	Stale  bool      // a complete walk was due, and another, and ten minutes have passed
-	ReadAt time.Time // end of the last complete walk; zero: there was none
-	rank   int
-	now    time.Time
+	Status   poller.Status
+	Known    bool      // the last complete walk is within max staleness
+	Stale    bool      // it is older than two intervals and 10 minutes
+	ReadAt   time.Time // end of the last complete walk; zero: none
+	rank     int       // in the order of urgency
+	now      time.Time
+	interval time.Duration // of polls
 }
 
 func newRow(r *poller.Reading, now time.Time, interval, maxStaleness time.Duration) row {
-	out := row{Reading: r, Status: r.Status(now, interval), now: now}
+	out := row{Reading: r, Status: r.Status(now, interval), now: now, interval: interval}
 	if c := r.Census; c != nil {
 		out.ReadAt = c.ReadAt
 		age := now.Sub(c.ReadAt)
@@ -34,16 +35,11 @@ func newRow(r *poller.Reading, now time.Time, interval, maxStaleness time.Durati
 	return out
 }
 
-// AtRisk reports whether the target has a token, and may soon have none.
-func (r *row) AtRisk() bool {
-	return slices.Contains([]poller.State{poller.AboutToEnd, poller.NotRenewed, poller.AtRisk}, r.Status.State)
-}
-
-// Key names the target in an address, where Address opens it whatever the filters are.
+// Key identifies the target in an address. Address opens it, without filters.
 func (r *row) Key() string     { return r.Target.Label + ":" + r.Target.Provider }
 func (r *row) Address() string { return "?open=" + url.QueryEscape(r.Key()) + "#open" }
 
-// Soonest are the tokens that expire first, of those still active.
+// Soonest are the active tokens that expire first.
 func (r *row) Soonest() []poller.Expiry {
 	if !r.Known {
 		return nil
@@ -61,6 +57,7 @@ type target struct {
 	Provider    string       `json:"credential_provider"`
 	State       poller.State `json:"state"`
 	Since       time.Time    `json:"since,omitzero"`
+	Interval    float64      `json:"poll_interval_seconds,omitzero"`
 	History     *history     `json:"history,omitempty"`
 	*counts     `json:",inline"`
 	LastActive  time.Time `json:"last_active,omitzero"`
@@ -104,7 +101,9 @@ type token struct {
 }
 
 func newTarget(r *row, now time.Time) target {
-	out := target{Consumer: r.Target.Label, Provider: r.Target.Provider, State: r.Status.State, Since: instant(r.Status.Since)}
+	out := target{
+		Consumer: r.Target.Label, Provider: r.Target.Provider, State: r.Status.State, Since: instant(r.Status.Since), Interval: r.interval.Seconds(),
+	}
 	if f := r.Failure; f != nil {
 		out.Failure = &failure{f.Reason, f.Text, f.Since}
 	}
@@ -139,12 +138,4 @@ func newTarget(r *row, now time.Time) target {
 		out.Soonest = append(out.Soonest, token{t.ID, t.Type, instant(t.Issued), instant(t.Expires)})
 	}
 	return out
-}
-
-// instant is a time in Unix milliseconds; zero when that is unknown.
-func instant(ms int64) time.Time {
-	if ms <= 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(min(ms, 253402300799999)).UTC() // the end of what RFC 3339 can say
 }

@@ -7,32 +7,32 @@ import (
 	"time"
 )
 
-// Sizes of a chart, in units of its view box.
+// Sizes of a chart in units of its view box.
 const (
 	chartWidth = 360.0
-	chartBase  = 84.0 // where the bars stand
-	chartTop   = 28.0 // of the highest
+	chartBase  = 84.0 // bottom of the bars
+	chartTop   = 28.0 // top of the highest bar
 )
 
-// chart shows how many active tokens end in the time that lies ahead.
+// chart shows how many active tokens expire in each step from now.
 type chart struct {
 	Title         string
 	Bars          []bar
 	Ticks         []string
-	Total, AtRisk int // tokens in it, and those of targets at risk
+	Total, AtRisk int // tokens in it, and those of endangered targets
 }
 
-// bar is one step of a chart in which some tokens end.
+// bar is one step of a chart in which tokens expire.
 type bar struct {
 	X, Y, Width, Height, RiskY, RiskHeight, Middle float64
 
 	From, To      time.Duration
 	Count, AtRisk int
 	Label         string
-	Mark          bool // a target at risk has its last token here
+	Mark          bool // an endangered target has its last token here
 }
 
-// Charts are those of the matched targets for the next day, week and month.
+// Charts are of the matched targets, for the next day, week and month.
 func (v *view) Charts() []chart {
 	return []chart{
 		v.chart("Next 24 hours", time.Hour, 24, "now", "6 h", "12 h", "18 h", "24 h"),
@@ -48,7 +48,7 @@ func (v *view) chart(title string, step time.Duration, steps int, ticks ...strin
 		for i := 0; i < steps && before < r.Active-r.NeverExpiring; i++ {
 			n := r.Expiring(time.Duration(i+1) * step)
 			all[i] += n - before
-			if r.AtRisk() {
+			if r.Endangered() {
 				risk[i] += n - before
 				marked[i] = marked[i] || n > before && n == r.Active
 			}
@@ -67,10 +67,10 @@ func (v *view) chart(title string, step time.Duration, steps int, ticks ...strin
 		if n >= 1000 {
 			b.Label = fmt.Sprint(n/1000, "k")
 		}
-		// A root scale: one token of a target that has no other must be seen beside thousands.
+		// Square root: a single token stays visible beside thousands.
 		b.Height = max(3, (chartBase-chartTop)*math.Sqrt(float64(n)/float64(most)))
 		b.Middle, b.Y = b.X+b.Width/2, chartBase-b.Height
-		b.RiskHeight = max(2, b.Height*float64(b.AtRisk)/float64(n)) // to be seen, if there is any
+		b.RiskHeight = max(2, b.Height*float64(b.AtRisk)/float64(n)) // visible if there is any
 		b.RiskY = chartBase - b.RiskHeight
 		out.Bars = append(out.Bars, b)
 	}

@@ -3,6 +3,7 @@ package page
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -11,7 +12,7 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
-// view is the snapshot as one query shows it.
+// view is the snapshot, filtered and sorted for one query.
 type view struct {
 	query
 	Now     time.Time
@@ -19,9 +20,9 @@ type view struct {
 	Poll    *poller.Snapshot
 	All     []row
 	Matched []*row
-	Counts  map[poller.State]int // what each filter by state leaves, the empty one for all
+	Counts  map[poller.State]int // of targets that pass the other filters; the empty state is all of them
 	Rows    []*row               // of this page
-	First   int                  // how many are on the pages before
+	First   int                  // number of targets on earlier pages
 	Missing bool                 // the target to be opened is not among those that match
 }
 
@@ -31,18 +32,18 @@ func newView(c Config, q query, now time.Time) *view {
 	v.All = make([]row, len(v.Poll.Readings))
 	for i, r := range v.Poll.Readings {
 		v.All[i] = newRow(r, now, interval, c.MaxStaleness)
-		if row := &v.All[i]; q.wants(r.Target) {
+		if row := &v.All[i]; q.wants(row, "state") {
 			v.Counts[row.Status.State]++
 			v.Counts[""]++
-			if q.State == "" || q.State == row.Status.State {
+			if q.wants(row, "") {
 				v.Matched = append(v.Matched, row)
 			}
 		}
 	}
-	slices.SortFunc(v.Matched, orders[q.Sort])
+	slices.SortFunc(v.Matched, orders[q.Get("sort")])
 	v.First = min(q.offset, len(v.Matched))
-	if q.Open != "" {
-		i := slices.IndexFunc(v.Matched, func(r *row) bool { return r.Key() == q.Open })
+	if open := q.Get("open"); open != "" {
+		i := slices.IndexFunc(v.Matched, func(r *row) bool { return r.Key() == open })
 		if v.Missing = i < 0; !v.Missing {
 			v.First = i - i%q.limit
 		}
@@ -51,7 +52,7 @@ func newView(c Config, q query, now time.Time) *view {
 	return v
 }
 
-// Page is the address of the page that many pages after this one; empty: there is none.
+// Page is the address of a later (or, below 0, earlier) page; empty: there is none.
 func (v *view) Page(after int) string {
 	first := max(0, v.First+after*v.limit)
 	if first >= len(v.Matched) || first == v.First {
@@ -68,10 +69,10 @@ func (v *view) API() string {
 	return "api/v1/targets?" + values.Encode()
 }
 
-// Kept are the parameters that the search form keeps.
+// Kept are the parameters that the search form sends again.
 func (v *view) Kept() url.Values { return v.without("q", "open", "offset") }
 
-// At is a time as a row has it, seen from now.
+// At returns a time of a row, a time.Time or Unix milliseconds, for the template.
 func (v *view) At(t any) moment {
 	if ms, ok := t.(int64); ok {
 		return moment{instant(ms), v.Now}
@@ -80,37 +81,45 @@ func (v *view) At(t any) moment {
 }
 
 type summary struct {
-	Level poller.State // the worst of what there is; Unknown also when data is missing
+	Level poller.State // of the headline: the most urgent; Unknown if data is missing
 	Text  string
-	Next  *row   // loses its last token next, of those at risk
-	Lost  []*row // the latest first
+	Next  *row   // the endangered target whose last token expires first
+	Gone  []*row // targets that are lost or overdue, the most urgent and latest first
 
-	All, Good, Unread, Failing int           // targets; good are those whose data is up to date
+	All, Good, Unread, Failing int           // numbers of targets; good ones have current data
 	Down, Oldest               time.Duration // the longest failure, and the age of the oldest data
 }
 
-// Summary judges all targets, whatever the query asks for.
+// Summary evaluates all targets, without filters.
 func (v *view) Summary() (s summary) {
-	var overdue, risk, stale int
+	var stale, outages, waiting int
+	refused := map[string]int{} // targets that cannot be read, by reason
+	states := map[poller.State]int{}
 	for i := range v.All {
 		r := &v.All[i]
+		states[r.Status.State]++
 		switch {
-		case r.Status.State == poller.Lost:
-			s.Lost = append(s.Lost, r)
-		case r.Status.State == poller.Overdue:
-			overdue++
-		case r.AtRisk():
-			risk++
-			if s.Next == nil || r.Latest < s.Next.Latest {
-				s.Next = r
-			}
+		case r.Status.State == poller.Lost || r.Status.State == poller.Overdue:
+			s.Gone = append(s.Gone, r)
+		case r.Endangered() && (s.Next == nil || r.Latest < s.Next.Latest):
+			s.Next = r
 		}
-		if r.Failure != nil {
+		if f := r.Failure; f != nil {
 			s.Failing++
-			s.Down = max(s.Down, v.Now.Sub(r.Failure.Since))
+			s.Down = max(s.Down, v.Now.Sub(f.Since))
+			permanent := f.Reason == poller.Forbidden || f.Reason == poller.NotFound || f.Reason == poller.ClientError
+			if !permanent {
+				outages++
+			}
+			if permanent || r.Census == nil {
+				refused[string(f.Reason)]++
+			}
 		}
 		if r.Census == nil {
 			s.Unread++
+			if r.Failure == nil {
+				waiting++
+			}
 			continue
 		}
 		s.Oldest = max(s.Oldest, v.Now.Sub(r.ReadAt))
@@ -118,26 +127,34 @@ func (v *view) Summary() (s summary) {
 			stale++
 		}
 	}
-	slices.SortFunc(s.Lost, func(a, b *row) int { return cmp.Compare(b.Status.Since, a.Status.Since) })
+	slices.SortFunc(s.Gone, func(a, b *row) int { return cmp.Or(a.rank-b.rank, cmp.Compare(b.Status.Since, a.Status.Since)) })
 
 	var parts []string
-	part := func(there bool, level poller.State, text string) {
-		if there {
-			s.Level, parts = cmp.Or(s.Level, level), append(parts, text)
+	part := func(n int, level poller.State, before, after string) {
+		if n > 0 {
+			s.Level, parts = cmp.Or(s.Level, level), append(parts, before+count(n, "target")+after)
 		}
 	}
 	s.All = len(v.All)
 	s.Good = s.All - stale - s.Unread
-	outage := s.All > 0 && s.Failing == s.All
-	part(len(s.Lost) > 0, poller.Lost, count(len(s.Lost), "target")+" lost")
-	part(overdue > 0, poller.Overdue, count(overdue, "target")+" overdue")
-	part(risk > 0, poller.AtRisk, count(risk, "target")+" at risk")
-	part(outage, poller.Unknown, "API failing since "+exact(v.Now.Add(-s.Down)))
-	part(!outage && stale > 0, poller.Unknown, "data of "+count(stale, "target")+" stale")
-	part(!outage && s.Unread > 0, poller.Unknown, count(s.Unread, "target")+" not read yet")
-	part(s.All == 0, poller.Unknown, "no targets")
-	part(len(parts) == 0, poller.OK, "all well, no target at risk")
-	s.Text = strings.Join(parts, ", ")
-	s.Text = strings.ToUpper(s.Text[:1]) + s.Text[1:]
+	for _, state := range poller.Urgency()[:5] {
+		part(states[state], state, "", " "+word(state))
+	}
+	if s.Failing == s.All && outages > 0 {
+		s.Level, parts = cmp.Or(s.Level, poller.Unknown), append(parts, "API failing since "+moment{at: v.Now.Add(-s.Down)}.Exact())
+	} else {
+		for _, reason := range slices.Sorted(maps.Keys(refused)) {
+			part(refused[reason], poller.Unknown, "", " cannot be read: "+reason)
+		}
+		part(stale, poller.Unknown, "data of ", " stale")
+		part(waiting, poller.Unknown, "", " not read yet")
+	}
+	switch {
+	case s.All == 0:
+		s.Level, parts = poller.Unknown, []string{"no targets"}
+	case len(parts) == 0:
+		s.Level, parts = poller.OK, []string{"no target at risk"}
+	}
+	s.Text = sentence(strings.Join(parts, ", "))
 	return s
 }

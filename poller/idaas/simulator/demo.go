@@ -86,17 +86,17 @@ func NewDemo(now func() time.Time) *Demo {
 	d.add(demoBilling, demoCRM,
 		grant{created: start.Add(-130 * demoDay), expires: start.Add(-40 * demoDay)},
 		grant{created: start.Add(-42 * demoDay), expires: start.Add(48 * demoDay)})
-	// At risk: three months are nearly over and nobody has renewed it.
+	// About to end: a token of three months that nobody has renewed.
 	d.add(demoCI, demoGitHub,
 		grant{created: start.Add(-178 * demoDay), expires: start.Add(-88 * demoDay), revoked: true},
 		grant{created: start.Add(-90*demoDay + 6*time.Hour), expires: start.Add(6 * time.Hour)})
-	// The job that should have got the next one did not run: none is left soon after the start.
-	end := start.Add(150 * time.Second)
-	for day := range 4 {
-		expires := end.Add(time.Duration(day-3) * demoDay)
+	// Lost: the job that renews the token each day did not run.
+	for day := range 10 {
+		expires := start.Add(-25*time.Minute - time.Duration(day)*demoDay)
 		d.add(demoReport, demoWarehouse, grant{created: expires.Add(-demoDay), expires: expires})
 	}
-	d.add(demoReport, demoCRM, grant{created: start.Add(-12 * demoDay), expires: start.Add(18 * demoDay)})
+	// Paused: a job at midnight UTC.
+	d.rotate(demoReport, demoCRM, rotation{every: demoDay, lifetime: 45 * time.Minute, kept: 35 * demoDay})
 	d.add(demoAgent, demoCRM,
 		grant{created: start.Add(-210 * demoDay)},
 		grant{created: start.Add(-95 * demoDay)},

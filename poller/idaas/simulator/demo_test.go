@@ -24,20 +24,20 @@ func TestDemoStories(t *testing.T) {
 		orders, crm := count(demoBilling, demoOrders), count(demoBilling, demoCRM)
 		checkout, ci := count(demoCheckout, demoOrders), count(demoCI, demoOrders)
 		github, report := count(demoCI, demoGitHub), count(demoReport, demoWarehouse)
+		nightly := count(demoReport, demoCRM)
 		agent, idle := count(demoAgent, demoCRM), count(demoImporter, demoWarehouse)
-		lost := after > 3*time.Minute
 		for story, holds := range map[string]bool{
-			"short JWTs are alive, the newest for minutes":   orders.Active == 3 && expiring(demoBilling, demoOrders, 9*time.Minute) < 3,
-			"some expire within minutes":                     expiring(demoBilling, demoOrders, 6*time.Minute) > 0,
-			"some have expired":                              orders.Expired == 12 && crm.Expired == 1,
-			"an OAuth token lasts for weeks":                 crm.Active == 1 && expiring(demoBilling, demoCRM, 30*demoDay) == 0,
-			"a busy one has more than a page":                checkout.Total > 100,
-			"some are revoked":                               ci.Revoked > 10 && ci.Active > 0 && count(demoAgent, demoOrders).Revoked > 1,
-			"one is at risk for hours":                       github.Active == 1 && expiring(demoCI, demoGitHub, time.Hour) == 0 && expiring(demoCI, demoGitHub, 6*time.Hour) == 1,
-			"one is lost soon after the start":               report.Active == 1 != lost && report.Expired >= 3,
-			"the lost one has two or three minutes at first": lost || expiring(demoReport, demoWarehouse, 3*time.Minute) == 1,
-			"some never expire":                              agent.Active == 2 && agent.WithoutExpiration == 2 && agent.Revoked == 1,
-			"one has none":                                   idle == Counts{},
+			"short JWTs are alive, the newest for minutes": orders.Active == 3 && expiring(demoBilling, demoOrders, 9*time.Minute) < 3,
+			"some expire within minutes":                   expiring(demoBilling, demoOrders, 6*time.Minute) > 0,
+			"some have expired":                            orders.Expired == 12 && crm.Expired == 1,
+			"an OAuth token lasts for weeks":               crm.Active == 1 && expiring(demoBilling, demoCRM, 30*demoDay) == 0,
+			"a busy one has more than a page":              checkout.Total > 100,
+			"some are revoked":                             ci.Revoked > 10 && ci.Active > 0 && count(demoAgent, demoOrders).Revoked > 1,
+			"one is about to end for hours":                github.Active == 1 && expiring(demoCI, demoGitHub, time.Hour) == 0 && expiring(demoCI, demoGitHub, 6*time.Hour) == 1,
+			"one is lost":                                  report == Counts{Total: 10, Expired: 10},
+			"one is paused":                                nightly.Active == 0 && nightly.Expired >= 34,
+			"some never expire":                            agent.Active == 2 && agent.WithoutExpiration == 2 && agent.Revoked == 1,
+			"one has none":                                 idle == Counts{},
 		} {
 			if !holds {
 				t.Errorf("after %s it is not so that %s", after, story)

@@ -1,0 +1,128 @@
+package page
+
+import (
+	"time"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
+)
+
+// symbols stand beside the names of states: colour is not the only sign.
+var symbols = map[poller.State]string{
+	poller.Lost: "✕", poller.AboutToEnd: "▲", poller.Overdue: "!", poller.NotRenewed: "▲", poller.AtRisk: "▲", poller.Unknown: "?",
+	poller.Paused: "‖", poller.Empty: "○", poller.Retired: "○", poller.OK: "●",
+}
+
+// reasons say why a target is in a state.
+var reasons = map[poller.State]string{
+	poller.Lost:       "This consumer usually has a token at all times. A complete walk found none for longer than is accepted.",
+	poller.AboutToEnd: "This consumer usually has a token at all times. Its last token expires soon and is not renewed.",
+	poller.Overdue:    "No token is active, and the latest complete walk is later than the time by which one was expected.",
+	poller.NotRenewed: "A token is active, but it is not renewed, and this consumer usually renews it earlier.",
+	poller.AtRisk:     "The last token expires soon. It is unknown how early this consumer renews its tokens.",
+	poller.Unknown:    "No complete walk of this target has succeeded.",
+	poller.Paused:     "No token is active, which is usual for this consumer, and no token is overdue.",
+	poller.Empty:      "The walk found no token, and no earlier one is known.",
+	poller.Retired:    "No token was active for 35 days and for twice the usual pause. Remove this target if it is no longer used.",
+	poller.OK:         "A token is active, and no renewal is overdue.",
+}
+
+// Detail says what is expected by when, or since when a token is missing; empty: neither.
+func (r *row) Detail() string {
+	clock := func(ms int64) string { return moment{instant(ms), r.now}.Clock() }
+	expected := func(what string, ms int64) string {
+		if ms < r.now.UnixMilli() {
+			return what + " was expected by " + clock(ms)
+		}
+		return what + " expected by " + clock(ms)
+	}
+	s := r.Status
+	switch {
+	case r.Census == nil && r.Failure != nil:
+		return "cannot be read: " + string(r.Failure.Reason)
+	case r.Census == nil:
+		return "not read yet"
+	case s.State == poller.Overdue:
+		return "overdue since " + clock(s.Since)
+	case s.State == poller.Retired && r.LastActive > 0:
+		return "no token since " + clock(r.LastActive)
+	case s.State == poller.Paused && s.NextExpected > 0:
+		return expected("next token", s.NextExpected)
+	case (s.State == poller.Paused || s.State == poller.Lost) && s.Since > 0:
+		return "no token since " + clock(s.Since)
+	case s.State == poller.NotRenewed:
+		return expected("renewal", s.RenewalExpected)
+	case r.Endangered() && r.Latest > 0:
+		return "last token expires at " + clock(r.Latest)
+	case s.State == poller.OK && s.RenewalExpected > 0 && r.Latest > 0:
+		text := expected("next renewal", s.RenewalExpected)
+		// Half of the usual reserve is left then.
+		if every := r.Census.Lifetime - 2*(r.Latest-s.RenewalExpected); every > 0 {
+			text = "renewed every " + duration(time.Duration(every)*time.Millisecond) + ", " + text
+		}
+		return text
+	}
+	return ""
+}
+
+// Sentence is the state with its detail.
+func (r *row) Sentence() string {
+	switch detail := r.Detail(); {
+	case detail == "":
+		return sentence(word(r.Status.State))
+	case r.Status.State == poller.Overdue || r.Census == nil:
+		return sentence(detail)
+	default:
+		return sentence(word(r.Status.State)) + ", " + detail
+	}
+}
+
+// Endangered reports whether the target has a token, and may soon have none.
+func (r *row) Endangered() bool {
+	s := r.Status.State
+	return s == poller.AboutToEnd || s == poller.NotRenewed || s == poller.AtRisk
+}
+
+// week is a line of the strip: seven UTC days.
+type week struct {
+	From                   time.Time
+	Runs                   []run
+	With, Without, Unknown int // hours with and without an active token
+}
+
+// run is a number of equal hours.
+type run struct {
+	X, Width int
+	Active   bool
+}
+
+// Weeks are the last five weeks, to the end of today; nil without a history.
+func (r *row) Weeks() []week {
+	if !r.Known || r.Status.HistoryStart == 0 {
+		return nil
+	}
+	weeks := make([]week, 5)
+	now := int(r.now.Unix() / 3600)
+	for i := range weeks {
+		w, from := &weeks[i], now/24*24+24-168*(len(weeks)-i)
+		w.From = time.Unix(int64(from)*3600, 0).UTC()
+		for x := 0; x < 168 && from+x <= now; x++ {
+			active, known := r.Census.Hour(int64(from + x))
+			last := len(w.Runs) - 1
+			switch {
+			case !known:
+				w.Unknown++
+				continue
+			case active:
+				w.With++
+			default:
+				w.Without++
+			}
+			if last >= 0 && w.Runs[last].Active == active && w.Runs[last].X+w.Runs[last].Width == x {
+				w.Runs[last].Width++
+			} else {
+				w.Runs = append(w.Runs, run{x, 1, active})
+			}
+		}
+	}
+	return weeks
+}
