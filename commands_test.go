@@ -231,7 +231,8 @@ func TestDemoShowsEveryMetric(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer golden.Close()
-	r := start(t, []string{"demo"}, "IDAAS_LISTEN_ADDRESS=127.0.0.1:0", "IDAAS_RATE_LIMIT=1000", "IDAAS_CLIENT_SECRET_FILE=/of/the/real/one", "IDAAS_ENDPOINT=https://real.example.com")
+	r := start(t, []string{"demo"}, "IDAAS_LISTEN_ADDRESS=127.0.0.1:0", "IDAAS_RATE_LIMIT=1000", "IDAAS_CLIENT_SECRET_FILE=/of/the/real/one",
+		"IDAAS_ENDPOINT=https://real.example.com")
 	r.attempted()
 	e := r.scrape()
 	missing := map[string]bool{}
@@ -257,7 +258,10 @@ func TestDemoShowsEveryMetric(t *testing.T) {
 	}
 
 	_, text := r.get("/api/v1/targets?consumer=billing&credential_provider=crm_oauth")
-	for _, want := range []string{`"state":"ok"`, `"tokens":2,"active":1,"expired":1,"revoked":0`, `"30d":0`, `"id":"atntkn_`, `"type":"oauth_access_token"`} {
+	for _, want := range []string{
+		`"state":"ok"`, `"tokens":2,"active":1,"expired":1,"revoked":0`, `"30d":0`, `"id":"atntkn_`,
+		`"type":"oauth_access_token"`,
+	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the JSON lacks %s:\n%s", want, text)
 		}

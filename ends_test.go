@@ -88,12 +88,25 @@ func TestShutdownWhileSomethingHangs(t *testing.T) {
 		"serve: the secret":            {nil, 0, hang, func(t *testing.T) string { return "IDAAS_CLIENT_SECRET_FILE=" + pipe(t) }, false},
 		"serve: the targets, at start": {nil, 0, hang, func(t *testing.T) string { return "IDAAS_TARGETS_FILE=" + pipe(t) }, false},
 		"serve: the state, at start":   {nil, 0, hang, func(t *testing.T) string { return "IDAAS_STATE_FILE=" + pipe(t) }, false},
-		"check: 101":                   {[]string{"check"}, 1, simulator.Fault{Kind: simulator.SwitchProtocols, Operation: simulator.Access}, nil, true},
-		"check: a silent API":          {[]string{"check"}, 1, hang, nil, false},
-		"check: the secret":            {[]string{"check"}, 1, hang, func(t *testing.T) string { return "IDAAS_CLIENT_SECRET_FILE=" + pipe(t) }, false},
-		"once: 101":                    {[]string{"once"}, 1, simulator.Fault{Kind: simulator.SwitchProtocols}, nil, true},
-		"once: a silent API":           {[]string{"once"}, 1, hang, nil, false},
-		"once: the secret":             {[]string{"once"}, 1, hang, func(t *testing.T) string { return "IDAAS_CLIENT_SECRET_FILE=" + pipe(t) }, false},
+		"check: 101": {
+			[]string{"check"},
+			1,
+			simulator.Fault{Kind: simulator.SwitchProtocols, Operation: simulator.Access},
+			nil, true,
+		},
+		"check: a silent API": {[]string{"check"}, 1, hang, nil, false},
+		"check: the secret": {
+			[]string{"check"},
+			1, hang, func(t *testing.T) string { return "IDAAS_CLIENT_SECRET_FILE=" + pipe(t) },
+			false,
+		},
+		"once: 101":          {[]string{"once"}, 1, simulator.Fault{Kind: simulator.SwitchProtocols}, nil, true},
+		"once: a silent API": {[]string{"once"}, 1, hang, nil, false},
+		"once: the secret": {
+			[]string{"once"},
+			1, hang, func(t *testing.T) string { return "IDAAS_CLIENT_SECRET_FILE=" + pipe(t) },
+			false,
+		},
 	} {
 		for _, signals := range []int{1, 2} {
 			t.Run(fmt.Sprintf("%s, %d signals", name, signals), func(t *testing.T) {

@@ -166,7 +166,10 @@ func (e exposition) counts(consumer, provider string) (simulator.Counts, bool) {
 		return int(v)
 	}
 	_, ok := e.value("idaas_authentication_tokens", "consumer", consumer, "credential_provider", provider)
-	return simulator.Counts{Total: get(""), Active: get("_active"), Expired: get("_expired"), Revoked: get("_revoked"), WithoutExpiration: get("_without_expiration")}, ok
+	return simulator.Counts{
+		Total: get(""), Active: get("_active"), Expired: get("_expired"), Revoked: get("_revoked"),
+		WithoutExpiration: get("_without_expiration"),
+	}, ok
 }
 
 func (r *running) attempted() {
@@ -297,7 +300,8 @@ func TestAFailingTargetLeavesTheOthersAndItsOwnLastData(t *testing.T) {
 		return ok == 1 && !failing && a.Total == 3
 	})
 	r.stop()
-	if log := r.stderr.String(); strings.Count(log, "target failing") != 1 || strings.Count(log, "target recovered") != 1 || strings.Contains(log, "\x1b") {
+	if log := r.stderr.String(); strings.Count(log, "target failing") != 1 || strings.Count(log, "target recovered") != 1 ||
+		strings.Contains(log, "\x1b") {
 		t.Errorf("want one plain line per transition:\n%s", log)
 	}
 }

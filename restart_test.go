@@ -22,7 +22,8 @@ func stable(t *testing.T, r *running) string {
 	_, text := r.get("/metrics")
 	var kept strings.Builder
 	for line := range strings.Lines(text) {
-		if regexp.MustCompile(`^idaas_(authentication_tokens|target_info|poll_(success|error|last_success|reported))`).MatchString(line) && !strings.Contains(line, "history_start") {
+		if regexp.MustCompile(`^idaas_(authentication_tokens|target_info|poll_(success|error|last_success|reported))`).MatchString(line) &&
+			!strings.Contains(line, "history_start") {
 			kept.WriteString(line)
 		}
 	}
@@ -99,7 +100,8 @@ func TestReload(t *testing.T) {
 
 	write(fmt.Sprintf(one, "b") + "- consumr: c\n")
 	before := stable(t, r)
-	if status, text := post(); status != http.StatusBadRequest || !strings.Contains(text, "targets.yaml:4") || !strings.Contains(text, "consumr") {
+	if status, text := post(); status != http.StatusBadRequest || !strings.Contains(text, "targets.yaml:4") || !strings.Contains(text,
+		"consumr") {
 		t.Errorf("a typo: %d %s", status, text)
 	}
 	if ok, _ := r.scrape().value("idaas_config_last_reload_successful"); ok != 0 || stable(t, r) != before {
@@ -179,7 +181,8 @@ func TestCheck(t *testing.T) {
 	sim.Add("a", "p", simulator.Token{ID: "1"})
 	environ = append(environ, "IDAAS_TARGETS=a:p", "IDAAS_LOG_LEVEL=debug")
 	code, stdout, stderr := command(t, environ, "check")
-	if code != 0 || !strings.Contains(stdout, "a at p") || !strings.HasPrefix(stderr, "checking 1 targets with at most 1000 requests per second\n") || strings.Contains(stdout+stderr, secret) {
+	if code != 0 || !strings.Contains(stdout, "a at p") || !strings.HasPrefix(stderr,
+		"checking 1 targets with at most 1000 requests per second\n") || strings.Contains(stdout+stderr, secret) {
 		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
 	}
 	code, stdout, _ = command(t, append(environ, "IDAAS_CLIENT_SECRET=wrong-4711"), "check", "-json")

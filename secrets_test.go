@@ -16,7 +16,8 @@ func TestNoFaultShowsASecret(t *testing.T) {
 				sim, environ := startSimulator(t, simulator.Config{})
 				sim.Add("a", "p", simulator.Token{ID: "1"})
 				sim.Inject(simulator.Fault{Operation: operation, Kind: kind})
-				_, stdout, stderr := command(t, append(environ, "IDAAS_TARGETS=a:p", "IDAAS_LOG_LEVEL=debug", "IDAAS_REQUEST_TIMEOUT=500ms", "IDAAS_POLL_TIMEOUT=2s"), "once")
+				_, stdout, stderr := command(t, append(environ, "IDAAS_TARGETS=a:p", "IDAAS_LOG_LEVEL=debug", "IDAAS_REQUEST_TIMEOUT=500ms",
+					"IDAAS_POLL_TIMEOUT=2s"), "once")
 				secrets := []string{secret}
 				for _, r := range sim.Log() {
 					if r.AccessToken != "" {

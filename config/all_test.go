@@ -58,13 +58,27 @@ func TestAllProviders(t *testing.T) {
 		"of a type and that match": {"targets: [{consumer: a, credential_providers: {type: jwt, match: '^prod-'}}]", nil, "a@prod-jwt"},
 		"none that matches":        {"targets: [{consumer: a, credential_providers: {match: '^test-'}}]", nil, ""},
 		"an alias":                 {"targets: [{consumer: a, alias: b, credential_providers: all}]", nil, "b@dev-jwt b@prod-jwt b@prod-oauth"},
-		"hashed":                   {"targets: [{consumer: a, credential_providers: {type: oauth}}]", []string{"IDAAS_CONSUMER_LABEL=hash"}, "ca978112ca1b@prod-oauth"},
-		"beside one that is given": {"targets: [{consumer: a, credential_providers: all}, {consumer: a, credential_providers: [prod-jwt, other]}]", nil, "a@prod-jwt a@other a@dev-jwt a@prod-oauth"},
-		"beside one in a variable": {"targets: [{consumer: a, credential_providers: all}]", []string{"IDAAS_TARGETS=a:prod-jwt,b:prod-jwt"}, "a@prod-jwt b@prod-jwt a@dev-jwt a@prod-oauth"},
-		"in two ways":              {"targets: [{consumer: a, credential_providers: {type: jwt}}, {consumer: a, credential_providers: {match: prod}}]", nil, "a@dev-jwt a@prod-jwt a@prod-oauth"},
-		"of two consumers":         {"targets: [{consumer: a, credential_providers: {type: oauth}}, {consumer: b, credential_providers: all}]", nil, "a@prod-oauth b@dev-jwt b@prod-jwt b@prod-oauth"},
-		"one that is called all":   {"targets: [{consumer: a, credential_providers: [all]}]", nil, "a@all"},
-		"by an anchor":             {"targets: [{consumer: a, credential_providers: &p {type: oauth}}, {consumer: b, credential_providers: *p}]", nil, "a@prod-oauth b@prod-oauth"},
+		"hashed": {
+			"targets: [{consumer: a, credential_providers: {type: oauth}}]",
+			[]string{"IDAAS_CONSUMER_LABEL=hash"},
+			"ca978112ca1b@prod-oauth",
+		},
+		"beside one that is given": {"targets: [{consumer: a, credential_providers: all}, {consumer: a, credential_providers: [prod-jwt, " +
+			"other]}]", nil, "a@prod-jwt a@other a@dev-jwt a@prod-oauth"},
+		"beside one in a variable": {
+			"targets: [{consumer: a, credential_providers: all}]",
+			[]string{"IDAAS_TARGETS=a:prod-jwt,b:prod-jwt"},
+			"a@prod-jwt b@prod-jwt a@dev-jwt a@prod-oauth",
+		},
+		"in two ways": {"targets: [{consumer: a, credential_providers: {type: jwt}}, {consumer: a, credential_providers: " +
+			"{match: prod}}]", nil, "a@dev-jwt a@prod-jwt a@prod-oauth"},
+		"of two consumers": {
+			"targets: [{consumer: a, credential_providers: {type: oauth}}, {consumer: b, credential_providers: all}]",
+			nil, "a@prod-oauth b@dev-jwt b@prod-jwt b@prod-oauth",
+		},
+		"one that is called all": {"targets: [{consumer: a, credential_providers: [all]}]", nil, "a@all"},
+		"by an anchor": {"targets: [{consumer: a, credential_providers: &p {type: oauth}}, {consumer: b, credential_providers: " +
+			"*p}]", nil, "a@prod-oauth b@prod-oauth"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := all(t, tt.file, tt.more...)
@@ -155,15 +169,23 @@ func TestIdle(t *testing.T) {
 
 func TestAllProvidersFaults(t *testing.T) {
 	for file, want := range map[string][]string{
-		"{consumer: a, credential_providers: every}":                                                     {`targets.yaml:2: credential_providers is not all, it is not a list with at least one item`},
-		"{consumer: a, credential_providers: {type: saml}}":                                              {`targets.yaml:2="saml": unknown type of credential provider; accepted: jwt, oauth`},
-		"{consumer: a, credential_providers: {type: }}":                                                  {`targets.yaml:2: type is not a text of 1 to 512 bytes without control characters`},
-		"{consumer: a, credential_providers: {match: '('}}":                                              {"targets.yaml:2: error parsing regexp: missing closing ): `(`"},
-		"{consumer: a, credential_providers: {name: x}}":                                                 {`targets.yaml:2="name": unknown key; accepted: type, match`},
-		"{credential_providers: all}":                                                                    {`targets.yaml:2: consumer is missing`},
-		"{consumer: a, alias: x, credential_providers: all}\n- {consumer: x, credential_providers: [p]}": {`targets.yaml:3="p": the consumer at targets.yaml:2 is also shown as "x"`},
-		"{consumer: x, credential_providers: [p]}\n- {consumer: a, alias: x, credential_providers: all}": {`targets.yaml:2="p": the consumer at targets.yaml:3 is also shown as "x"`},
-		"{consumer: a, alias: x, credential_providers: all}\n- {consumer: x, credential_providers: all}": {`targets.yaml:3: the consumer at targets.yaml:2 is also shown as "x"`},
+		"{consumer: a, credential_providers: every}": {`targets.yaml:2: ` +
+			`credential_providers is not all, it is not a list with at least one item`},
+		"{consumer: a, credential_providers: {type: saml}}": {`targets.yaml:2="saml": unknown ` +
+			`type of credential provider; accepted: jwt, oauth`},
+		"{consumer: a, credential_providers: {type: }}": {`targets.yaml:2: type is not a ` +
+			`text of 1 to 512 bytes without control characters`},
+		"{consumer: a, credential_providers: {match: '('}}": {"targets.yaml:2: error parsing " +
+			"regexp: missing closing ): `(`"},
+		"{consumer: a, credential_providers: {name: x}}": {`targets.yaml:2="name": unknown ` +
+			`key; accepted: type, match`},
+		"{credential_providers: all}": {`targets.yaml:2: consumer is missing`},
+		"{consumer: a, alias: x, credential_providers: all}\n- {consumer: x, credential_providers: [p]}": {`targets.yaml:3="p": the ` +
+			`consumer at targets.yaml:2 is also shown as "x"`},
+		"{consumer: x, credential_providers: [p]}\n- {consumer: a, alias: x, credential_providers: all}": {`targets.yaml:2="p": the ` +
+			`consumer at targets.yaml:3 is also shown as "x"`},
+		"{consumer: a, alias: x, credential_providers: all}\n- {consumer: x, credential_providers: all}": {`targets.yaml:3: the consumer at ` +
+			`targets.yaml:2 is also shown as "x"`},
 	} {
 		_, err := fileTargets(t, false, "", "targets:\n- "+file+"\n")
 		faults, ok := errors.AsType[Faults](err)
@@ -177,7 +199,10 @@ func TestAllProvidersFaults(t *testing.T) {
 	if err := os.WriteFile("targets.yaml", []byte("targets: [{consumer: a, credential_providers: all}]"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	wantFaults(t, faultsOf(t, []string{"IDAAS_DOMAIN=d", "IDAAS_ENDPOINT=own.example.com", "IDAAS_ACCESS_TOKEN=a", "IDAAS_TARGETS_FILE=targets.yaml"}),
+	wantFaults(t, faultsOf(t, []string{
+		"IDAAS_DOMAIN=d", "IDAAS_ENDPOINT=own.example.com", "IDAAS_ACCESS_TOKEN=a",
+		"IDAAS_TARGETS_FILE=targets.yaml",
+	}),
 		"IDAAS_MANAGEMENT_ENDPOINT: required by credential_providers: all, because IDAAS_ENDPOINT contains no region")
 }
 
@@ -186,7 +211,8 @@ func TestTooSlow(t *testing.T) {
 	if got := c.TooSlow(600, time.Now()); got != nil {
 		t.Error(got)
 	}
-	want := "IDAAS_RATE_LIMIT: one request for each of 601 targets takes 300s at 2 per second, but the interval of IDAAS_POLL_SCHEDULE is 5m0s; increase the limit or poll less often"
+	want := "IDAAS_RATE_LIMIT: one request for each of 601 targets takes 300s at 2 per second, but the interval of IDAAS_POLL_SCHEDULE " +
+		"is 5m0s; increase the limit or poll less often"
 	if got := c.TooSlow(601, time.Now()); len(got) != 1 || got[0] != want {
 		t.Error(got)
 	}

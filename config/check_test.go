@@ -53,13 +53,25 @@ func TestCredentials(t *testing.T) {
 			"IDAAS_CLIENT_ID: required by client_secret_post" + tokenInstead,
 			"IDAAS_CLIENT_SECRET: required by client_secret_post; set it or IDAAS_CLIENT_SECRET_FILE",
 		}},
-		{"IDAAS_CLIENT_ID=a IDAAS_CLIENT_SECRET=hush IDAAS_CLIENT_SECRET_FILE=b", []string{"IDAAS_CLIENT_SECRET: set together with IDAAS_CLIENT_SECRET_FILE; remove one"}},
-		{"IDAAS_ACCESS_TOKEN=hush IDAAS_ACCESS_TOKEN_FILE=b", []string{"IDAAS_ACCESS_TOKEN: set together with IDAAS_ACCESS_TOKEN_FILE; remove one"}},
+		{
+			"IDAAS_CLIENT_ID=a IDAAS_CLIENT_SECRET=hush IDAAS_CLIENT_SECRET_FILE=b",
+			[]string{"IDAAS_CLIENT_SECRET: set together with IDAAS_CLIENT_SECRET_FILE; remove one"},
+		},
+		{
+			"IDAAS_ACCESS_TOKEN=hush IDAAS_ACCESS_TOKEN_FILE=b",
+			[]string{"IDAAS_ACCESS_TOKEN: set together with IDAAS_ACCESS_TOKEN_FILE; remove one"},
+		},
 		{"IDAAS_CLIENT_SECRET=hush", []string{"IDAAS_CLIENT_ID: required by client_secret_post" + tokenInstead}},
-		{"IDAAS_CLIENT_ID=a IDAAS_AUTH_METHOD=client_secret_basic", []string{"IDAAS_CLIENT_SECRET: required by client_secret_basic; set it or IDAAS_CLIENT_SECRET_FILE"}},
-		{"IDAAS_CLIENT_ID=a IDAAS_AUTH_METHOD=client_secret_jwt", []string{"IDAAS_CLIENT_SECRET: required by client_secret_jwt; set it or IDAAS_CLIENT_SECRET_FILE"}},
-		{"IDAAS_CLIENT_ID=a IDAAS_AUTH_METHOD=private_key_jwt IDAAS_CLIENT_SECRET=hush", []string{"IDAAS_PRIVATE_KEY_FILE: required by private_key_jwt"}},
-		{"IDAAS_AUTH_METHOD=private_key_jwt IDAAS_PRIVATE_KEY_FILE=/missing", []string{"IDAAS_CLIENT_ID: required by private_key_jwt" + tokenInstead}},
+		{"IDAAS_CLIENT_ID=a IDAAS_AUTH_METHOD=client_secret_basic", []string{"IDAAS_CLIENT_SECRET: required by client_secret_basic; set it " +
+			"or IDAAS_CLIENT_SECRET_FILE"}},
+		{"IDAAS_CLIENT_ID=a IDAAS_AUTH_METHOD=client_secret_jwt", []string{"IDAAS_CLIENT_SECRET: required by client_secret_jwt; set it or " +
+			"IDAAS_CLIENT_SECRET_FILE"}},
+		{
+			"IDAAS_CLIENT_ID=a IDAAS_AUTH_METHOD=private_key_jwt IDAAS_CLIENT_SECRET=hush",
+			[]string{"IDAAS_PRIVATE_KEY_FILE: required by private_key_jwt"},
+		},
+		{"IDAAS_AUTH_METHOD=private_key_jwt IDAAS_PRIVATE_KEY_FILE=/missing", []string{"IDAAS_CLIENT_ID: required by private_key_jwt" +
+			tokenInstead}},
 		{"IDAAS_CLIENT_ID=a IDAAS_AUTH_METHOD=oidc IDAAS_CLIENT_SECRET=hush", []string{"IDAAS_FEDERATED_CREDENTIAL_NAME: required by oidc"}},
 		{"IDAAS_AUTH_METHOD=oidc IDAAS_FEDERATED_CREDENTIAL_NAME=f", []string{"IDAAS_CLIENT_ID: required by oidc" + tokenInstead}},
 		{"IDAAS_CLIENT_ID=a IDAAS_AUTH_METHOD=pkcs7 IDAAS_CLIENT_SECRET=hush", []string{"IDAAS_FEDERATED_CREDENTIAL_NAME: required by pkcs7"}},
@@ -72,14 +84,18 @@ func TestCredentials(t *testing.T) {
 		{"IDAAS_CLIENT_ID=a IDAAS_AUTH_METHOD=private_key_jwt IDAAS_PRIVATE_KEY_FILE=/missing IDAAS_CLIENT_SECRET=hush", nil},
 		{"IDAAS_CLIENT_ID=a IDAAS_AUTH_METHOD=oidc IDAAS_FEDERATED_CREDENTIAL_NAME=f", nil},
 		{"IDAAS_CLIENT_ID=a IDAAS_AUTH_METHOD=pkcs7 IDAAS_FEDERATED_CREDENTIAL_NAME=f", nil},
-		{"IDAAS_CLIENT_ID=a IDAAS_AUTH_METHOD=pca IDAAS_FEDERATED_CREDENTIAL_NAME=f IDAAS_PRIVATE_KEY_FILE=/k IDAAS_CERTIFICATE_FILE=/c IDAAS_CERTIFICATE_CHAIN_FILE=/ch", nil},
+		{"IDAAS_CLIENT_ID=a IDAAS_AUTH_METHOD=pca IDAAS_FEDERATED_CREDENTIAL_NAME=f IDAAS_PRIVATE_KEY_FILE=/k IDAAS_CERTIFICATE_FILE=/c " +
+			"IDAAS_CERTIFICATE_CHAIN_FILE=/ch", nil},
 		{"IDAAS_ACCESS_TOKEN=hush", nil},
 		{"IDAAS_ACCESS_TOKEN_FILE=/missing", nil},
 		{"IDAAS_ACCESS_TOKEN=hush IDAAS_CLIENT_ID=a IDAAS_CLIENT_SECRET=hush", nil},
 		{"IDAAS_ACCESS_TOKEN=hush IDAAS_AUTH_METHOD=oidc", nil},
 		{"IDAAS_AUTH_METHOD=ram", []string{"IDAAS_CLIENT_ID: required by ram" + tokenInstead}},
 		{"IDAAS_CLIENT_ID=a IDAAS_AUTH_METHOD=ram", nil},
-		{"IDAAS_CLIENT_ID=a IDAAS_AUTH_METHOD=ram IDAAS_ENDPOINT=own.example.com", []string{"IDAAS_MANAGEMENT_ENDPOINT: required by ram, because IDAAS_ENDPOINT contains no region"}},
+		{
+			"IDAAS_CLIENT_ID=a IDAAS_AUTH_METHOD=ram IDAAS_ENDPOINT=own.example.com",
+			[]string{"IDAAS_MANAGEMENT_ENDPOINT: required by ram, because IDAAS_ENDPOINT contains no region"},
+		},
 		{"IDAAS_CLIENT_ID=a IDAAS_AUTH_METHOD=ram IDAAS_ENDPOINT=own.example.com IDAAS_MANAGEMENT_ENDPOINT=other.example.com", nil},
 		{"IDAAS_CLIENT_ID=a IDAAS_AUTH_METHOD=ram IDAAS_ENDPOINT=eiam-developerapi-sg.vpc-proxy.aliyuncs.com", nil},
 	} {
@@ -179,8 +195,10 @@ func TestWithoutConnection(t *testing.T) {
 		"IDAAS_MAX_STALENESS=1h", "IDAAS_SHARD_INDEX=auto", "IDAAS_SHARD_COUNT=2", "IDAAS_PROBE_ADDRESS=:2",
 	}
 	environ := slices.Clone(kept)
-	for _, name := range strings.Fields(`DOMAIN INSTANCE_ID ENDPOINT TOKEN_ENDPOINT NETWORK AUTH_METHOD CLIENT_ID CLIENT_SECRET CLIENT_SECRET_FILE
-		PRIVATE_KEY_FILE PRIVATE_KEY_ID OIDC_TOKEN_FILE PKCS7_FILE CERTIFICATE_FILE CERTIFICATE_CHAIN_FILE FEDERATED_CREDENTIAL_NAME ACCESS_TOKEN ACCESS_TOKEN_FILE SCOPE CA_FILE TARGETS TARGETS_FILE STATE_FILE`) {
+	for _, name := range strings.Fields(`DOMAIN INSTANCE_ID ENDPOINT TOKEN_ENDPOINT NETWORK AUTH_METHOD CLIENT_ID
+		CLIENT_SECRET CLIENT_SECRET_FILE
+		PRIVATE_KEY_FILE PRIVATE_KEY_ID OIDC_TOKEN_FILE PKCS7_FILE CERTIFICATE_FILE CERTIFICATE_CHAIN_FILE FEDERATED_CREDENTIAL_NAME
+		ACCESS_TOKEN ACCESS_TOKEN_FILE SCOPE CA_FILE TARGETS TARGETS_FILE STATE_FILE`) {
 		environ = append(environ, "IDAAS_"+name+"=x")
 	}
 	if got := WithoutConnection(append(environ, "CLOUD_IDAAS_CONFIG_PATH=/x")); !slices.Equal(got, kept) {
@@ -205,14 +223,20 @@ func TestShards(t *testing.T) {
 	if c.ShardIndex != 2 || c.ShardCount != 3 || c.ShareOfRate() != 2 {
 		t.Errorf("%d of %d, %g", c.ShardIndex, c.ShardCount, c.ShareOfRate())
 	}
-	wantFaults(t, faultsOf(t, minimal("IDAAS_SHARD_INDEX=3", "IDAAS_SHARD_COUNT=3")), "IDAAS_SHARD_INDEX: 3 is not less than IDAAS_SHARD_COUNT, 3")
+	wantFaults(t, faultsOf(t, minimal("IDAAS_SHARD_INDEX=3", "IDAAS_SHARD_COUNT=3")),
+		"IDAAS_SHARD_INDEX: 3 is not less than IDAAS_SHARD_COUNT, 3")
 	wantFaults(t, faultsOf(t, minimal("IDAAS_SHARD_INDEX=1")), "IDAAS_SHARD_INDEX: 1 is not less than IDAAS_SHARD_COUNT, 1")
-	for index, problem := range map[string]string{"-1": "out of range", "1000": "out of range", "AUTO": "invalid syntax", "auto on exporter": "invalid syntax"} {
-		wantFaults(t, faultsOf(t, minimal("IDAAS_SHARD_COUNT=1000", "IDAAS_SHARD_INDEX="+index)), "IDAAS_SHARD_INDEX="+strconv.Quote(index)+": "+problem+accepted)
+	for index, problem := range map[string]string{
+		"-1": "out of range", "1000": "out of range", "AUTO": "invalid syntax",
+		"auto on exporter": "invalid syntax",
+	} {
+		wantFaults(t, faultsOf(t, minimal("IDAAS_SHARD_COUNT=1000", "IDAAS_SHARD_INDEX="+index)),
+			"IDAAS_SHARD_INDEX="+strconv.Quote(index)+": "+problem+accepted)
 	}
 	// Would hash for hours if it were used in spite of the fault.
 	for _, count := range []string{"0", "-1", "1001", "2147483647"} {
-		wantFaults(t, faultsOf(t, minimal("IDAAS_SHARD_COUNT="+count)), "IDAAS_SHARD_COUNT="+strconv.Quote(count)+": out of range; accepted: a whole number from 1 to 1000")
+		wantFaults(t, faultsOf(t, minimal("IDAAS_SHARD_COUNT="+count)), "IDAAS_SHARD_COUNT="+strconv.Quote(count)+": out of range; "+
+			"accepted: a whole number from 1 to 1000")
 	}
 }
 
@@ -239,7 +263,8 @@ func TestShares(t *testing.T) {
 	for _, index := range []string{"0", "1", "2"} {
 		c := mustLoad(t, append(environ, "IDAAS_SHARD_INDEX="+index))
 		held += len(c.Targets)
-		if want := poller.Share(all, c.ShardIndex, 3); len(c.Targets) == len(all) || !slices.EqualFunc(c.Targets, want, func(a, b poller.Target) bool { return a.Key() == b.Key() }) {
+		same := func(a, b poller.Target) bool { return a.Key() == b.Key() }
+		if want := poller.Share(all, c.ShardIndex, 3); len(c.Targets) == len(all) || !slices.EqualFunc(c.Targets, want, same) {
 			t.Errorf("%s: %v, want %v", index, c.Targets, want)
 		}
 		wantFaults(t, faultsOf(t, minimal("IDAAS_SHARD_COUNT=3", "IDAAS_SHARD_INDEX="+index, "IDAAS_TARGETS=a:p,a:p")),
@@ -270,7 +295,8 @@ func TestProbeAddress(t *testing.T) {
 		}
 	}
 	for _, probe := range []string{":9877", "127.0.0.1:9877"} {
-		wantFaults(t, faultsOf(t, minimal("IDAAS_PROBE_ADDRESS="+probe)), "IDAAS_PROBE_ADDRESS: "+probe+" has the port of IDAAS_LISTEN_ADDRESS; use another one")
+		wantFaults(t, faultsOf(t, minimal("IDAAS_PROBE_ADDRESS="+probe)), "IDAAS_PROBE_ADDRESS: "+probe+" has the port of "+
+			"IDAAS_LISTEN_ADDRESS; use another one")
 	}
 	if faults := faultsOf(t, minimal("IDAAS_LISTEN_ADDRESS=9877", "IDAAS_PROBE_ADDRESS=9877")); len(faults) != 2 {
 		t.Error(faults)
@@ -280,9 +306,12 @@ func TestProbeAddress(t *testing.T) {
 func TestWarnings(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for name, text := range map[string]string{
-		"users.yml": "basic_auth_users: {alice: $2y$10$x}", "nobody.yml": "basic_auth_users: {}\ntls_server_config: {cert_file: c}", "broken.yml": "basic_auth_users: [",
-		"requires.yml": "tls_server_config: {client_auth_type: RequireAndVerifyClientCert}", "any.yml": "tls_server_config:\n  client_auth_type: \"RequireAnyClientCert\"",
-		"given.yml": "tls_server_config: {client_auth_type: VerifyClientCertIfGiven}", "odd.yml": "tls_server_config: 1\nbasic_auth_users: {alice: 1}",
+		"users.yml": "basic_auth_users: {alice: $2y$10$x}", "nobody.yml": "basic_auth_users: {}\ntls_server_config: {cert_file: c}",
+		"broken.yml":   "basic_auth_users: [",
+		"requires.yml": "tls_server_config: {client_auth_type: RequireAndVerifyClientCert}",
+		"any.yml":      "tls_server_config:\n  client_auth_type: \"RequireAnyClientCert\"",
+		"given.yml":    "tls_server_config: {client_auth_type: VerifyClientCertIfGiven}",
+		"odd.yml":      "tls_server_config: 1\nbasic_auth_users: {alice: 1}",
 	} {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -296,15 +325,20 @@ func TestWarnings(t *testing.T) {
 	for given, want := range map[string]string{
 		"": "",
 		// Four requests in as many seconds fit, at the same rate not in one less.
-		"RATE_LIMIT=1 POLL_SCHEDULE=@every_4s":       "",
-		"RATE_LIMIT=1 POLL_SCHEDULE=@every_3s":       rate + "4s at 1 per second, but the interval of IDAAS_POLL_SCHEDULE is 3s; increase the limit or poll less often",
-		"RATE_LIMIT=0.001":                           rate + "4000s at 0.001 per second, but the interval of IDAAS_POLL_SCHEDULE is 5m0s; increase the limit or poll less often",
-		"RATE_LIMIT=0.001 POLL_SCHEDULE=@weekly":     "",
-		"MAX_STALENESS=0":                            "",
-		"MAX_STALENESS=15m":                          "",
-		"MAX_STALENESS=14m59s":                       old + "14m59s is less than three poll intervals of 5m0s, so a slow or failed poll removes series; increase it or set it to 0",
-		"MAX_STALENESS=2h59m POLL_SCHEDULE=@hourly":  old + "2h59m0s is less than three poll intervals of 1h0m0s, so a slow or failed poll removes series; increase it or set it to 0",
-		"MAX_STALENESS=10y POLL_SCHEDULE=@every_9y":  old + "87600h0m0s is less than three poll intervals of 78840h0m0s, so a slow or failed poll removes series; increase it or set it to 0",
+		"RATE_LIMIT=1 POLL_SCHEDULE=@every_4s": "",
+		"RATE_LIMIT=1 POLL_SCHEDULE=@every_3s": rate + "4s at 1 per second, but the interval of IDAAS_POLL_SCHEDULE is 3s; increase " +
+			"the limit or poll less often",
+		"RATE_LIMIT=0.001": rate + "4000s at 0.001 per second, but the interval of IDAAS_POLL_SCHEDULE is 5m0s; " +
+			"increase the limit or poll less often",
+		"RATE_LIMIT=0.001 POLL_SCHEDULE=@weekly": "",
+		"MAX_STALENESS=0":                        "",
+		"MAX_STALENESS=15m":                      "",
+		"MAX_STALENESS=14m59s": old + "14m59s is less than three poll intervals of 5m0s, so a slow or failed poll " +
+			"removes series; increase it or set it to 0",
+		"MAX_STALENESS=2h59m POLL_SCHEDULE=@hourly": old + "2h59m0s is less than three poll intervals of 1h0m0s, so a slow or failed poll " +
+			"removes series; increase it or set it to 0",
+		"MAX_STALENESS=10y POLL_SCHEDULE=@every_9y": old + "87600h0m0s is less than three poll intervals of 78840h0m0s, so a slow or " +
+			"failed poll removes series; increase it or set it to 0",
 		"MAX_STALENESS=3h POLL_SCHEDULE=@hourly":     "",
 		"WEB_CONFIG_FILE=users.yml":                  web,
 		"WEB_CONFIG_FILE=requires.yml":               web,

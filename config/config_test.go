@@ -79,7 +79,8 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("Schedule = %v", schedule)
 	}
 	c.Schedule, c.checkWeb, c.Watch = nil, nil, Watchlist{}
-	windows := []poller.Window{window("1h", time.Hour), window("1d", 24*time.Hour), window("7d", 7*24*time.Hour), window("30d", 30*24*time.Hour)}
+	windows := []poller.Window{window("1h", time.Hour), window("1d", 24*time.Hour), window("7d", 7*24*time.Hour), window("30d",
+		30*24*time.Hour)}
 	const day = 24 * time.Hour
 	thresholds := poller.Thresholds{
 		AtRisk: poller.Before{Part: 0.2, Most: 7 * day}, AboutToEnd: poller.Before{Part: 0.05, Most: day}, LostAfter: 10 * time.Minute,
@@ -117,11 +118,14 @@ func TestEverySettingIsRead(t *testing.T) {
 		"IDAAS_MAX_STALENESS=3d", "IDAAS_STATE_FILE=/state", "IDAAS_SHARD_INDEX=1", "IDAAS_SHARD_COUNT=1000", "IDAAS_PROBE_ADDRESS=:0",
 		"IDAAS_LISTEN_ADDRESS=[::1]:0", "IDAAS_WEB_CONFIG_FILE=/web.yml", "IDAAS_LOG_LEVEL=debug", "IDAAS_LOG_FORMAT=json",
 	})
-	got := fmt.Sprint(c.Domain, c.Network, c.PrivateKeyFile, c.PrivateKeyID, c.OIDCTokenFile, c.FederatedCredentialName, c.PKCS7File, c.CertificateFile, c.CertificateChainFile, c.Endpoint, c.TokenEndpoint, c.AuthMethod, c.ClientID, c.ClientSecretFile, c.AccessTokenFile, c.Scope,
+	got := fmt.Sprint(c.Domain, c.Network, c.PrivateKeyFile, c.PrivateKeyID, c.OIDCTokenFile, c.FederatedCredentialName, c.PKCS7File,
+		c.CertificateFile, c.CertificateChainFile, c.Endpoint, c.TokenEndpoint, c.AuthMethod, c.ClientID, c.ClientSecretFile, c.AccessTokenFile,
+		c.Scope,
 		c.Schedule, c.PollTimeout, c.PollConcurrency, c.Walk, c.PageSize, c.RateLimit, c.RequestTimeout, c.RequestRetries, c.Windows,
 		c.ListenAddress, c.WebConfigFile, c.LogLevel, c.LogFormat,
 		c.ConsumerLabel, c.MaxStaleness, c.StateFile, c.ShardIndex, c.ShardCount, c.ProbeAddress)
-	want := fmt.Sprint("https://abc.example.com:8443", "vpc", "/key", "k1", "/oidc", "f", "/document", "/certificate", "/chain", "http://localhost:1", "http://[::1]:2/token", "client_secret_basic", "me", "/secret", "/token", "a b",
+	want := fmt.Sprint("https://abc.example.com:8443", "vpc", "/key", "k1", "/oidc", "f", "/document", "/certificate", "/chain",
+		"http://localhost:1", "http://[::1]:2/token", "client_secret_basic", "me", "/secret", "/token", "a b",
 		cron.Every(24*time.Hour), 90*time.Minute, 1000, "live", 1, 0.5, 90*time.Second, 0,
 		[]poller.Window{window("90m", 90*time.Minute), window("7d", 7*24*time.Hour)},
 		"[::1]:0", "/web.yml", slog.LevelDebug, "json",
@@ -166,7 +170,8 @@ func TestAllFaultsAtOnce(t *testing.T) {
 	})
 	wantFaults(t, faults,
 		`IDAAS_ENDPOINT="https://x/y": a path is not allowed; accepted: [https://]host[:port] without a path; http:// for loopback only`,
-		`IDAAS_POLL_TIMEOUT="5 minutes": unknown unit " minutes" in duration "5 minutes"; accepted: a duration such as 90s, 1h30m or 7d, from 1ms to 1y`,
+		`IDAAS_POLL_TIMEOUT="5 minutes": unknown unit " minutes" in duration "5 minutes"; accepted: a duration such as 90s, 1h30m or 7d, `+
+			`from 1ms to 1y`,
 		`IDAAS_PAGE_SIZE="many": invalid syntax; accepted: a whole number from 1 to 1000`,
 		`IDAAS_RATE_LIMIT="NaN": out of range; accepted: a number from 0.001 to 1000`,
 		`IDAAS_WEB_CONFIG_FILE="bad.yml": bad; accepted: the path of an exporter-toolkit web configuration`,
@@ -189,8 +194,10 @@ func TestRefusedValues(t *testing.T) {
 		"IDAAS_AUTH_METHOD":    {"none", "PKCS7", "CLIENT_SECRET_POST", "client_secret_basic client_secret_post"},
 		"IDAAS_CONSUMER_LABEL": {"alias"},
 		"IDAAS_POLL_SCHEDULE": {
-			"* * * *", "TZ=UTC", "CRON_TZ=UTC", "TZ=Nowhere @daily", "0 0 30 2 *", ", * * * *", "@every 10ms", "@every 999ms", "@every -1h", "@every 0", "@every", "@reboot", "soon",
-			"CRON_TZ= 0 3 * * *", "TZ= @daily", "CRON_TZ= Europe/Berlin 0 3 * * *", "CRON_TZ=UTC @every 1ms", "TZ=UTC\t@every 999ms", "TZ=UTC CRON_TZ=UTC", "TZ=Nowhere @every 1m",
+			"* * * *", "TZ=UTC", "CRON_TZ=UTC", "TZ=Nowhere @daily", "0 0 30 2 *", ", * * * *", "@every 10ms", "@every 999ms", "@every -1h",
+			"@every 0", "@every", "@reboot", "soon",
+			"CRON_TZ= 0 3 * * *", "TZ= @daily", "CRON_TZ= Europe/Berlin 0 3 * * *", "CRON_TZ=UTC @every 1ms", "TZ=UTC\t@every 999ms",
+			"TZ=UTC CRON_TZ=UTC", "TZ=Nowhere @every 1m",
 		},
 		"IDAAS_POLL_TIMEOUT":     {"0", "0s", "-1h", "1.5h", "60", "2y"},
 		"IDAAS_POLL_CONCURRENCY": {"0", "-1", "1001", "2.5", "99999999999999999999"},
@@ -218,12 +225,14 @@ func TestRefusedValues(t *testing.T) {
 }
 
 func TestSecretsAreNeverShown(t *testing.T) {
-	environ := minimal("IDAAS_ACCESS_TOKEN=hush-hush", "IDAAS_CLIENT_SECRETS=hush-hush", "IDAAS_TOKEN_ENDPOINT=https://me:hush-hush@host/token")
+	environ := minimal("IDAAS_ACCESS_TOKEN=hush-hush", "IDAAS_CLIENT_SECRETS=hush-hush",
+		"IDAAS_TOKEN_ENDPOINT=https://me:hush-hush@host/token")
 	if c := mustLoad(t, without(environ, "IDAAS_TOKEN_ENDPOINT")); strings.Contains(fmt.Sprintf("%+v %#v %s", c, c, c.Warnings), "hush") {
 		t.Error("shown in the settings or a warning")
 	}
 	for _, endpoint := range []string{
-		"https://me:hush@host/token", "me:hush@host/token", "https://me:hush#@host/token", "https://me:hush%@host/", "http://hush@h:x/t", "ftp://a:hush@b@c/d",
+		"https://me:hush@host/token", "me:hush@host/token", "https://me:hush#@host/token", "https://me:hush%@host/", "http://hush@h:x/t",
+		"ftp://a:hush@b@c/d",
 	} {
 		faults := faultsOf(t, minimal("IDAAS_CLIENT_SECRET_FILE=f", "IDAAS_TOKEN_ENDPOINT="+endpoint))
 		if len(faults) != 2 || strings.Contains(faults.Error(), "hush") {
@@ -239,7 +248,8 @@ func TestUnknownVariables(t *testing.T) {
 		"IDAAS_TOKEN_EXPORTER_SERVICE_PORT=9877", "IDAAS_TOKEN_EXPORTER_SERVICE_PORT_METRICS=9877",
 		"IDAAS_TOKEN_EXPORTER_PORT=tcp://10.0.0.1:9877", "IDAAS_TOKEN_EXPORTER_PORT_9877_TCP=tcp://10.0.0.1:9877",
 		"IDAAS_TOKEN_EXPORTER_PORT_9877_TCP_PROTO=tcp", "IDAAS_TOKEN_EXPORTER_PORT_9877_TCP_PORT=9877",
-		"IDAAS_TOKEN_EXPORTER_PORT_9877_TCP_ADDR=10.0.0.1", "IDAAS_0_SERVICE_HOST=10.0.0.2", "idaas_domain=d", "Idaas_Page_Sise=7", "cloud_idaas_config_path=/c", "my_idaas_domain=d", "IDAAS_REGION=r",
+		"IDAAS_TOKEN_EXPORTER_PORT_9877_TCP_ADDR=10.0.0.1", "IDAAS_0_SERVICE_HOST=10.0.0.2", "idaas_domain=d", "Idaas_Page_Sise=7",
+		"cloud_idaas_config_path=/c", "my_idaas_domain=d", "IDAAS_REGION=r",
 	))
 	want := []string{
 		"IDAAS_POLL_TIMEOUTS: not a setting; did you mean IDAAS_POLL_TIMEOUT?",
@@ -257,12 +267,18 @@ func TestUnknownVariables(t *testing.T) {
 func TestSuggestions(t *testing.T) {
 	all := settings()
 	for name, want := range map[string]string{
-		"POLL_INTERVAL": "IDAAS_POLL_SCHEDULE", "INTERVAL_SECONDS": "IDAAS_POLL_SCHEDULE", "CRON": "IDAAS_POLL_SCHEDULE", "POLL_SCHEDUL": "IDAAS_POLL_SCHEDULE", "PORT": "IDAAS_LISTEN_ADDRESS",
-		"TOKEN_EXPORTER_PORT": "IDAAS_LISTEN_ADDRESS", "LISTEN": "IDAAS_LISTEN_ADDRESS", "PROBE_PORT": "IDAAS_PROBE_ADDRESS", "PROXY": "HTTPS_PROXY", "HTTP_PROXY": "HTTPS_PROXY", "HTTPSPROXY": "HTTPS_PROXY",
-		"PROXY_URL": "HTTPS_PROXY", "NO_PROXY": "NO_PROXY", "URL": "IDAAS_ENDPOINT", "API_URL": "IDAAS_ENDPOINT", "TOKEN_URL": "IDAAS_TOKEN_ENDPOINT", "TOKEN": "IDAAS_ACCESS_TOKEN", "SECRET": "IDAAS_CLIENT_SECRET",
-		"SECRET_FILE": "IDAAS_CLIENT_SECRET", "APP_ID": "IDAAS_CLIENT_ID", "WORKERS": "IDAAS_POLL_CONCURRENCY", "TIMEOUT": "IDAAS_REQUEST_TIMEOUT", "MAX_RETRIES": "IDAAS_REQUEST_RETRIES",
-		"PAGE_LIMIT": "IDAAS_PAGE_SIZE", "QPS": "IDAAS_RATE_LIMIT", "CA_CERT": "IDAAS_CA_FILE", "CA_BUNDLE": "IDAAS_CA_FILE", "TLS_CERT": "IDAAS_WEB_CONFIG_FILE", "LOGLEVEL": "IDAAS_LOG_LEVEL", "DEBUG": "IDAAS_LOG_LEVEL",
-		"STATE_DIR": "IDAAS_STATE_FILE", "CONFIG_PATH": "CLOUD_IDAAS_CONFIG_PATH", "TARGTE": "IDAAS_TARGETS", "CLINT_SECRT": "IDAAS_CLIENT_SECRET", "DOMIAN": "IDAAS_DOMAIN", "POLL_TIMEOUTS": "IDAAS_POLL_TIMEOUT",
+		"POLL_INTERVAL": "IDAAS_POLL_SCHEDULE", "INTERVAL_SECONDS": "IDAAS_POLL_SCHEDULE", "CRON": "IDAAS_POLL_SCHEDULE",
+		"POLL_SCHEDUL": "IDAAS_POLL_SCHEDULE", "PORT": "IDAAS_LISTEN_ADDRESS",
+		"TOKEN_EXPORTER_PORT": "IDAAS_LISTEN_ADDRESS", "LISTEN": "IDAAS_LISTEN_ADDRESS", "PROBE_PORT": "IDAAS_PROBE_ADDRESS",
+		"PROXY": "HTTPS_PROXY", "HTTP_PROXY": "HTTPS_PROXY", "HTTPSPROXY": "HTTPS_PROXY",
+		"PROXY_URL": "HTTPS_PROXY", "NO_PROXY": "NO_PROXY", "URL": "IDAAS_ENDPOINT", "API_URL": "IDAAS_ENDPOINT",
+		"TOKEN_URL": "IDAAS_TOKEN_ENDPOINT", "TOKEN": "IDAAS_ACCESS_TOKEN", "SECRET": "IDAAS_CLIENT_SECRET",
+		"SECRET_FILE": "IDAAS_CLIENT_SECRET", "APP_ID": "IDAAS_CLIENT_ID", "WORKERS": "IDAAS_POLL_CONCURRENCY",
+		"TIMEOUT": "IDAAS_REQUEST_TIMEOUT", "MAX_RETRIES": "IDAAS_REQUEST_RETRIES",
+		"PAGE_LIMIT": "IDAAS_PAGE_SIZE", "QPS": "IDAAS_RATE_LIMIT", "CA_CERT": "IDAAS_CA_FILE", "CA_BUNDLE": "IDAAS_CA_FILE",
+		"TLS_CERT": "IDAAS_WEB_CONFIG_FILE", "LOGLEVEL": "IDAAS_LOG_LEVEL", "DEBUG": "IDAAS_LOG_LEVEL",
+		"STATE_DIR": "IDAAS_STATE_FILE", "CONFIG_PATH": "CLOUD_IDAAS_CONFIG_PATH", "TARGTE": "IDAAS_TARGETS",
+		"CLINT_SECRT": "IDAAS_CLIENT_SECRET", "DOMIAN": "IDAAS_DOMAIN", "POLL_TIMEOUTS": "IDAAS_POLL_TIMEOUT",
 		"FOO": "", "REGION": "", "USER": "", "MODE": "", "LOG_FILE": "", "NAME": "", "ENABLED": "", "": "",
 	} {
 		if got := suggestion("IDAAS_"+name, all); got != want {
@@ -289,7 +305,10 @@ func TestDistance(t *testing.T) {
 	for _, c := range []struct {
 		a, b string
 		want int
-	}{{"", "", 0}, {"abc", "", 3}, {"kitten", "sitting", 3}, {"", "abc", 3}, {"abc", "abc", 0}, {"abcd", "abd", 1}, {"xbc", "bc", 1}, {"ab", "ba", 2}, {"aa", "aaa", 1}} {
+	}{{"", "", 0}, {"abc", "", 3}, {"kitten", "sitting", 3}, {"", "abc", 3}, {"abc", "abc", 0}, {"abcd", "abd", 1}, {"xbc", "bc", 1}, {
+		"ab",
+		"ba", 2,
+	}, {"aa", "aaa", 1}} {
 		if got := distance(c.a, c.b); got != c.want {
 			t.Errorf("distance(%q, %q) = %d, want %d", c.a, c.b, got, c.want)
 		}

@@ -42,7 +42,8 @@ func checkSchedule(t *testing.T, next func(time.Time) time.Time) {
 
 func FuzzLoad(f *testing.F) {
 	f.Add("host:8443", "https://host", "host/token", "oidc", "@every 90s", "1h,1d", "1h30m", "0.5", "a:b,c:d", ":9877")
-	f.Add("", "http://localhost:1/", "http://[::1]:2/t", "private_key_jwt", "CRON_TZ=Asia/Shanghai 0 3 * * 1", "90m", "7d", "1e2", "urn:a:b", "[::1]:0")
+	f.Add("", "http://localhost:1/", "http://[::1]:2/t", "private_key_jwt", "CRON_TZ=Asia/Shanghai 0 3 * * 1", "90m", "7d", "1e2", "urn:a:b",
+		"[::1]:0")
 	f.Add("<domain>", "http://host", "ftp://host/%zz#?", "PKCS7", "0 0 30 2 *", "1d,24h", "-1h", "NaN", "none", "9877")
 	f.Add("a b", "host:", "host", "", "", "", "", "", "", "")
 	f.Fuzz(func(t *testing.T, domain, endpoint, tokenEndpoint, method, schedule, windows, timeout, rate, targets, address string) {
@@ -54,7 +55,8 @@ func FuzzLoad(f *testing.F) {
 			"IDAAS_POLL_SCHEDULE=" + schedule, "IDAAS_EXPIRING_WITHIN=" + windows, "IDAAS_POLL_TIMEOUT=" + timeout, "IDAAS_RATE_LIMIT=" + rate,
 			"IDAAS_TARGETS=" + targets, "IDAAS_LISTEN_ADDRESS=" + address,
 		}
-		checkFaults(t, faultsOf(t, append(rest[:len(rest):len(rest)], "IDAAS_AUTH_METHOD="+method, "IDAAS_CLIENT_SECRET="+planted, "IDAAS_CLIENT_SECRET_FILE=f",
+		checkFaults(t, faultsOf(t, append(rest[:len(rest):len(rest)], "IDAAS_AUTH_METHOD="+method, "IDAAS_CLIENT_SECRET="+planted,
+			"IDAAS_CLIENT_SECRET_FILE=f",
 			"IDAAS_TOKEN_ENDPOINT=https://"+planted+"@"+tokenEndpoint, "IDAAS_X"+method+"="+planted)))
 		c, err := load(append(rest, "IDAAS_TOKEN_ENDPOINT="+tokenEndpoint))
 		if err != nil {
@@ -79,8 +81,10 @@ func FuzzLoad(f *testing.F) {
 
 func FuzzSchedule(f *testing.F) {
 	for _, spec := range []string{
-		"*/5 * * * *", "@every 90s", "@every 1.5h", "TZ=UTC", "CRON_TZ=Asia/Shanghai @daily", "TZ=Europe/Berlin 30 2 29 2 *", "0 0 30 2 *", "@every 292y", "0 0 1-31/40 * SUN", "@reboot",
-		"CRON_TZ= 0 3 * * *", "TZ=UTC TZ=UTC", "TZ=Australia/Lord_Howe */7 * 28-31 * *", "CRON_TZ=Local @every 1ms", "TZ=Africa/Cairo * 0-22 * * *",
+		"*/5 * * * *", "@every 90s", "@every 1.5h", "TZ=UTC", "CRON_TZ=Asia/Shanghai @daily", "TZ=Europe/Berlin 30 2 29 2 *", "0 0 30 2 *",
+		"@every 292y", "0 0 1-31/40 * SUN", "@reboot",
+		"CRON_TZ= 0 3 * * *", "TZ=UTC TZ=UTC", "TZ=Australia/Lord_Howe */7 * 28-31 * *", "CRON_TZ=Local @every 1ms",
+		"TZ=Africa/Cairo * 0-22 * * *",
 	} {
 		f.Add(spec)
 	}
@@ -95,8 +99,11 @@ func FuzzTargetsFile(f *testing.F) {
 	for _, text := range []string{
 		"targets:\n- consumer: a\n  alias: b\n  credential_providers: [p, q]\n  expiring_within: [5m, 15m]\n",
 		"targets: [{consumer: a, credential_providers: &p [p]}, {consumer: b, credential_providers: *p}]",
-		"targets: [{consumer: a, credential_providers: all}, {consumer: a, credential_providers: {type: jwt, match: ^p}}, {consumer: b, credential_providers: [p]}]", "targets: &t\n- *t\n", "targets:\n- {<<: {consumer: a}, credential_providers: [p]}\n", "---\n---\n", "\xff", "a: &a [*a]", "? [a]\n: b\n", "!!binary x", "targets: {}",
-		"{\n\t\"targets\": [{\"consumer\": \"\\ud83d\\ude42\\\\ud83d\", \"credential_providers\": [\"p\"]}]}", `{"targets": ["\ud83d"]}`, "targets:\n# \x00",
+		"targets: [{consumer: a, credential_providers: all}, {consumer: a, credential_providers: {type: jwt, match: ^p}}, {consumer: b, " +
+			"credential_providers: [p]}]", "targets: &t\n- *t\n", "targets:\n- {<<: {consumer: a}, credential_providers: [p]}\n", "---\n---\n",
+		"\xff", "a: &a [*a]", "? [a]\n: b\n", "!!binary x", "targets: {}",
+		"{\n\t\"targets\": [{\"consumer\": \"\\ud83d\\ude42\\\\ud83d\", \"credential_providers\": [\"p\"]}]}", `{"targets": ["\ud83d"]}`,
+		"targets:\n# \x00",
 	} {
 		f.Add([]byte(text))
 	}
@@ -125,7 +132,8 @@ func FuzzTargetsFile(f *testing.F) {
 
 func FuzzVendorFile(f *testing.F) {
 	for _, text := range []string{
-		camelCase, snakeCase, "", "{", "[]", "null", `{"issuer": "/", "clientId": 1}`, `{"authnConfiguration": {"authnMethod": "PKCS7", "identityType": "HUMAN"}}`,
+		camelCase, snakeCase, "", "{", "[]", "null", `{"issuer": "/", "clientId": 1}`,
+		`{"authnConfiguration": {"authnMethod": "PKCS7", "identityType": "HUMAN"}}`,
 		`{"tokenEndpoint": "https://a@b/<c>", "httpConfiguration": {"unsafeIgnoreSslCert": true}}`, "{\"a\": 1,\n\"a\": 2}",
 	} {
 		f.Add([]byte(text))

@@ -19,7 +19,8 @@ func checkProxies(environ []string) Faults {
 		// Spaces are not removed, as in net/http.
 		name, text, _ := strings.Cut(pair, "=")
 		if text != "" && slices.Contains(proxyVariables, name) && !isProxy(text) {
-			faults = append(faults, Fault{Name: name, Problem: "not the URL of a proxy; accepted: [http://][user:password@]host[:port], also with https, " +
+			faults = append(faults, Fault{Name: name, Problem: "not the URL of a proxy; accepted: [http://][user:password@]host[:port], also " +
+				"with https, " +
 				"socks5 or socks5h; special characters of a password percent-encoded, such as %25"})
 		}
 	}

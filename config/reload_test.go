@@ -221,7 +221,8 @@ func TestReloadThatCannotBeApplied(t *testing.T) {
 	err := r.Reload()
 	r.write("b")
 	changed := r.reload(false)
-	if !slices.Equal([]error{err, changed}, []error{no, no}) || !slices.Equal(operators, []bool{true, false}) || !slices.Equal(r.told, []error{no, no}) {
+	if !slices.Equal([]error{err, changed}, []error{no, no}) || !slices.Equal(operators, []bool{true, false}) || !slices.Equal(r.told,
+		[]error{no, no}) {
 		t.Errorf("%v, %v, by an operator %v, told %v", err, changed, operators, r.told)
 	}
 }

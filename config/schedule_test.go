@@ -33,7 +33,10 @@ func TestSchedule(t *testing.T) {
 
 // TestSchedulePanics holds what makes the parser of cron panic.
 func TestSchedulePanics(t *testing.T) {
-	for _, spec := range []string{"TZ=UTC", "CRON_TZ=UTC", "TZ= ", " TZ=UTC", "", "TZ=UTC TZ=UTC", "TZ=UTC CRON_TZ=UTC", "TZ=UTC TZ=UTC 0 3 * * *"} {
+	for _, spec := range []string{
+		"TZ=UTC", "CRON_TZ=UTC", "TZ= ", " TZ=UTC", "", "TZ=UTC TZ=UTC", "TZ=UTC CRON_TZ=UTC",
+		"TZ=UTC TZ=UTC 0 3 * * *",
+	} {
 		if schedule, err := parseSchedule(spec); err == nil {
 			t.Errorf("%q: %v", spec, schedule)
 		}
@@ -55,16 +58,19 @@ func TestScheduleWhenClocksAreSet(t *testing.T) {
 		// 2:00 to 3:00 is skipped.
 		{"America/New_York", "30 2 14 3 *", "2027-03-01T00:00:00Z", "2027-03-14T07:00:00Z 2028-03-14T06:30:00Z"},
 		{"America/New_York", "30 2 * * *", "2027-03-13T00:00:00Z", "2027-03-13T07:30:00Z 2027-03-14T07:00:00Z 2027-03-15T06:30:00Z"},
-		{"America/New_York", "*/20 2,3 * * *", "2027-03-14T05:00:00Z", "2027-03-14T07:00:00Z 2027-03-14T07:20:00Z 2027-03-14T07:40:00Z 2027-03-15T06:00:00Z"},
+		{"America/New_York", "*/20 2,3 * * *", "2027-03-14T05:00:00Z", "2027-03-14T07:00:00Z 2027-03-14T07:20:00Z 2027-03-14T07:40:00Z " +
+			"2027-03-15T06:00:00Z"},
 		{"America/New_York", "0 3 * * *", "2027-03-14T05:00:00Z", "2027-03-14T07:00:00Z 2027-03-15T07:00:00Z"},
 		{"America/New_York", "@hourly", "2027-03-14T05:30:00Z", "2027-03-14T06:00:00Z 2027-03-14T07:00:00Z 2027-03-14T08:00:00Z"},
 		{"America/New_York", "*/30 * * * *", "2027-03-14T06:15:00Z", "2027-03-14T06:30:00Z 2027-03-14T07:00:00Z 2027-03-14T07:30:00Z"},
 		// 1:00 to 2:00 comes twice.
 		{"America/New_York", "30 1 * * *", "2027-11-07T00:00:00Z", "2027-11-07T05:30:00Z 2027-11-08T06:30:00Z"},
 		{"America/New_York", "30 1 * * *", "2027-11-07T06:10:00Z", "2027-11-08T06:30:00Z"},
-		{"America/New_York", "*/30 0-2 * * *", "2027-11-07T04:45:00Z", "2027-11-07T05:00:00Z 2027-11-07T05:30:00Z 2027-11-07T07:00:00Z 2027-11-07T07:30:00Z 2027-11-08T05:00:00Z"},
+		{"America/New_York", "*/30 0-2 * * *", "2027-11-07T04:45:00Z", "2027-11-07T05:00:00Z 2027-11-07T05:30:00Z 2027-11-07T07:00:00Z " +
+			"2027-11-07T07:30:00Z 2027-11-08T05:00:00Z"},
 		{"America/New_York", "@hourly", "2027-11-07T04:30:00Z", "2027-11-07T05:00:00Z 2027-11-07T06:00:00Z 2027-11-07T07:00:00Z"},
-		{"America/New_York", "*/30 0-23 7 11 *", "2027-11-07T05:15:00Z", "2027-11-07T05:30:00Z 2027-11-07T06:00:00Z 2027-11-07T06:30:00Z 2027-11-07T07:00:00Z"},
+		{"America/New_York", "*/30 0-23 7 11 *", "2027-11-07T05:15:00Z", "2027-11-07T05:30:00Z 2027-11-07T06:00:00Z 2027-11-07T06:30:00Z " +
+			"2027-11-07T07:00:00Z"},
 		{"Europe/Berlin", "30 2 28 3 *", "2027-03-01T00:00:00Z", "2027-03-28T01:00:00Z 2028-03-28T00:30:00Z"},
 		{"Europe/Berlin", "30 2 * * 0", "2027-03-27T00:00:00Z", "2027-03-28T01:00:00Z 2027-04-04T00:30:00Z"},
 		{"Europe/Berlin", "30 2 31 10 *", "2027-10-01T00:00:00Z", "2027-10-31T00:30:00Z 2028-10-31T01:30:00Z"},
@@ -80,9 +86,11 @@ func TestScheduleWhenClocksAreSet(t *testing.T) {
 		// Half an hour is.
 		{"Australia/Lord_Howe", "15 2 * * *", "2027-10-02T00:00:00Z", "2027-10-02T15:30:00Z 2027-10-03T15:15:00Z"},
 		{"Australia/Lord_Howe", "45 1 * * *", "2027-04-03T00:00:00Z", "2027-04-03T14:45:00Z 2027-04-04T15:15:00Z"},
-		{"Australia/Lord_Howe", "*/15 * * * *", "2027-04-03T14:20:00Z", "2027-04-03T14:30:00Z 2027-04-03T14:45:00Z 2027-04-03T15:00:00Z 2027-04-03T15:15:00Z 2027-04-03T15:30:00Z"},
+		{"Australia/Lord_Howe", "*/15 * * * *", "2027-04-03T14:20:00Z", "2027-04-03T14:30:00Z 2027-04-03T14:45:00Z 2027-04-03T15:00:00Z " +
+			"2027-04-03T15:15:00Z 2027-04-03T15:30:00Z"},
 		// A whole day was.
-		{"Pacific/Apia", "0 12 * * *", "2011-12-29T00:00:00Z", "2011-12-29T22:00:00Z 2011-12-30T10:00:00Z 2011-12-30T22:00:00Z 2011-12-31T22:00:00Z"},
+		{"Pacific/Apia", "0 12 * * *", "2011-12-29T00:00:00Z", "2011-12-29T22:00:00Z 2011-12-30T10:00:00Z 2011-12-30T22:00:00Z " +
+			"2011-12-31T22:00:00Z"},
 		{"Pacific/Apia", "0 0 30 12 *", "2011-12-01T00:00:00Z", "2011-12-30T10:00:00Z 2012-12-29T10:00:00Z"},
 		{"UTC", "30 2 14 3 *", "2027-03-01T00:00:00Z", "2027-03-14T02:30:00Z 2028-03-14T02:30:00Z"},
 		{"UTC", "0 0 29 2 *", "2096-02-01T00:00:00Z", "2096-02-29T00:00:00Z 2104-02-29T00:00:00Z"},
@@ -96,7 +104,8 @@ func TestScheduleWhenClocksAreSet(t *testing.T) {
 			t.Fatal(err)
 		}
 		// Given, or that of the process.
-		for spec, now := range map[string]time.Time{"CRON_TZ=" + c.zone + " " + c.spec: after, c.spec: after.In(zone), "TZ=Local " + c.spec: after.In(zone)} {
+		for spec, now := range map[string]time.Time{"CRON_TZ=" + c.zone + " " + c.spec: after, c.spec: after.In(zone), "TZ=Local " +
+			c.spec: after.In(zone)} {
 			schedule := mustParse(t, spec)
 			for _, want := range strings.Fields(c.due) {
 				due := schedule.Next(now)
@@ -114,14 +123,18 @@ func TestScheduleWhenClocksAreSet(t *testing.T) {
 func TestScheduleOverAYear(t *testing.T) {
 	start := time.Date(2027, 1, 1, 12, 0, 0, 0, time.UTC)
 	end := start.AddDate(1, 1, 0)
-	for _, name := range []string{"America/New_York", "Europe/Berlin", "America/Santiago", "Africa/Cairo", "Asia/Beirut", "Australia/Lord_Howe", "Asia/Gaza", "Africa/Casablanca", "America/Nuuk", "Pacific/Apia", "Asia/Kathmandu", "UTC"} {
+	for _, name := range []string{
+		"America/New_York", "Europe/Berlin", "America/Santiago", "Africa/Cairo", "Asia/Beirut",
+		"Australia/Lord_Howe", "Asia/Gaza", "Africa/Casablanca", "America/Nuuk", "Pacific/Apia", "Asia/Kathmandu", "UTC",
+	} {
 		zone, err := time.LoadLocation(name)
 		if err != nil {
 			t.Fatal(err)
 		}
 		first := start.In(zone).Truncate(time.Minute)
 		last := end.In(zone)
-		days := int(time.Date(last.Year(), last.Month(), last.Day(), 0, 0, 0, 0, time.UTC).Sub(time.Date(first.Year(), first.Month(), first.Day(), 0, 0, 0, 0, time.UTC)).Hours() / 24)
+		days := int(time.Date(last.Year(), last.Month(), last.Day(), 0, 0, 0, 0, time.UTC).Sub(time.Date(first.Year(), first.Month(),
+			first.Day(), 0, 0, 0, 0, time.UTC)).Hours() / 24)
 		hours := int(end.Sub(start).Hours())
 		for _, hour := range []string{"0", "1", "2", "23"} {
 			for _, minute := range []string{"0", "30"} {

@@ -36,7 +36,8 @@ func fileTargets(t *testing.T, hash bool, inline, text string) ([]poller.Target,
 
 func TestInlineTargets(t *testing.T) {
 	c := mustLoad(t, minimal("IDAAS_TARGETS= urn:a:b : p-1 ,\nme@example.com:q_.2,"))
-	got := fmt.Sprintf("%q %q %q %q %d", c.Targets[0].Consumer, c.Targets[0].Provider, c.Targets[1].Consumer, c.Targets[1].Provider, len(c.Targets))
+	got := fmt.Sprintf("%q %q %q %q %d", c.Targets[0].Consumer, c.Targets[0].Provider, c.Targets[1].Consumer, c.Targets[1].Provider,
+		len(c.Targets))
 	if want := `"urn:a:b" "p-1" "me@example.com" "q_.2" 2`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
@@ -96,7 +97,8 @@ func TestTargetsFileInJSON(t *testing.T) {
 		`\ud83d\ude42`: "🙂", `a\uD83D\uDE42b\ud800\udc00`: "a🙂b\U00010000", `\\ud83d\\ude42`: `\ud83d\ude42`, `\\\ud83d\ude42`: `\🙂`,
 		`\u00e9\/\"\u005c`: `é/"\`, "🙂": "🙂",
 	} {
-		text := "{\r\n\t\"targets\": [\n\t\t{\"consumer\":\"" + escaped + "\", \"alias\": \"a\",\n\t\t \"credential_providers\":[\"p\"]}\n\t]\n}\n"
+		text := "{\r\n\t\"targets\": [\n\t\t{\"consumer\":\"" + escaped +
+			"\", \"alias\": \"a\",\n\t\t \"credential_providers\":[\"p\"]}\n\t]\n}\n"
 		targets, err := fileTargets(t, false, "", text)
 		if err != nil || len(targets) != 1 || targets[0].Consumer != want {
 			t.Errorf("%s: %v, %v", escaped, targets, err)
@@ -132,12 +134,14 @@ func TestTargetsFileFaults(t *testing.T) {
       0s, never]
     owner: me
 `, []string{
-			`targets.yaml:3="credential_provider": unknown key; accepted: consumer, credential_providers, alias, expiring_within, at_risk_before, about_to_end_before, lost_after`,
+			`targets.yaml:3="credential_provider": unknown key; accepted: consumer, credential_providers, alias, expiring_within, ` +
+				`at_risk_before, about_to_end_before, lost_after`,
 			`targets.yaml:2: credential_providers is missing`,
 			`targets.yaml:4: consumer is missing`,
 			`targets.yaml:5: alias is not a text of 1 to 512 bytes without control characters`,
 			`targets.yaml:4="p/q": not an identifier of 1 to 64 letters, digits and . - _`,
-			`targets.yaml:10="owner": unknown key; accepted: consumer, credential_providers, alias, expiring_within, at_risk_before, about_to_end_before, lost_after`,
+			`targets.yaml:10="owner": unknown key; accepted: consumer, credential_providers, alias, expiring_within, at_risk_before, ` +
+				`about_to_end_before, lost_after`,
 			`targets.yaml:8: 60m is equal to 1h, 0s is zero, not a valid duration string: "never"`,
 			`targets.yaml:7: credential_providers is not all, it is not a list with at least one item`,
 		}},
@@ -168,42 +172,77 @@ func TestTargetsFileFaults(t *testing.T) {
 			`targets.yaml:5: duplicate key targets`,
 			`targets.yaml:3: duplicate key consumer`,
 		}},
-		"nulls": {"", "targets:\n- \n- consumer:\n  alias: ~\n  credential_providers: [p, ]\n- consumer: a\n  credential_providers:\n  - \n  - p\n", []string{
-			`targets.yaml:2: not a mapping with the keys consumer, credential_providers, alias, expiring_within, at_risk_before, about_to_end_before, lost_after`,
+		"nulls": {"", "targets:\n- \n- consumer:\n  alias: ~\n  credential_providers: [p, ]\n- consumer: a\n  credential_providers:\n  - \n " +
+			" - p\n", []string{
+			`targets.yaml:2: not a mapping with the keys consumer, credential_providers, alias, expiring_within, at_risk_before, ` +
+				`about_to_end_before, lost_after`,
 			`targets.yaml:3: consumer is not a text of 1 to 512 bytes without control characters`,
 			`targets.yaml:4: alias is not a text of 1 to 512 bytes without control characters`,
 			`targets.yaml:8: credential provider is not a text of 1 to 512 bytes without control characters`,
 		}},
-		"types": {"", "targets:\n- a\n- consumer: {a: b}\n  credential_providers: p\n  expiring_within: 1h\n- consumer: aGk=\n  credential_providers: [[p]]\n  alias: \"\"\n", []string{
-			`targets.yaml:2: not a mapping with the keys consumer, credential_providers, alias, expiring_within, at_risk_before, about_to_end_before, lost_after`,
+		"types": {"", "targets:\n- a\n- consumer: {a: b}\n  credential_providers: p\n  expiring_within: 1h\n- consumer: aGk=\n  " +
+			"credential_providers: [[p]]\n  alias: \"\"\n", []string{
+			`targets.yaml:2: not a mapping with the keys consumer, credential_providers, alias, expiring_within, at_risk_before, ` +
+				`about_to_end_before, lost_after`,
 			`targets.yaml:3: consumer is not a text of 1 to 512 bytes without control characters`,
 			`targets.yaml:5: expiring_within is not a list with at least one item`,
 			`targets.yaml:4: credential_providers is not all, it is not a list with at least one item`,
 			`targets.yaml:8: alias is not a text of 1 to 512 bytes without control characters`,
 			`targets.yaml:7: credential provider is not a text of 1 to 512 bytes without control characters`,
 		}},
-		"control characters":  {"", "targets:\n- consumer: \"a\\0\"\n  credential_providers: [p]\n", []string{`targets.yaml:2: consumer is not a text of 1 to 512 bytes without control characters`}},
-		"invalid UTF-8":       {"", "targets:\n- consumer: a\xff\n", []string{`targets.yaml: line 2: not valid UTF-8`}},
-		"UTF-16":              {"", "\xff\xfet\x00", []string{`IDAAS_TARGETS_FILE="targets.yaml": read targets.yaml: UTF-16 text: save it as UTF-8`}},
-		"control character":   {"", "targets:\n- consumer: a\n  credential_providers: [p]\n# \x1b\n" + strings.Repeat("# long\n", 9999), []string{`targets.yaml: line 4: the control character U+001B`}},
-		"deep in the file":    {"", "targets:\n- consumer: a\n  credential_providers: [p]\n" + strings.Repeat("# long\n", 9999) + "- consumer: \u0080", []string{`targets.yaml: line 10003: the control character U+0080`}},
-		"NUL":                 {"", "\x00", []string{`targets.yaml: line 1: the control character U+0000`}},
-		"half a character":    {"", "{\"targets\": [\n{\"consumer\": \"\\ud83d\\ude42\",\n\"alias\": \"\\ud83d\", \"credential_providers\": [\"p\"]}]}", []string{`targets.yaml: line 3: found invalid Unicode character escape code`}},
-		"the other half":      {"", "{\"targets\": [\n{\"consumer\": \"\\ude42\\ud83d\", \"credential_providers\": [\"p\"]}]}", []string{`targets.yaml: line 2: found invalid Unicode character escape code`}},
-		"halves in YAML":      {"", "targets:\n- consumer: \"\\ud83d\\ude42\"\n  credential_providers: [p]\n", []string{`targets.yaml: line 2: found invalid Unicode character escape code`}},
-		"faults in JSON":      {"", "{\n\t\"targets\": [\n\t\t{\"consumer\": \"\\ud83d\\ude42\",\n\t\t\"credential_providers\": [\"p\", \"p/q\"], \"consumer\": 1}\n\t]\n}\n", []string{`targets.yaml:4: duplicate key consumer`, `targets.yaml:4="p/q": not an identifier of 1 to 64 letters, digits and . - _`}},
-		"syntax":              {"", "targets:\n- consumer: a\n  alias: b: c\n", []string{`targets.yaml: line 3: mapping values are not allowed in this context`}},
-		"tab":                 {"", "targets:\n\t- consumer: a\n", []string{`targets.yaml: line 2: found character that cannot start any token`}},
-		"unknown alias":       {"", "targets: *nothing\n", []string{`targets.yaml: unknown anchor 'nothing' referenced`}},
-		"two documents":       {"", "targets:\n- {consumer: a, credential_providers: [p]}\n---\ntargets: []\n", []string{`targets.yaml: line 3: more than one document`}},
-		"broken second":       {"", "targets:\n- {consumer: a, credential_providers: [p]}\n---\n]\n", []string{`targets.yaml: line 3: did not find expected node content`}},
+		"control characters": {
+			"", "targets:\n- consumer: \"a\\0\"\n  credential_providers: [p]\n",
+			[]string{`targets.yaml:2: consumer is not a text of 1 to 512 bytes without control characters`},
+		},
+		"invalid UTF-8": {"", "targets:\n- consumer: a\xff\n", []string{`targets.yaml: line 2: not valid UTF-8`}},
+		"UTF-16": {
+			"", "\xff\xfet\x00",
+			[]string{`IDAAS_TARGETS_FILE="targets.yaml": read targets.yaml: UTF-16 text: save it as UTF-8`},
+		},
+		"control character": {
+			"", "targets:\n- consumer: a\n  credential_providers: [p]\n# \x1b\n" + strings.Repeat("# long\n", 9999),
+			[]string{`targets.yaml: line 4: the control character U+001B`},
+		},
+		"deep in the file": {"", "targets:\n- consumer: a\n  credential_providers: [p]\n" + strings.Repeat("# long\n", 9999) +
+			"- consumer: \u0080", []string{`targets.yaml: line 10003: the control character U+0080`}},
+		"NUL": {"", "\x00", []string{`targets.yaml: line 1: the control character U+0000`}},
+		"half a character": {"", "{\"targets\": [\n{\"consumer\": \"\\ud83d\\ude42\",\n\"alias\": \"\\ud83d\", \"credential_providers\": " +
+			"[\"p\"]}]}", []string{`targets.yaml: line 3: found invalid Unicode character escape code`}},
+		"the other half": {
+			"", "{\"targets\": [\n{\"consumer\": \"\\ude42\\ud83d\", \"credential_providers\": [\"p\"]}]}",
+			[]string{`targets.yaml: line 2: found invalid Unicode character escape code`},
+		},
+		"halves in YAML": {
+			"", "targets:\n- consumer: \"\\ud83d\\ude42\"\n  credential_providers: [p]\n",
+			[]string{`targets.yaml: line 2: found invalid Unicode character escape code`},
+		},
+		"faults in JSON": {"", "{\n\t\"targets\": [\n\t\t{\"consumer\": \"\\ud83d\\ude42\",\n\t\t\"credential_providers\": [\"p\", " +
+			"\"p/q\"], \"consumer\": 1}\n\t]\n}\n", []string{
+			`targets.yaml:4: duplicate key consumer`,
+			`targets.yaml:4="p/q": not an identifier of 1 to 64 letters, digits and . - _`,
+		}},
+		"syntax": {
+			"", "targets:\n- consumer: a\n  alias: b: c\n",
+			[]string{`targets.yaml: line 3: mapping values are not allowed in this context`},
+		},
+		"tab":           {"", "targets:\n\t- consumer: a\n", []string{`targets.yaml: line 2: found character that cannot start any token`}},
+		"unknown alias": {"", "targets: *nothing\n", []string{`targets.yaml: unknown anchor 'nothing' referenced`}},
+		"two documents": {
+			"", "targets:\n- {consumer: a, credential_providers: [p]}\n---\ntargets: []\n",
+			[]string{`targets.yaml: line 3: more than one document`},
+		},
+		"broken second": {
+			"", "targets:\n- {consumer: a, credential_providers: [p]}\n---\n]\n",
+			[]string{`targets.yaml: line 3: did not find expected node content`},
+		},
 		"empty":               {"a:p", "", []string{`targets.yaml: empty file`}},
 		"only comments":       {"a:p", "# nothing\n", []string{`targets.yaml: empty file`}},
 		"no targets":          {"", "credential_providers: {p: {lost_after: 1h}}\n", []string{`targets.yaml:1: targets is missing`}},
 		"empty targets":       {"a:p", "targets: []\n", []string{`targets.yaml:1: targets is not a list with at least one item`}},
 		"null targets":        {"a:p", "targets:\n", []string{`targets.yaml:1: targets is not a list with at least one item`}},
 		"a list at top level": {"a:p", "- consumer: a\n", []string{`targets.yaml:1: not a mapping with the keys targets, credential_providers`}},
-		"own thresholds": {"a:p", "credential_providers:\n  p: {lost_after: 0s, at_risk_before: 20%}\n  p/q: {about_to_end_before: '101%,1d', poll: x}\n  q: [lost_after]\n  r: {at_risk_before: '0%,1d', lost_after:  }\n", []string{
+		"own thresholds": {"a:p", "credential_providers:\n  p: {lost_after: 0s, at_risk_before: 20%}\n  p/q: {about_to_end_before: " +
+			"'101%,1d', poll: x}\n  q: [lost_after]\n  r: {at_risk_before: '0%,1d', lost_after:  }\n", []string{
 			`targets.yaml:2="20%": at_risk_before: not a percentage above 0 and a duration; accepted: '20%,7d'`,
 			`targets.yaml:2="0s": lost_after: out of range; accepted: a duration from 1s to 1y`,
 			`targets.yaml:3="p/q": not an identifier of 1 to 64 letters, digits and . - _`,
@@ -213,7 +252,10 @@ func TestTargetsFileFaults(t *testing.T) {
 			`targets.yaml:5="0%,1d": at_risk_before: not a percentage above 0 and a duration; accepted: '20%,7d'`,
 			`targets.yaml:5: lost_after is not a text of 1 to 512 bytes without control characters`,
 		}},
-		"windows": {"", "targets:\n- consumer: a\n  credential_providers: [p]\n  expiring_within: []\n", []string{`targets.yaml:4: expiring_within is not a list with at least one item`}},
+		"windows": {
+			"", "targets:\n- consumer: a\n  credential_providers: [p]\n  expiring_within: []\n",
+			[]string{`targets.yaml:4: expiring_within is not a list with at least one item`},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			targets, err := fileTargets(t, false, c.inline, c.text)
@@ -234,7 +276,8 @@ func TestFaultsKeepPseudonyms(t *testing.T) {
   - {consumer: alice, alias: y, credential_providers: [q]}
   - {consumer: bob, alias: x, credential_providers: [q]}
 `)
-	if faults, _ := errors.AsType[Faults](err); len(faults) != 8 || strings.Contains(err.Error(), "alice") || strings.Contains(err.Error(), "bob") {
+	if faults, _ := errors.AsType[Faults](err); len(faults) != 8 || strings.Contains(err.Error(), "alice") || strings.Contains(err.Error(),
+		"bob") {
 		t.Errorf("%d faults:\n%v", len(faults), err)
 	}
 }
@@ -273,50 +316,17 @@ func TestHashedConsumersAreNotShownInFaults(t *testing.T) {
 		"targets: [{consumer: a, credential_providers: [alice@example.com]}]",
 		"targets: [{consumer: a, credential_providers: [p], alice@example.com: [x]}]",
 	} {
-		if _, err := fileTargets(t, true, "github_oauth:alice@example.com,alice@example.com", text); err == nil || strings.Contains(err.Error(), "alice") {
+		if _, err := fileTargets(t, true, "github_oauth:alice@example.com,alice@example.com", text); err == nil || strings.Contains(err.Error(),
+			"alice") {
 			t.Errorf("%s: %v", text, err)
 		}
 	}
 }
 
-// A target has what its entry sets, else what is set for its provider, else the settings; also one found by discovery.
-func TestOwnThresholds(t *testing.T) {
-	text := `
-targets:
-  - {consumer: a, credential_providers: [p, q], lost_after: 1h}
-  - {consumer: b, credential_providers: all, at_risk_before: '10%, 2d'}
-  - {consumer: c, credential_providers: [p]}
-credential_providers:
-  p: {expiring_within: [5m, 15m], at_risk_before: '50.5%,30d', about_to_end_before: '1%,10m', lost_after: 30m}
-  unused: {lost_after: 30m}
-`
-	t.Chdir(t.TempDir())
-	if err := os.WriteFile("targets.yaml", []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c := mustLoad(t, minimal("IDAAS_TARGETS=d:q", "IDAAS_TARGETS_FILE=targets.yaml", "IDAAS_LOST_AFTER=20m", "IDAAS_AT_RISK_BEFORE=30%,3d",
-		"IDAAS_MANAGEMENT_ENDPOINT=https://eiam.example.com"))
-	var got []string
-	for _, x := range found(t, c, []poller.Provider{{Identifier: "p"}, {Identifier: "r"}}) {
-		h := x.Thresholds
-		got = append(got, fmt.Sprint(x.Consumer, x.Provider, " ", len(x.Windows), " ", h.AtRisk, h.AboutToEnd, h.LostAfter, h.LostAlone))
-	}
-	want := []string{
-		"dq 4 {0.3 72h0m0s} {0.05 24h0m0s} 20m0s false",
-		"ap 2 {0.505 720h0m0s} {0.01 10m0s} 1h0m0s true",
-		"aq 4 {0.3 72h0m0s} {0.05 24h0m0s} 1h0m0s true",
-		"cp 2 {0.505 720h0m0s} {0.01 10m0s} 30m0s true",
-		"bp 2 {0.1 48h0m0s} {0.01 10m0s} 30m0s true",
-		"br 4 {0.1 48h0m0s} {0.05 24h0m0s} 20m0s false",
-	}
-	if g, w := strings.Join(got, "\n"), strings.Join(want, "\n"); g != w {
-		t.Errorf("got\n%s\nwant\n%s", g, w)
-	}
-}
-
 // Merge keys and keys for anchors, as people know them from Compose and CI files.
 func TestMergeKeysAndKeysForAnchors(t *testing.T) {
-	const base = "x-base: &base\n  credential_providers: [p, q]\n  expiring_within: [5m]\n  x-note: any\nx-other: &other {credential_providers: [r], alias: ann}\ntargets:\n"
+	const base = "x-base: &base\n  credential_providers: [p, q]\n  expiring_within: [5m]\n  x-note: any\nx-other: &other " +
+		"{credential_providers: [r], alias: ann}\ntargets:\n"
 	for _, tt := range []struct{ name, text, want string }{
 		{"merged", base + "- {consumer: a, <<: *base}\n- {<<: *base, consumer: b}", "a a p [5m]; a a q [5m]; b b p [5m]; b b q [5m]"},
 		{"own values win", base + "- {<<: *base, consumer: a, credential_providers: [s]}", "a a s [5m]"},
@@ -328,16 +338,23 @@ func TestMergeKeysAndKeysForAnchors(t *testing.T) {
 		{"ignored everywhere", "x-1: {targets: 1}\ntargets: [{x-2: [], consumer: a, credential_providers: [p]}]\nx-: ~", "a a p []"},
 		{"a circle", "x-a: &a {<<: *a, consumer: a}\ntargets: [{<<: *a, credential_providers: [p]}]", "a a p []"},
 		{"at the top", "x-a: &a {targets: [{consumer: a, credential_providers: [p]}]}\n<<: *a", "a a p []"},
-		{"defaults of providers", "x-a: &a {lost_after: 5m}\ncredential_providers: {x-p: {<<: *a, expiring_within: [6m]}}\ntargets: [{consumer: a, credential_providers: [x-p]}]", "a a x-p [6m]"},
+		{"defaults of providers", "x-a: &a {lost_after: 5m}\ncredential_providers: {x-p: {<<: *a, expiring_within: [6m]}}\ntargets: " +
+			"[{consumer: a, credential_providers: [x-p]}]", "a a x-p [6m]"},
 		{"in the providers", "x-a: &a {match: '^p'}\ntargets: [{consumer: a, credential_providers: {<<: *a, match: '^q'}}]", ""},
 
 		{
 			"unknown key, once", "x-a: &a {alais: x, credential_providers: [p]}\ntargets:\n- {<<: *a, consumer: a}\n- {<<: *a, consumer: b}",
 			`targets.yaml:1="alais": unknown key; accepted: consumer, credential_providers, alias, ` + strings.Join(ownKeys, ", "),
 		},
-		{"no mapping", "targets:\n- {<<: 1, consumer: a, credential_providers: [p]}", "targets.yaml:2: not a mapping with the keys consumer, credential_providers, alias, " + strings.Join(ownKeys, ", ")},
+		{
+			"no mapping", "targets:\n- {<<: 1, consumer: a, credential_providers: [p]}",
+			"targets.yaml:2: not a mapping with the keys consumer, credential_providers, alias, " + strings.Join(ownKeys, ", "),
+		},
 		{"nothing required merged", "targets:\n- {<<: {alias: x}, consumer: a}", "targets.yaml:2: credential_providers is missing"},
-		{"a text", "targets:\n- {'<<': {consumer: a}, consumer: a, credential_providers: [p]}", `targets.yaml:2="<<": unknown key; accepted: consumer, credential_providers, alias, ` + strings.Join(ownKeys, ", ")},
+		{
+			"a text", "targets:\n- {'<<': {consumer: a}, consumer: a, credential_providers: [p]}",
+			`targets.yaml:2="<<": unknown key; accepted: consumer, credential_providers, alias, ` + strings.Join(ownKeys, ", "),
+		},
 		{"not x-", "targets: []\nX-a: 1\nxa: 1", `targets.yaml:2="X-a": unknown key; accepted: targets, credential_providers
 targets.yaml:3="xa": unknown key; accepted: targets, credential_providers
 targets.yaml:1: targets is not a list with at least one item`},

@@ -24,7 +24,8 @@ func withVendorFile(t *testing.T, text string, more ...string) []string {
 const camelCase = `{
   "idaasInstanceId": "idaas_file", "clientId": "app_file", "issuer": "https://file.example.com/api/v2/iauths_system/oauth2",
   "tokenEndpoint": "https://file.example.com/api/v2/iauths_system/oauth2/token", "scope": "urn:cloud:idaas:pam|.all",
-  "developerApiEndpoint": "eiam.file.example.com", "openApiEndpoint": "eiam.file.aliyuncs.com", "deviceAuthorizationEndpoint": {}, "unknown": [null],
+  "developerApiEndpoint": "eiam.file.example.com", "openApiEndpoint": "eiam.file.aliyuncs.com",
+  "deviceAuthorizationEndpoint": {}, "unknown": [null],
   "authnConfiguration": {
     "identityType": "CLIENT", "authnMethod": "CLIENT_SECRET_BASIC", "clientSecretEnvVarName": "MY_SECRET", "privateKeyEnvVarName": "MY_KEY",
     "applicationFederatedCredentialName": "federated", "clientDeployEnvironment": "KUBERNETES", "pluginName": null,
@@ -34,15 +35,19 @@ const camelCase = `{
 }`
 
 // fromVendorFile spells what camelCase and snakeCase give.
-const fromVendorFile = "idaas_file https://eiam.file.example.com https://file.example.com/api/v2/iauths_system/oauth2/token client_secret_basic " +
+const fromVendorFile = "idaas_file https://eiam.file.example.com https://file.example.com/api/v2/iauths_system/oauth2/token " +
+	"client_secret_basic " +
 	"app_file hush urn:cloud:idaas:pam|.all hush-key federated /file"
 
 const snakeCase = `{
-  "idaas_instance_id": "idaas_file", "client_id": "app_file", "token_endpoint": "https://file.example.com/api/v2/iauths_system/oauth2/token",
+  "idaas_instance_id": "idaas_file", "client_id": "app_file",
+  "token_endpoint": "https://file.example.com/api/v2/iauths_system/oauth2/token",
   "scope": "urn:cloud:idaas:pam|.all", "developer_api_endpoint": "eiam.file.example.com",
   "authn_configuration": {
-    "authentication_subject": "CLIENT", "authn_method": "CLIENT_SECRET_BASIC", "client_secret_env_var_name": "MY_SECRET", "private_key_env_var_name": "MY_KEY",
-    "application_federated_credential_name": "federated", "oidc_token_file_path": "/file", "oidc_token_file_path_env_var_name": "MY_TOKEN_FILE"
+    "authentication_subject": "CLIENT", "authn_method": "CLIENT_SECRET_BASIC", "client_secret_env_var_name": "MY_SECRET",
+    "private_key_env_var_name": "MY_KEY",
+    "application_federated_credential_name": "federated", "oidc_token_file_path": "/file",
+    "oidc_token_file_path_env_var_name": "MY_TOKEN_FILE"
   }
 }`
 
@@ -55,29 +60,40 @@ func TestVendorFile(t *testing.T) {
 	}{
 		"camel case": {camelCase, variables, fromVendorFile},
 		"snake case": {snakeCase, variables, fromVendorFile},
-		"variables win": {camelCase, append(slices.Clone(variables), "IDAAS_DOMAIN=d", "IDAAS_INSTANCE_ID=idaas_var", "IDAAS_ENDPOINT=e", "IDAAS_TOKEN_ENDPOINT=t/t",
+		"variables win": {camelCase, append(slices.Clone(variables), "IDAAS_DOMAIN=d", "IDAAS_INSTANCE_ID=idaas_var", "IDAAS_ENDPOINT=e",
+			"IDAAS_TOKEN_ENDPOINT=t/t",
 			"IDAAS_AUTH_METHOD=oidc", "IDAAS_CLIENT_ID=app_var", "IDAAS_CLIENT_SECRET=hush-var", "IDAAS_SCOPE=s", "IDAAS_PRIVATE_KEY_FILE=/key",
 			"IDAAS_FEDERATED_CREDENTIAL_NAME=f", "IDAAS_OIDC_TOKEN_FILE=/var"), "idaas_var https://e https://t/t oidc app_var hush-var s  f /var"},
-		"a secret in a file wins": {camelCase, append(slices.Clone(variables), "IDAAS_CLIENT_SECRET_FILE=/secret"), strings.Replace(fromVendorFile, " hush ", "  ", 1)},
-		"what it lacks is discovered": {`{"tokenEndpoint": "file/t"}`, []string{"IDAAS_DOMAIN=d", "IDAAS_CLIENT_ID=c", "IDAAS_CLIENT_SECRET=hush"}, "  https://file/t client_secret_post " +
+		"a secret in a file wins": {
+			camelCase, append(slices.Clone(variables), "IDAAS_CLIENT_SECRET_FILE=/secret"),
+			strings.Replace(fromVendorFile, " hush ", "  ", 1),
+		},
+		"what it lacks is discovered": {`{"tokenEndpoint": "file/t"}`, []string{
+			"IDAAS_DOMAIN=d", "IDAAS_CLIENT_ID=c",
+			"IDAAS_CLIENT_SECRET=hush",
+		}, "  https://file/t client_secret_post " +
 			"c hush urn:cloud:idaas:pam|authentication_token:read   /var/run/secrets/kubernetes.io/serviceaccount/token"},
 		"issuer": {
 			`{"issuer": "https://file/oauth2/", "tokenEndpoint": null, "scope": " "}`,
 			[]string{"IDAAS_DOMAIN=d", "IDAAS_CLIENT_ID=c", "IDAAS_CLIENT_SECRET=hush"},
-			"  https://file/oauth2/token client_secret_post c hush urn:cloud:idaas:pam|authentication_token:read   /var/run/secrets/kubernetes.io/serviceaccount/token",
+			"  https://file/oauth2/token client_secret_post c hush urn:cloud:idaas:pam|authentication_token:read   " +
+				"/var/run/secrets/kubernetes.io/serviceaccount/token",
 		},
 		"a path in a variable": {
-			`{"authnConfiguration": {"authnMethod": "OIDC", "oidcTokenFilePathEnvVarName": "MY_TOKEN_FILE", "applicationFederatedCredentialName": "f"}}`,
+			`{"authnConfiguration": {"authnMethod": "OIDC", "oidcTokenFilePathEnvVarName": "MY_TOKEN_FILE", ` +
+				`"applicationFederatedCredentialName": "f"}}`,
 			[]string{"IDAAS_DOMAIN=d", "IDAAS_CLIENT_ID=c", "MY_TOKEN_FILE=/variable", "ALIBABA_CLOUD_OIDC_TOKEN_FILE=/ack"},
 			"   oidc c  urn:cloud:idaas:pam|authentication_token:read  f /variable",
 		},
 		"a path of its own": {
-			`{"authnConfiguration": {"authnMethod": "OIDC", "oidcTokenFilePathEnvVarName": "NONE", "oidcTokenFilePath": "/file", "applicationFederatedCredentialName": "f"}}`,
+			`{"authnConfiguration": {"authnMethod": "OIDC", "oidcTokenFilePathEnvVarName": "NONE", "oidcTokenFilePath": "/file", ` +
+				`"applicationFederatedCredentialName": "f"}}`,
 			[]string{"IDAAS_DOMAIN=d", "IDAAS_CLIENT_ID=c", "ALIBABA_CLOUD_OIDC_TOKEN_FILE=/ack"},
 			"   oidc c  urn:cloud:idaas:pam|authentication_token:read  f /file",
 		},
 		"both spellings": {
-			`{"clientId": "c", "client_id": "c", "authnConfiguration": {"authnMethod": "PRIVATE_KEY_JWT", "privateKeyEnvVarName": "IDAAS_CLIENT_SECRET"}}`,
+			`{"clientId": "c", "client_id": "c", "authnConfiguration": {"authnMethod": "PRIVATE_KEY_JWT", "privateKeyEnvVarName": ` +
+				`"IDAAS_CLIENT_SECRET"}}`,
 			[]string{"IDAAS_DOMAIN=d", "IDAAS_CLIENT_SECRET=hush"},
 			"   private_key_jwt c hush urn:cloud:idaas:pam|authentication_token:read hush  /var/run/secrets/kubernetes.io/serviceaccount/token",
 		},
@@ -90,7 +106,8 @@ func TestVendorFile(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			loaded := mustLoad(t, withVendorFile(t, c.text, c.more...))
 			got := strings.Join([]string{
-				loaded.InstanceID, loaded.Endpoint, loaded.TokenEndpoint, loaded.AuthMethod, loaded.ClientID, loaded.ClientSecret.Reveal(), loaded.Scope, loaded.PrivateKey.Reveal(),
+				loaded.InstanceID, loaded.Endpoint, loaded.TokenEndpoint, loaded.AuthMethod, loaded.ClientID, loaded.ClientSecret.Reveal(),
+				loaded.Scope, loaded.PrivateKey.Reveal(),
 				loaded.FederatedCredentialName, loaded.OIDCTokenFile,
 			}, " ")
 			if got != c.want {
@@ -116,8 +133,11 @@ func TestVendorFileMethods(t *testing.T) {
 		"PLUGIN":              "ram",
 		"NONE":                `="none": unknown` + accepted,
 	} {
-		environ := withVendorFile(t, `{"authnConfiguration": {"authnMethod": "`+method+`", "pluginName": "alibabacloudPluginCredentialProvider"}}`, "IDAAS_DOMAIN=d", "IDAAS_CLIENT_ID=c",
-			"IDAAS_CLIENT_SECRET=hush", "IDAAS_PRIVATE_KEY_FILE=/k", "IDAAS_FEDERATED_CREDENTIAL_NAME=f", "IDAAS_CERTIFICATE_FILE=/c", "IDAAS_CERTIFICATE_CHAIN_FILE=/ch")
+		environ := withVendorFile(t,
+			`{"authnConfiguration": {"authnMethod": "`+method+`", "pluginName": "alibabacloudPluginCredentialProvider"}}`, "IDAAS_DOMAIN=d",
+			"IDAAS_CLIENT_ID=c",
+			"IDAAS_CLIENT_SECRET=hush", "IDAAS_PRIVATE_KEY_FILE=/k", "IDAAS_FEDERATED_CREDENTIAL_NAME=f", "IDAAS_CERTIFICATE_FILE=/c",
+			"IDAAS_CERTIFICATE_CHAIN_FILE=/ch")
 		if strings.HasPrefix(want, "=") {
 			wantFaults(t, faultsOf(t, environ), inVendorFile+"authnConfiguration.authnMethod"+want)
 			mustLoad(t, append(environ, "IDAAS_AUTH_METHOD=oidc"))
@@ -130,7 +150,8 @@ func TestVendorFileMethods(t *testing.T) {
 func TestVendorFilePlugin(t *testing.T) {
 	const problem = ": unknown plugin; accepted: alibabacloudPluginCredentialProvider"
 	for plugin, want := range map[string]string{`"other"`: `="other"` + problem, `""`: problem, `null`: problem} {
-		environ := withVendorFile(t, `{"openApiEndpoint": "eiam.example.com", "authnConfiguration": {"authnMethod": "PLUGIN", "pluginName": `+plugin+`}}`,
+		environ := withVendorFile(t,
+			`{"openApiEndpoint": "eiam.example.com", "authnConfiguration": {"authnMethod": "PLUGIN", "pluginName": `+plugin+`}}`,
 			"IDAAS_DOMAIN=d", "IDAAS_CLIENT_ID=c")
 		wantFaults(t, faultsOf(t, environ), inVendorFile+"authnConfiguration.pluginName"+want)
 		if c := mustLoad(t, append(environ, "IDAAS_AUTH_METHOD=ram")); c.ManagementEndpoint != "https://eiam.example.com" {
@@ -147,8 +168,10 @@ func TestVendorFileCertificates(t *testing.T) {
 	if got := c.PrivateKey.Reveal() + c.Certificate.Reveal() + c.CertificateChain.Reveal(); got != "key-----BEGIN\nleaf-----BEGIN\nchain" {
 		t.Errorf("%q", got)
 	}
-	c = mustLoad(t, withVendorFile(t, text, "IDAAS_DOMAIN=d", "IDAAS_CLIENT_ID=c", "IDAAS_PRIVATE_KEY_FILE=/k", "IDAAS_CERTIFICATE_FILE=/c", "IDAAS_CERTIFICATE_CHAIN_FILE=/ch"))
-	if got := c.PrivateKeyFile + c.CertificateFile + c.CertificateChainFile + c.Certificate.Reveal() + c.CertificateChain.Reveal(); got != "/k/c/ch" {
+	c = mustLoad(t, withVendorFile(t, text, "IDAAS_DOMAIN=d", "IDAAS_CLIENT_ID=c", "IDAAS_PRIVATE_KEY_FILE=/k", "IDAAS_CERTIFICATE_FILE=/c",
+		"IDAAS_CERTIFICATE_CHAIN_FILE=/ch"))
+	if got := c.PrivateKeyFile + c.CertificateFile + c.CertificateChainFile + c.Certificate.Reveal() +
+		c.CertificateChain.Reveal(); got != "/k/c/ch" {
 		t.Errorf("%q", got)
 	}
 }
@@ -158,7 +181,8 @@ func TestVendorFileDeployment(t *testing.T) {
 	text := `{"authnConfiguration": {"authnMethod": "PKCS7", "applicationFederatedCredentialName": "f", "clientDeployEnvironment": "AWS_EC2"}}`
 	settings := []string{"IDAAS_DOMAIN=d", "IDAAS_CLIENT_ID=c"}
 	wantFaults(t, faultsOf(t, withVendorFile(t, text, settings...)),
-		inVendorFile+`authnConfiguration.clientDeployEnvironment="AWS_EC2": unknown metadata service; set IDAAS_PKCS7_FILE; accepted: ALIBABA_CLOUD_ECS`)
+		inVendorFile+`authnConfiguration.clientDeployEnvironment="AWS_EC2": unknown metadata service; set IDAAS_PKCS7_FILE; accepted: `+
+			`ALIBABA_CLOUD_ECS`)
 	for _, fine := range []struct{ text, setting string }{
 		{text, "IDAAS_PKCS7_FILE=/d"},
 		{text, "IDAAS_ACCESS_TOKEN=hush"},
@@ -185,13 +209,17 @@ func TestVendorFileFaults(t *testing.T) {
 			inVendorFile + "authnConfiguration.oidcTokenFilePath: not a string",
 		}},
 		"section": {`{"authn_configuration": "CLIENT_SECRET_BASIC"}`, []string{inVendorFile + "authnConfiguration: not an object"}},
-		"values": {`{"idaasInstanceId": "../x", "developerApiEndpoint": "http://me:hush@h", "tokenEndpoint": "https://d/api/v2/<authorizationServerId>/oauth2/token"}`, []string{
+		"values": {`{"idaasInstanceId": "../x", "developerApiEndpoint": "http://me:hush@h", "tokenEndpoint": ` +
+			`"https://d/api/v2/<authorizationServerId>/oauth2/token"}`, []string{
 			inVendorFile + `idaasInstanceId="../x": not an identifier of 1 to 64 letters, digits and . - _; accepted: letters, digits and . - _`,
-			inVendorFile + `developerApiEndpoint="@h": user and password are not allowed; accepted: [https://]host[:port] without a path; http:// for loopback only`,
-			inVendorFile + `tokenEndpoint="https://d/api/v2/<authorizationServerId>/oauth2/token": a placeholder between < and >; replace it; accepted: [https://]host[:port]/path; http:// for loopback only`,
+			inVendorFile + `developerApiEndpoint="@h": user and password are not allowed; accepted: [https://]host[:port] without a path; ` +
+				`http:// for loopback only`,
+			inVendorFile + `tokenEndpoint="https://d/api/v2/<authorizationServerId>/oauth2/token": a placeholder between < and >; replace it; ` +
+				`accepted: [https://]host[:port]/path; http:// for loopback only`,
 		}},
 		"issuer": {`{"issuer": "http://h/oauth2"}`, []string{
-			inVendorFile + `issuer="http://h/oauth2/token": http:// is allowed for a loopback host only: credentials would travel in clear; accepted: [https://]host[:port]/path; http:// for loopback only`,
+			inVendorFile + `issuer="http://h/oauth2/token": http:// is allowed for a loopback host only: credentials would travel in clear; ` +
+				`accepted: [https://]host[:port]/path; http:// for loopback only`,
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -208,8 +236,9 @@ func TestVendorFileFaults(t *testing.T) {
 func TestVendorFileSyntax(t *testing.T) {
 	for text, problem := range map[string]string{
 		"": "unexpected EOF", `{"clientId":`: "unexpected EOF", `{"clientId": hush}`: "invalid character 'h' at start of value",
-		"{}\n\n{}": "after top-level value", `{"a": 1, "a": 1}`: "duplicate object member name", `{"a": {"b": 1, "b": 1}}`: "duplicate object member name",
-		"{\"a\": \"\xff\"}": "invalid UTF-8", "[]": "unmarshal JSON array",
+		"{}\n\n{}": "after top-level value", `{"a": 1, "a": 1}`: "duplicate object member name",
+		`{"a": {"b": 1, "b": 1}}`: "duplicate object member name",
+		"{\"a\": \"\xff\"}":       "invalid UTF-8", "[]": "unmarshal JSON array",
 	} {
 		faults := faultsOf(t, withVendorFile(t, text, "IDAAS_DOMAIN=d", "IDAAS_CLIENT_ID=c", "IDAAS_CLIENT_SECRET=hush"))
 		if len(faults) != 1 || faults[0].Name != "CLOUD_IDAAS_CONFIG_PATH" || faults[0].Value != "client-config.json" ||
@@ -237,7 +266,8 @@ func TestVendorFileVariables(t *testing.T) {
 		{"PRIVATE_KEY_JWT", "clientSecretEnvVarName", "MY_1", "IDAAS_PRIVATE_KEY_FILE=/k", ""},
 		{"OIDC", "oidcTokenFilePathEnvVarName", "MY_1", "IDAAS_OIDC_TOKEN_FILE=/t", ""},
 	} {
-		text := fmt.Sprintf(`{"authnConfiguration": {"authnMethod": %q, %q: %q, "applicationFederatedCredentialName": "f"}}`, c.method, c.key, c.variable)
+		text := fmt.Sprintf(`{"authnConfiguration": {"authnMethod": %q, %q: %q, "applicationFederatedCredentialName": "f"}}`, c.method, c.key,
+			c.variable)
 		environ := withVendorFile(t, text, "IDAAS_DOMAIN=d", "IDAAS_CLIENT_ID=c", c.more)
 		if c.want != "" {
 			wantFaults(t, faultsOf(t, environ), c.want, inVendorFile+"authnConfiguration."+c.key+": the variable with this name is unset")

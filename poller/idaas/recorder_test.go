@@ -43,9 +43,12 @@ func (r *recorder) Waited(cause string, d time.Duration) {
 func (r *recorder) AccessToken(expires time.Time) {
 	r.change(func() { r.expires = append(r.expires, expires) })
 }
+
 func (r *recorder) AccessTokenFailed(reason poller.Reason) { r.change(func() { r.failed[reason]++ }) }
-func (r *recorder) PageSize(size int)                      { r.change(func() { r.pageSizes = append(r.pageSizes, size) }) }
-func (r *recorder) Skew(d time.Duration)                   { r.change(func() { r.skew = append(r.skew, d) }) }
+
+func (r *recorder) PageSize(size int) { r.change(func() { r.pageSizes = append(r.pageSizes, size) }) }
+
+func (r *recorder) Skew(d time.Duration) { r.change(func() { r.skew = append(r.skew, d) }) }
 
 func (r *recorder) change(f func()) {
 	r.mu.Lock()

@@ -1,0 +1,45 @@
+package config
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
+)
+
+// A target has what its entry sets, else what is set for its provider, else the settings; also one found by discovery.
+func TestOwnThresholds(t *testing.T) {
+	text := `
+targets:
+  - {consumer: a, credential_providers: [p, q], lost_after: 1h}
+  - {consumer: b, credential_providers: all, at_risk_before: '10%, 2d'}
+  - {consumer: c, credential_providers: [p]}
+credential_providers:
+  p: {expiring_within: [5m, 15m], at_risk_before: '50.5%,30d', about_to_end_before: '1%,10m', lost_after: 30m}
+  unused: {lost_after: 30m}
+`
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("targets.yaml", []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := mustLoad(t, minimal("IDAAS_TARGETS=d:q", "IDAAS_TARGETS_FILE=targets.yaml", "IDAAS_LOST_AFTER=20m", "IDAAS_AT_RISK_BEFORE=30%,3d",
+		"IDAAS_MANAGEMENT_ENDPOINT=https://eiam.example.com"))
+	var got []string
+	for _, x := range found(t, c, []poller.Provider{{Identifier: "p"}, {Identifier: "r"}}) {
+		h := x.Thresholds
+		got = append(got, fmt.Sprint(x.Consumer, x.Provider, " ", len(x.Windows), " ", h.AtRisk, h.AboutToEnd, h.LostAfter, h.LostAlone))
+	}
+	want := []string{
+		"dq 4 {0.3 72h0m0s} {0.05 24h0m0s} 20m0s false",
+		"ap 2 {0.505 720h0m0s} {0.01 10m0s} 1h0m0s true",
+		"aq 4 {0.3 72h0m0s} {0.05 24h0m0s} 1h0m0s true",
+		"cp 2 {0.505 720h0m0s} {0.01 10m0s} 30m0s true",
+		"bp 2 {0.1 48h0m0s} {0.01 10m0s} 30m0s true",
+		"br 4 {0.1 48h0m0s} {0.05 24h0m0s} 20m0s false",
+	}
+	if g, w := strings.Join(got, "\n"), strings.Join(want, "\n"); g != w {
+		t.Errorf("got\n%s\nwant\n%s", g, w)
+	}
+}
