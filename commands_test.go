@@ -15,7 +15,7 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 )
 
-// command runs one to its end.
+// command runs a command and returns its exit code and output.
 func command(t *testing.T, environ []string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, err bytes.Buffer
@@ -87,7 +87,7 @@ func TestAddressInUse(t *testing.T) {
 	}
 }
 
-// The same metrics, by fewer requests; and check says before whether that is so.
+// A live walk has the same metrics with fewer requests; check reports that before.
 func TestLiveWalks(t *testing.T) {
 	sim, environ := startSimulator(t, simulator.Config{})
 	environ = append(environ, "IDAAS_TARGETS=a:p", "IDAAS_PAGE_SIZE=10", "IDAAS_RATE_LIMIT=1000")
@@ -159,13 +159,13 @@ func TestOnce(t *testing.T) {
 	}
 }
 
-// The series that are there from the start are those that are then counted: no operation and no cause has two names.
+// The series that exist from the start are those that count later: operations and causes have one name each.
 func TestOperationsAndCausesAreThoseShownFromTheStart(t *testing.T) {
 	sim, environ := startSimulator(t, simulator.Config{})
 	sim.Inject(simulator.Fault{Operation: simulator.List, Kind: simulator.Throttle, TimeLeft: 10 * time.Millisecond, Times: 1})
 	sim.Inject(simulator.Fault{Operation: simulator.List, Kind: simulator.Status, Times: 1})
 	domain := strings.Replace(environ[1], "IDAAS_ENDPOINT", "IDAAS_DOMAIN", 1)
-	environ = append(environ[3:], domain, "IDAAS_TARGETS=a:p", "IDAAS_REQUEST_RETRIES=4") // instead of the instance and its endpoints
+	environ = append(environ[3:], domain, "IDAAS_TARGETS=a:p", "IDAAS_REQUEST_RETRIES=4") // the domain replaces instance id and endpoints
 	sim.Add("a", "p")
 	_, stdout, stderr := command(t, environ, "once")
 	e := parse(t, stdout)
@@ -186,7 +186,7 @@ func TestOperationsAndCausesAreThoseShownFromTheStart(t *testing.T) {
 	}
 }
 
-// Colour is for a terminal whose user has not said that there should be none.
+// The log has colours on a terminal, unless the environment disables them.
 func TestColour(t *testing.T) {
 	terminal, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
@@ -214,7 +214,7 @@ func TestColour(t *testing.T) {
 	}
 }
 
-// check does not wait in silence.
+// check logs when it waits for the API.
 func TestCheckSaysWhatItWaitsFor(t *testing.T) {
 	sim, environ := startSimulator(t, simulator.Config{})
 	sim.Add("a", "p", simulator.Token{ID: "t"})

@@ -22,7 +22,7 @@ import (
 
 const secret = "plain-sight-4711"
 
-// lockedBuffer is what a running exporter writes to while a test reads.
+// lockedBuffer is a buffer for one writer and one reader at the same time.
 type lockedBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -40,7 +40,7 @@ func (b *lockedBuffer) String() string {
 	return b.buf.String()
 }
 
-// startSimulator serves a simulator on loopback until the test ends and returns the settings that lead to it.
+// startSimulator serves a simulator on loopback until the test ends, and returns the settings to connect to it.
 func startSimulator(t *testing.T, c simulator.Config) (*simulator.Server, []string) {
 	c.InstanceID = "idaas_test"
 	c.Clients = []simulator.Client{{ID: "app_exporter", Secret: secret}}
@@ -57,12 +57,12 @@ func startSimulator(t *testing.T, c simulator.Config) (*simulator.Server, []stri
 	}
 }
 
-// running is an exporter that runs, seen from outside.
+// running is a running exporter.
 type running struct {
 	t      *testing.T
 	url    string
 	stderr *lockedBuffer
-	stop   func() int // ends it, as a signal does, and returns its exit code
+	stop   func() int // stops it as a signal does, and returns its exit code
 }
 
 var listening = regexp.MustCompile(`Listening on"? address=(\S+)`)
@@ -94,7 +94,7 @@ func start(t *testing.T, args []string, environ ...string) *running {
 	return r
 }
 
-// eventually asks until ok says yes; what is asked makes progress by itself.
+// eventually calls ok until it returns true, for at most 20 s.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.After(20 * time.Second)
@@ -142,7 +142,7 @@ func (r *running) scrape() exposition {
 	return parse(r.t, text)
 }
 
-// value returns the series of a metric that has these labels, given as name, value, …
+// value returns the value of the series with these labels: name, value, …
 func (e exposition) value(metric string, labels ...string) (float64, bool) {
 	for _, m := range e[metric].GetMetric() {
 		has := map[string]string{}
@@ -346,7 +346,7 @@ func TestScrapeFormats(t *testing.T) {
 	}
 }
 
-// A scrape in flight is answered, a walk in flight is abandoned.
+// A walk in flight is canceled at the end.
 func TestGracefulEnd(t *testing.T) {
 	sim, environ := startSimulator(t, simulator.Config{})
 	sim.Inject(simulator.Fault{Operation: simulator.List, Kind: simulator.Hang})

@@ -207,7 +207,7 @@ func TestOnceKeepsState(t *testing.T) {
 	}
 }
 
-// What was restored is not what was polled: an interrupted poll has failed, and writes nothing over a good file.
+// An interrupted poll fails and does not replace the file, even if data was restored.
 func TestOnceInterrupted(t *testing.T) {
 	sim, environ := startSimulator(t, simulator.Config{})
 	file := filepath.Join(t.TempDir(), "idaas.prom")

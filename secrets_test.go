@@ -7,7 +7,7 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 )
 
-// Whatever goes wrong, neither the log at its most talkative nor the metrics show a secret or an access token.
+// No fault of the API shows a secret or an access token in the metrics or in the log at level debug.
 func TestNoFaultShowsASecret(t *testing.T) {
 	for _, operation := range []string{simulator.List, simulator.Access} {
 		for _, kind := range simulator.AllFaults() {

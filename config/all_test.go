@@ -13,7 +13,7 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
-// shownTargets are targets as "label@provider".
+// shownTargets returns targets as "label@provider".
 func shownTargets(targets []poller.Target) string {
 	var texts []string
 	for _, t := range targets {
@@ -26,7 +26,7 @@ var testProviders = []poller.Provider{
 	{Identifier: "dev-jwt", Type: "jwt"}, {Identifier: "prod-jwt", Type: "jwt"}, {Identifier: "prod-oauth", Type: "oauth"},
 }
 
-// found are the targets of c with these providers.
+// found returns the targets of c with these providers.
 func found(t *testing.T, c *Config, providers []poller.Provider) []poller.Target {
 	t.Helper()
 	targets, err := c.Watch.Targets(providers)
@@ -36,7 +36,7 @@ func found(t *testing.T, c *Config, providers []poller.Provider) []poller.Target
 	return targets
 }
 
-// all is a configuration with text as its targets file.
+// all returns a Config with text as its targets file.
 func all(t *testing.T, text string, more ...string) *Config {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "targets.yaml")
@@ -105,7 +105,7 @@ func TestAllProvidersWindows(t *testing.T) {
 	}
 }
 
-// Every shard finds the same, and takes its share.
+// All shards find the same targets; each one returns its share.
 func TestAllProvidersShards(t *testing.T) {
 	var providers []poller.Provider
 	for i := range 100 {
@@ -124,7 +124,7 @@ func TestAllProvidersShards(t *testing.T) {
 	}
 }
 
-// Of a provider that an older state file remembers, the type is not known: it is of every type.
+// An older state file has providers without a type: they match every type.
 func TestAllProvidersOfUnknownType(t *testing.T) {
 	c := all(t, "targets: [{consumer: a, credential_providers: {type: jwt, match: '^p'}}, {consumer: b, credential_providers: {type: oauth}}]")
 	if got, want := shownTargets(found(t, c, []poller.Provider{{Identifier: "p"}, {Identifier: "q"}})), "a@p b@p b@q"; got != want {
@@ -132,7 +132,7 @@ func TestAllProvidersOfUnknownType(t *testing.T) {
 	}
 }
 
-// More found targets than a file may name are refused, whatever the shard.
+// More than maxTargets discovered targets are an error on every shard.
 func TestAllProvidersOfManyTargets(t *testing.T) {
 	text := "targets:\n- {consumer: named, credential_providers: [p]}\n"
 	for i := range 999 {

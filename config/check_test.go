@@ -186,7 +186,7 @@ func TestCAFile(t *testing.T) {
 	}
 }
 
-// A demo must never reach, or send a secret to, the instance that its environment is meant for.
+// The demo never connects, or sends a secret, to the instance of the environment.
 func TestWithoutConnection(t *testing.T) {
 	kept := []string{
 		"PATH=/bin", "IDAAS_LISTEN_ADDRESS=:1", "IDAAS_WEB_CONFIG_FILE=w", "IDAAS_LOG_LEVEL=debug", "IDAAS_LOG_FORMAT=json",
@@ -233,7 +233,7 @@ func TestShards(t *testing.T) {
 		wantFaults(t, faultsOf(t, minimal("IDAAS_SHARD_COUNT=1000", "IDAAS_SHARD_INDEX="+index)),
 			"IDAAS_SHARD_INDEX="+strconv.Quote(index)+": "+problem+accepted)
 	}
-	// Would hash for hours if it were used in spite of the fault.
+	// A large count would take hours to hash.
 	for _, count := range []string{"0", "-1", "1001", "2147483647"} {
 		wantFaults(t, faultsOf(t, minimal("IDAAS_SHARD_COUNT="+count)), "IDAAS_SHARD_COUNT="+strconv.Quote(count)+": out of range; "+
 			"accepted: a whole number from 1 to 1000")
@@ -255,7 +255,7 @@ func TestShardOfTheHost(t *testing.T) {
 	}
 }
 
-// TestShares would fail if a target had no process or two, or if a process judged its own share only.
+// TestShares checks that each target belongs to one process, and that each process checks all targets.
 func TestShares(t *testing.T) {
 	environ := minimal("IDAAS_SHARD_COUNT=3", "IDAAS_TARGETS=a:p,b:p,c:p,d:p,a:q,b:q,c:q,d:q")
 	all := mustLoad(t, append(slices.Clone(environ), "IDAAS_SHARD_COUNT=1")).Targets
@@ -324,7 +324,7 @@ func TestWarnings(t *testing.T) {
 	)
 	for given, want := range map[string]string{
 		"": "",
-		// Four requests in as many seconds fit, at the same rate not in one less.
+		// Four requests take 4 s, so an interval of 3 s is too short.
 		"RATE_LIMIT=1 POLL_SCHEDULE=@every_4s": "",
 		"RATE_LIMIT=1 POLL_SCHEDULE=@every_3s": rate + "4s at 1 per second, but the interval of IDAAS_POLL_SCHEDULE is 3s; increase " +
 			"the limit or poll less often",
@@ -360,7 +360,7 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
-// TestWarningsOfAShare would fail if one process counted the requests of all.
+// TestWarningsOfAShare checks that a process counts only its own requests.
 func TestWarningsOfAShare(t *testing.T) {
 	for index := range 2 {
 		c := mustLoad(t, minimal("IDAAS_TARGETS=a:p,b:p,c:p,d:p", "IDAAS_SHARD_COUNT=2", "IDAAS_RATE_LIMIT=1", "IDAAS_POLL_SCHEDULE=@every 4s",

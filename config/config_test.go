@@ -36,7 +36,7 @@ func without(environ []string, name string) []string {
 	return slices.DeleteFunc(environ, func(pair string) bool { return strings.HasPrefix(pair, name+"=") })
 }
 
-// load takes the web configuration bad.yml for a bad one.
+// load treats only the web configuration bad.yml as invalid.
 func load(environ []string) (*Config, error) {
 	return Load(environ, func(file string) error {
 		if file == "bad.yml" {
@@ -55,7 +55,7 @@ func mustLoad(t *testing.T, environ []string) *Config {
 	return c
 }
 
-// faultsOf loads what must not load.
+// faultsOf returns the faults of an invalid environment.
 func faultsOf(t *testing.T, environ []string) Faults {
 	t.Helper()
 	c, err := load(environ)
@@ -138,7 +138,7 @@ func TestEverySettingIsRead(t *testing.T) {
 	}
 }
 
-// TestEnvironmentOnly would fail if the environment of the process mattered.
+// TestEnvironmentOnly checks that the environment of the process is ignored.
 func TestEnvironmentOnly(t *testing.T) {
 	t.Setenv("IDAAS_PAGE_SIZE", "7")
 	if c := mustLoad(t, minimal()); c.PageSize != 100 {

@@ -26,7 +26,7 @@ func TestInlineTargetsThatMayBeSeveral(t *testing.T) {
 	}
 }
 
-// What a secret in the environment has unseen is named, and the secret is not.
+// The fault names the invisible character in a secret, but does not show the secret.
 func TestSecretsWithUnseenCharacters(t *testing.T) {
 	for _, name := range []string{"IDAAS_CLIENT_SECRET", "IDAAS_ACCESS_TOKEN"} {
 		for text, want := range map[string]string{
@@ -46,7 +46,7 @@ func TestSecretsWithUnseenCharacters(t *testing.T) {
 	}
 }
 
-// A byte order mark in front changes nothing, and a file that does not come back is named.
+// A leading byte order mark is ignored; an endless file is a fault.
 func TestFilesAsPeopleHaveThem(t *testing.T) {
 	t.Chdir(t.TempDir())
 	der, err := newCA()

@@ -15,7 +15,7 @@ import (
 
 const planted = "hush-5f0c2d9e"
 
-// checkFaults fails if a fault cannot be placed or tells the secret.
+// checkFaults reports faults without a name or with the secret.
 func checkFaults(t *testing.T, faults Faults) {
 	t.Helper()
 	for _, f := range faults {

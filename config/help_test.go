@@ -87,7 +87,7 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// What the documents tell people to set can be set.
+// All settings in the documents exist.
 func TestDocumentsNameSettings(t *testing.T) {
 	files := []string{"../README.md", "../.github/SECURITY.md"}
 	for _, pattern := range []string{"../deploy/*/*.md", "../deploy/*/*.yaml", "../dashboards/*"} {
@@ -114,7 +114,7 @@ func TestDocumentsNameSettings(t *testing.T) {
 	}
 }
 
-// markdownTable returns all settings as a table, each line ended by a newline.
+// markdownTable returns the table of all settings.
 func markdownTable() string {
 	var b strings.Builder
 	b.WriteString("| variable | default | meaning |\n|---|---|---|\n")

@@ -9,7 +9,7 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
-// A target has what its entry sets, else what is set for its provider, else the settings; also one found by discovery.
+// The values of an entry precede those of its provider, and these the settings; also for discovered targets.
 func TestOwnThresholds(t *testing.T) {
 	text := `
 targets:

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Go passes a proxy that it does not understand by, to send credentials past it.
+// net/http ignores an invalid proxy and would send credentials without it.
 func TestProxies(t *testing.T) {
 	for value, good := range map[string]bool{
 		"": true, "proxy": true, "proxy:3128": true, "10.0.0.1:3128": true, "[::1]:3128": true, "http://proxy:3128/": true, "HTTPS://proxy": true,

@@ -18,13 +18,13 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
-// reloads is a targets file, a Reloader of it, and what that handed on.
+// reloads is a targets file, its Reloader, and the arguments of its callbacks.
 type reloads struct {
 	*Reloader
 	t       *testing.T
 	path    string
 	applied []string
-	told    []error
+	results []error
 }
 
 func newReloads(t *testing.T, path, first string, more ...string) (*reloads, *Config) {
@@ -40,7 +40,7 @@ func (r *reloads) start(c *Config) {
 		targets, err := w.Targets(nil)
 		r.applied = append(r.applied, consumers(targets))
 		return err
-	}, func(err error) { r.told = append(r.told, err) })
+	}, func(err error) { r.results = append(r.results, err) })
 }
 
 func consumers(targets []poller.Target) string {
@@ -62,19 +62,19 @@ func (r *reloads) write(consumers ...string) {
 	}
 }
 
-// want compares what was handed on since the last call.
+// want compares the arguments of the callbacks since the last call.
 func (r *reloads) want(what string, faults int, applied ...string) {
 	r.t.Helper()
 	bad := 0
-	for _, err := range r.told {
+	for _, err := range r.results {
 		if err != nil {
 			bad++
 		}
 	}
-	if !slices.Equal(r.applied, applied) || bad != faults || len(r.told) != faults+len(applied) {
-		r.t.Errorf("%s: applied %q, told %v", what, r.applied, r.told)
+	if !slices.Equal(r.applied, applied) || bad != faults || len(r.results) != faults+len(applied) {
+		r.t.Errorf("%s: applied %q, results %v", what, r.applied, r.results)
 	}
-	r.applied, r.told = nil, nil
+	r.applied, r.results = nil, nil
 }
 
 func TestReload(t *testing.T) {
@@ -146,7 +146,7 @@ func TestReloadIfChanged(t *testing.T) {
 	r.want("reloaded already", 0, "c")
 }
 
-// TestChangeBeforeTheReloader would fail if what changed between Load and NewReloader were taken for loaded.
+// TestChangeBeforeTheReloader checks that a change between Load and NewReloader is noticed.
 func TestChangeBeforeTheReloader(t *testing.T) {
 	r, c := newReloads(t, filepath.Join(t.TempDir(), "targets.yaml"), "a")
 	r.write("b")
@@ -176,7 +176,7 @@ func TestReloadTakesTheShare(t *testing.T) {
 	}
 }
 
-// TestReloadSeesKubernetesSwap changes a mounted config map as the kubelet does.
+// TestReloadSeesKubernetesSwap changes a mounted ConfigMap as the kubelet does.
 func TestReloadSeesKubernetesSwap(t *testing.T) {
 	dir := t.TempDir()
 	link := func(target, name string) {
@@ -209,7 +209,7 @@ func TestReloadSeesKubernetesSwap(t *testing.T) {
 	r.want("after the swap", 0, "b")
 }
 
-// What cannot be applied is a bad reload. Only a reload that was asked for is an operator's.
+// An error of apply fails the reload. Only Reload is a request of an operator.
 func TestReloadThatCannotBeApplied(t *testing.T) {
 	r, c := newReloads(t, filepath.Join(t.TempDir(), "targets.yaml"), "a")
 	var operators []bool
@@ -217,17 +217,17 @@ func TestReloadThatCannotBeApplied(t *testing.T) {
 	r.Reloader = c.NewReloader(func(_ Watchlist, operator bool) error {
 		operators = append(operators, operator)
 		return no
-	}, func(err error) { r.told = append(r.told, err) })
+	}, func(err error) { r.results = append(r.results, err) })
 	err := r.Reload()
 	r.write("b")
 	changed := r.reload(false)
-	if !slices.Equal([]error{err, changed}, []error{no, no}) || !slices.Equal(operators, []bool{true, false}) || !slices.Equal(r.told,
+	if !slices.Equal([]error{err, changed}, []error{no, no}) || !slices.Equal(operators, []bool{true, false}) || !slices.Equal(r.results,
 		[]error{no, no}) {
-		t.Errorf("%v, %v, by an operator %v, told %v", err, changed, operators, r.told)
+		t.Errorf("%v, %v, by an operator %v, results %v", err, changed, operators, r.results)
 	}
 }
 
-// TestReloadsConcurrently would fail, or race, if two reloads ran at once or one change were applied twice.
+// TestReloadsConcurrently checks that one reload runs at a time and a change is applied once.
 func TestReloadsConcurrently(t *testing.T) {
 	r, c := newReloads(t, filepath.Join(t.TempDir(), "targets.yaml"), "a")
 	var running, applied atomic.Int32
@@ -265,14 +265,14 @@ func TestReloadsConcurrently(t *testing.T) {
 	}
 }
 
-// TestRun would fail if a hangup did not reload, or if Run outlived its context.
+// TestRun checks that SIGHUP reloads, and that Run returns with its context.
 func TestRun(t *testing.T) {
-	// Without it, a hangup before Run listens would end the test.
+	// Otherwise a SIGHUP before NewReloader would end the test.
 	ignored := make(chan os.Signal, 1)
 	signal.Notify(ignored, syscall.SIGHUP)
 	defer signal.Stop(ignored)
-	told := make(chan error)
-	r := mustLoad(t, minimal()).NewReloader(func(Watchlist, bool) error { return nil }, func(err error) { told <- err })
+	results := make(chan error)
+	r := mustLoad(t, minimal()).NewReloader(func(Watchlist, bool) error { return nil }, func(err error) { results <- err })
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { r.Run(ctx) })
@@ -285,16 +285,16 @@ func TestRun(t *testing.T) {
 			t.Fatal(err)
 		}
 		select {
-		case err := <-told:
+		case err := <-results:
 			reloaded = err == nil
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
 	cancel()
 	go func() {
-		for range told { // of hangups still under way
+		for range results { // of signals in flight
 		}
 	}()
 	running.Wait()
-	close(told)
+	close(results)
 }

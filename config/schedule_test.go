@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 	"time"
-	_ "time/tzdata" // as main has it
+	_ "time/tzdata" // as in main
 
 	"github.com/robfig/cron/v3"
 )
@@ -31,7 +31,7 @@ func TestSchedule(t *testing.T) {
 	}
 }
 
-// TestSchedulePanics holds what makes the parser of cron panic.
+// TestSchedulePanics has texts for which the parser of cron panics.
 func TestSchedulePanics(t *testing.T) {
 	for _, spec := range []string{
 		"TZ=UTC", "CRON_TZ=UTC", "TZ= ", " TZ=UTC", "", "TZ=UTC TZ=UTC", "TZ=UTC CRON_TZ=UTC",
@@ -52,9 +52,9 @@ func mustParse(t *testing.T, spec string) cron.Schedule {
 	return schedule
 }
 
-// What a clock skips is due right after, once; what it shows twice is due once, unless it is due in every hour.
+// A skipped time is scheduled at the change; a repeated time is scheduled once, except in hourly schedules.
 func TestScheduleWhenClocksAreSet(t *testing.T) {
-	for _, c := range []struct{ zone, spec, after, due string }{ // times of day that follow each other, in UTC
+	for _, c := range []struct{ zone, spec, after, due string }{ // consecutive times in UTC
 		// 2:00 to 3:00 is skipped.
 		{"America/New_York", "30 2 14 3 *", "2027-03-01T00:00:00Z", "2027-03-14T07:00:00Z 2028-03-14T06:30:00Z"},
 		{"America/New_York", "30 2 * * *", "2027-03-13T00:00:00Z", "2027-03-13T07:30:00Z 2027-03-14T07:00:00Z 2027-03-15T06:30:00Z"},
@@ -63,7 +63,7 @@ func TestScheduleWhenClocksAreSet(t *testing.T) {
 		{"America/New_York", "0 3 * * *", "2027-03-14T05:00:00Z", "2027-03-14T07:00:00Z 2027-03-15T07:00:00Z"},
 		{"America/New_York", "@hourly", "2027-03-14T05:30:00Z", "2027-03-14T06:00:00Z 2027-03-14T07:00:00Z 2027-03-14T08:00:00Z"},
 		{"America/New_York", "*/30 * * * *", "2027-03-14T06:15:00Z", "2027-03-14T06:30:00Z 2027-03-14T07:00:00Z 2027-03-14T07:30:00Z"},
-		// 1:00 to 2:00 comes twice.
+		// 1:00 to 2:00 is repeated.
 		{"America/New_York", "30 1 * * *", "2027-11-07T00:00:00Z", "2027-11-07T05:30:00Z 2027-11-08T06:30:00Z"},
 		{"America/New_York", "30 1 * * *", "2027-11-07T06:10:00Z", "2027-11-08T06:30:00Z"},
 		{"America/New_York", "*/30 0-2 * * *", "2027-11-07T04:45:00Z", "2027-11-07T05:00:00Z 2027-11-07T05:30:00Z 2027-11-07T07:00:00Z " +
@@ -74,7 +74,7 @@ func TestScheduleWhenClocksAreSet(t *testing.T) {
 		{"Europe/Berlin", "30 2 28 3 *", "2027-03-01T00:00:00Z", "2027-03-28T01:00:00Z 2028-03-28T00:30:00Z"},
 		{"Europe/Berlin", "30 2 * * 0", "2027-03-27T00:00:00Z", "2027-03-28T01:00:00Z 2027-04-04T00:30:00Z"},
 		{"Europe/Berlin", "30 2 31 10 *", "2027-10-01T00:00:00Z", "2027-10-31T00:30:00Z 2028-10-31T01:30:00Z"},
-		// Midnight is skipped, and in Santiago and Beirut 23:00 to 24:00 comes twice.
+		// Midnight is skipped; in Santiago and Beirut, 23:00 to 24:00 is repeated.
 		{"America/Santiago", "@daily", "2027-09-04T00:00:00Z", "2027-09-04T04:00:00Z 2027-09-05T04:00:00Z 2027-09-06T03:00:00Z"},
 		{"America/Santiago", "0 0 5 9 *", "2027-01-01T00:00:00Z", "2027-09-05T04:00:00Z 2028-09-05T03:00:00Z"},
 		{"America/Santiago", "30 23 * * *", "2027-04-03T12:00:00Z", "2027-04-04T02:30:00Z 2027-04-05T03:30:00Z"},
@@ -83,12 +83,12 @@ func TestScheduleWhenClocksAreSet(t *testing.T) {
 		{"Asia/Beirut", "30 0 * * *", "2027-03-26T23:00:00Z", "2027-03-27T22:00:00Z 2027-03-28T21:30:00Z"},
 		{"Asia/Beirut", "@monthly", "2027-10-30T00:00:00Z", "2027-10-31T22:00:00Z 2027-11-30T22:00:00Z"},
 		{"Asia/Gaza", "30 2 * * *", "2026-03-27T12:00:00Z", "2026-03-28T00:00:00Z 2026-03-28T23:30:00Z"},
-		// Half an hour is.
+		// Half an hour is skipped or repeated.
 		{"Australia/Lord_Howe", "15 2 * * *", "2027-10-02T00:00:00Z", "2027-10-02T15:30:00Z 2027-10-03T15:15:00Z"},
 		{"Australia/Lord_Howe", "45 1 * * *", "2027-04-03T00:00:00Z", "2027-04-03T14:45:00Z 2027-04-04T15:15:00Z"},
 		{"Australia/Lord_Howe", "*/15 * * * *", "2027-04-03T14:20:00Z", "2027-04-03T14:30:00Z 2027-04-03T14:45:00Z 2027-04-03T15:00:00Z " +
 			"2027-04-03T15:15:00Z 2027-04-03T15:30:00Z"},
-		// A whole day was.
+		// A day was skipped.
 		{"Pacific/Apia", "0 12 * * *", "2011-12-29T00:00:00Z", "2011-12-29T22:00:00Z 2011-12-30T10:00:00Z 2011-12-30T22:00:00Z " +
 			"2011-12-31T22:00:00Z"},
 		{"Pacific/Apia", "0 0 30 12 *", "2011-12-01T00:00:00Z", "2011-12-30T10:00:00Z 2012-12-29T10:00:00Z"},
@@ -103,7 +103,7 @@ func TestScheduleWhenClocksAreSet(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Given, or that of the process.
+		// The zone of the schedule, or of the process.
 		for spec, now := range map[string]time.Time{"CRON_TZ=" + c.zone + " " + c.spec: after, c.spec: after.In(zone), "TZ=Local " +
 			c.spec: after.In(zone)} {
 			schedule := mustParse(t, spec)
@@ -118,8 +118,8 @@ func TestScheduleWhenClocksAreSet(t *testing.T) {
 	}
 }
 
-// Over a year: a daily schedule is due once for each day, an hourly one once an hour, and asking from anywhere before a due
-// time leads to it.
+// In a year, a daily schedule has one time per day and an hourly one a time per hour. Next returns the same time for every
+// argument before it.
 func TestScheduleOverAYear(t *testing.T) {
 	start := time.Date(2027, 1, 1, 12, 0, 0, 0, time.UTC)
 	end := start.AddDate(1, 1, 0)

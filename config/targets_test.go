@@ -20,7 +20,7 @@ func (c *Config) LoadTargets() ([]poller.Target, error) {
 	return targets, err
 }
 
-// fileTargets loads text as the targets file, beside inline ones.
+// fileTargets loads text as the targets file, and inline targets.
 func fileTargets(t *testing.T, hash bool, inline, text string) ([]poller.Target, error) {
 	t.Helper()
 	t.Chdir(t.TempDir())
@@ -91,7 +91,7 @@ targets:
 	}
 }
 
-// A file of JSON is one of YAML, also where YAML has no such escapes.
+// JSON is accepted as YAML, with escapes that YAML does not have.
 func TestTargetsFileInJSON(t *testing.T) {
 	for escaped, want := range map[string]string{
 		`\ud83d\ude42`: "🙂", `a\uD83D\uDE42b\ud800\udc00`: "a🙂b\U00010000", `\\ud83d\\ude42`: `\ud83d\ude42`, `\\\ud83d\ude42`: `\🙂`,
@@ -268,7 +268,7 @@ func TestTargetsFileFaults(t *testing.T) {
 	}
 }
 
-// TestFaultsKeepPseudonyms would fail if a consumer's id were shown although only its hash may be.
+// TestFaultsKeepPseudonyms checks that a consumer id is not shown if only its hash may be.
 func TestFaultsKeepPseudonyms(t *testing.T) {
 	_, err := fileTargets(t, true, "alice,alice:p,alice:p,alice:/", `targets:
   - {consumer: alice, credential_providers: [p, ""]}
@@ -290,7 +290,7 @@ func TestTargetsFileUnreadable(t *testing.T) {
 	}
 }
 
-// TestAliasBomb would run out of memory, or of time, if aliases could multiply a file without end.
+// TestAliasBomb checks that aliases cannot multiply a file without limit.
 func TestAliasBomb(t *testing.T) {
 	for name, item := range map[string]string{"good": "p%d", "bad": "p/%d"} {
 		t.Run(name, func(t *testing.T) {
@@ -310,7 +310,7 @@ func TestAliasBomb(t *testing.T) {
 	}
 }
 
-// Nor in a wrong place is a consumer id shown when it is to be hashed.
+// A misplaced consumer id is not shown if consumers are hashed.
 func TestHashedConsumersAreNotShownInFaults(t *testing.T) {
 	for _, text := range []string{
 		"targets: [{consumer: a, credential_providers: [alice@example.com]}]",
@@ -323,7 +323,7 @@ func TestHashedConsumersAreNotShownInFaults(t *testing.T) {
 	}
 }
 
-// Merge keys and keys for anchors, as people know them from Compose and CI files.
+// Merge keys and keys for anchors, as in Compose files.
 func TestMergeKeysAndKeysForAnchors(t *testing.T) {
 	const base = "x-base: &base\n  credential_providers: [p, q]\n  expiring_within: [5m]\n  x-note: any\nx-other: &other " +
 		"{credential_providers: [r], alias: ann}\ntargets:\n"

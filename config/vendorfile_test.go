@@ -11,7 +11,7 @@ import (
 
 const inVendorFile = "CLOUD_IDAAS_CONFIG_PATH client-config.json: "
 
-// withVendorFile returns an environment of a target, the vendor file with text and more.
+// withVendorFile returns an environment with a target, a vendor file with text, and more.
 func withVendorFile(t *testing.T, text string, more ...string) []string {
 	t.Helper()
 	t.Chdir(t.TempDir())
@@ -34,7 +34,7 @@ const camelCase = `{
   "httpConfiguration": {"connectTimeout": 5000, "readTimeout": "soon", "unsafeIgnoreSslCert": false}
 }`
 
-// fromVendorFile spells what camelCase and snakeCase give.
+// fromVendorFile has the values of camelCase and snakeCase.
 const fromVendorFile = "idaas_file https://eiam.file.example.com https://file.example.com/api/v2/iauths_system/oauth2/token " +
 	"client_secret_basic " +
 	"app_file hush urn:cloud:idaas:pam|.all hush-key federated /file"
@@ -160,7 +160,7 @@ func TestVendorFilePlugin(t *testing.T) {
 	}
 }
 
-// The file has the certificates themselves, for which settings have paths.
+// The file contains the certificates; the settings are paths.
 func TestVendorFileCertificates(t *testing.T) {
 	text := `{"authnConfiguration": {"authnMethod": "PCA", "applicationFederatedCredentialName": "f", "privateKeyEnvVarName": "MY_KEY",
 		"clientX509Certificate": "-----BEGIN\nleaf", "x509_cert_chains": "-----BEGIN\nchain"}}`
@@ -176,7 +176,7 @@ func TestVendorFileCertificates(t *testing.T) {
 	}
 }
 
-// Only Alibaba Cloud's metadata service is known.
+// Only the metadata service of Alibaba Cloud is accepted.
 func TestVendorFileDeployment(t *testing.T) {
 	text := `{"authnConfiguration": {"authnMethod": "PKCS7", "applicationFederatedCredentialName": "f", "clientDeployEnvironment": "AWS_EC2"}}`
 	settings := []string{"IDAAS_DOMAIN=d", "IDAAS_CLIENT_ID=c"}
@@ -255,7 +255,7 @@ func TestVendorFileVariables(t *testing.T) {
 		{"CLIENT_SECRET_POST", "clientSecretEnvVarName", "MY_1", "", noSecret},
 		{"CLIENT_SECRET_POST", "clientSecretEnvVarName", "MY_1", "MY_1=", noSecret},
 		{"PRIVATE_KEY_JWT", "privateKeyEnvVarName", "MY_1", "", noKey},
-		// What people put there instead of a name.
+		// A secret or key instead of a name.
 		{"CLIENT_SECRET_POST", "clientSecretEnvVarName", "CSxHushHush", "", noSecret},
 		{"PRIVATE_KEY_JWT", "privateKeyEnvVarName", "-----BEGIN HUSH", "", noKey},
 
@@ -285,7 +285,7 @@ func TestVendorFileUnreadable(t *testing.T) {
 	wantFaults(t, faultsOf(t, environ), `CLOUD_IDAAS_CONFIG_PATH="client-config.json": open client-config.json: no such file or directory`)
 }
 
-// A fault in a field that the other settings leave without a use is a warning.
+// A fault in an unused field is a warning.
 func TestVendorFilePlaceholders(t *testing.T) {
 	const (
 		placeholder = `="<a>": a placeholder between < and >; replace it; `
@@ -330,12 +330,12 @@ func TestVendorFilePlaceholders(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantFaults(t, faultsOf(t, environ), inVendorFile+"openApiEndpoint"+placeholder+host)
-	// What is set as a variable is not excused.
+	// A fault in a variable is always fatal.
 	environ = withVendorFile(t, "{}", append(secret, "IDAAS_DOMAIN=d", "IDAAS_MANAGEMENT_ENDPOINT=<a>")...)
 	wantFaults(t, faultsOf(t, environ), "IDAAS_MANAGEMENT_ENDPOINT"+placeholder+host)
 }
 
-// The path may begin with the home folder, which a container's environment does not expand.
+// The path may begin with ~, which is not expanded in the environment of a container.
 func TestVendorFileAtHome(t *testing.T) {
 	environ := withVendorFile(t, `{"clientId": "app_home"}`, "IDAAS_DOMAIN=d", "IDAAS_CLIENT_SECRET=hush")
 	home, err := os.Getwd()
