@@ -124,34 +124,10 @@ func bound(text string) float64 {
 	return number
 }
 
-// synonyms are regular expressions for words in the name of a variable, most specific first, and the setting with that meaning.
-var synonyms = []struct{ words, name string }{
-	{`NO_PROXY`, "NO_PROXY"},
-	{`\w*PROXY`, "HTTPS_PROXY"},
-	{`INTERVAL|PERIOD|FREQUENCY|CRON|SCHEDULE`, "IDAAS_POLL_SCHEDULE"},
-	{`PROBES?|HEALTH\w*`, "IDAAS_PROBE_ADDRESS"},
-	{`PORT|LISTEN\w*|BIND`, "IDAAS_LISTEN_ADDRESS"},
-	{`TOKEN_(\w+_)?UR[IL]`, "IDAAS_TOKEN_ENDPOINT"},
-	{`UR[IL]`, "IDAAS_ENDPOINT"},
-	{`^TOKEN$|BEARER\w*`, "IDAAS_ACCESS_TOKEN"},
-	{`APP_ID|APPLICATION_ID`, "IDAAS_CLIENT_ID"},
-	{`^SECRET|APP_SECRET|PASSWORD`, "IDAAS_CLIENT_SECRET"},
-	{`^KEY|KEY_FILE|KEY_PATH`, "IDAAS_PRIVATE_KEY_FILE"},
-	{`CA|CA\w*CERTS?|(ROOT|CA)_\w+`, "IDAAS_CA_FILE"},
-	{`^CERTS?|^CERTIFICATE$`, "IDAAS_CERTIFICATE_FILE"},
-	{`TLS|WEB|BASIC_AUTH`, "IDAAS_WEB_CONFIG_FILE"},
-	{`^CONFIG_PATH`, "CLOUD_IDAAS_CONFIG_PATH"},
-	{`WORKERS|THREADS|PARALLEL\w*|CONCURREN\w*`, "IDAAS_POLL_CONCURRENCY"},
-	{`^TIMEOUT|(HTTP|API)_TIMEOUT`, "IDAAS_REQUEST_TIMEOUT"},
-	{`RETRY|RETRIES`, "IDAAS_REQUEST_RETRIES"},
-	{`QPS|RPS|RATE`, "IDAAS_RATE_LIMIT"},
-	{`PAGE\w*|MAX_RESULTS|BATCH`, "IDAAS_PAGE_SIZE"},
-	{`WINDOWS?|THRESHOLDS?|EXPIR\w*`, "IDAAS_EXPIRING_WITHIN"},
-	{`STALE\w*`, "IDAAS_MAX_STALENESS"},
-	{`STATE|CACHE`, "IDAAS_STATE_FILE"},
-	{`SHARDS|REPLICAS`, "IDAAS_SHARD_COUNT"},
-	{`DEBUG|VERBOS\w+|LEVEL|LOGLEVEL`, "IDAAS_LOG_LEVEL"},
-}
+// synonyms has lines with a setting and a regular expression for words in variables of that meaning, most specific first.
+//
+//go:embed synonyms.txt
+var synonyms string
 
 // suggestion returns the setting with the same meaning or a similar name as a variable in upper case; empty if there is none.
 func suggestion(name string, all []setting) string {
@@ -160,9 +136,10 @@ func suggestion(name string, all []setting) string {
 	if name == nearest {
 		return nearest
 	}
-	for _, m := range synonyms {
-		if regexp.MustCompile(`(^|_)(` + m.words + `)(_|$)`).MatchString(rest) {
-			return m.name
+	for line := range strings.Lines(synonyms) {
+		meant, words, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if regexp.MustCompile(`(^|_)(` + words + `)(_|$)`).MatchString(rest) {
+			return meant
 		}
 	}
 	if distance(name, nearest) > len(rest)/3 {
