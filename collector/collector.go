@@ -19,13 +19,13 @@ import (
 // Config of a Collector.
 type Config struct {
 	RateLimit    float64       // requests per second of this process
-	MaxStaleness time.Duration // age of a census from which its target's token series are dropped; 0: they are kept
+	MaxStaleness time.Duration // age of a census after which the token series of its target are dropped; 0: never
 
 	ShardIndex, ShardCount int
 }
 
-// Collector is a prometheus.Collector of all idaas_ metrics but the build info. Its other methods tell it what
-// happens; they and Collect are safe for concurrent use, and none waits for a walk.
+// Collector is a prometheus.Collector of all idaas_ metrics except the build info. Its other methods record events. All methods
+// are safe for concurrent use, and none waits for a walk.
 type Collector struct {
 	snapshot     func() *poller.Snapshot
 	now          func() time.Time
@@ -33,7 +33,7 @@ type Collector struct {
 	events       *events
 }
 
-// New returns a Collector that asks snapshot at each scrape. Every counter is there from the start, at 0.
+// New returns a Collector that calls snapshot at each scrape. Every counter starts at 0.
 func New(c Config, snapshot func() *poller.Snapshot) *Collector {
 	e := newEvents()
 	e.rateLimit.WithLabelValues().Set(c.RateLimit)
@@ -62,7 +62,7 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	c.events.Describe(ch)
 }
 
-// Collect sends the facts of one snapshot, judged at one moment.
+// Collect sends the facts of one snapshot, computed for one moment.
 func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	s, now := c.snapshot(), c.now()
 	for _, r := range s.Readings {
@@ -70,7 +70,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		send.walks(r)
 		status := r.Status(now, s.NextCycle.Sub(s.LastCycle))
 		send.gauge(state, 1, &dto.LabelPair{Name: &stateLabel, Value: new(string(status.State))})
-		send.known(stateSince, status.Since)
+		send.timestamp(stateSince, status.Since)
 		if r.Census != nil {
 			stale := c.maxStaleness > 0 && now.Sub(r.Census.ReadAt) > c.maxStaleness
 			send.facts(r, now, stale)
@@ -83,21 +83,21 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	send.gauge(pollTargets, float64(len(s.Readings)))
 	send.gauge(inProgress, float64(s.InProgress))
 	if !s.LastCycle.IsZero() {
-		send.known(lastCycle, s.LastCycle.UnixMilli())
-		send.known(nextCycle, s.NextCycle.UnixMilli())
+		send.timestamp(lastCycle, s.LastCycle.UnixMilli())
+		send.timestamp(nextCycle, s.NextCycle.UnixMilli())
 		send.gauge(interval, s.NextCycle.Sub(s.LastCycle).Seconds())
 	}
 	c.events.Collect(ch)
 }
 
-// sender sends the series of one target, or of none.
+// sender sends series, with the labels of a target if it has one.
 type sender struct {
 	ch     chan<- prometheus.Metric
 	target []*dto.LabelPair
 }
 
-// series is a gauge whose labels are its target's, made once for all of them: with const metrics, which make their own, a
-// scrape allocates three times as often and takes half as long again.
+// series is a gauge that shares the labels of its target. Const metrics copy them: a scrape then allocates three times as often
+// and takes 1.5 times as long.
 type series struct {
 	desc   *prometheus.Desc
 	labels []*dto.LabelPair
@@ -112,21 +112,21 @@ func (s *series) Write(m *dto.Metric) error {
 	return nil
 }
 
-// gauge sends a series, whose other labels come after those of every target, in order of their names.
+// gauge sends a series. Other labels have names that sort after those of the target.
 func (s sender) gauge(d *prometheus.Desc, v float64, others ...*dto.LabelPair) {
 	m := &series{desc: d, labels: append(s.target[:len(s.target):len(s.target)], others...), value: v}
 	m.gauge.Value = &m.value
 	s.ch <- m
 }
 
-// known sends Unix milliseconds as seconds, unless they are unknown.
-func (s sender) known(d *prometheus.Desc, ms int64) {
+// timestamp sends Unix milliseconds as seconds, unless they are 0: unknown.
+func (s sender) timestamp(d *prometheus.Desc, ms int64) {
 	if ms > 0 {
 		s.gauge(d, float64(ms)/1000)
 	}
 }
 
-// walks sends how the walks of one target went.
+// walks sends the results of the walks of a target.
 func (s sender) walks(r *poller.Reading) {
 	switch {
 	case r.Failure != nil:
@@ -136,20 +136,20 @@ func (s sender) walks(r *poller.Reading) {
 		s.gauge(pollSuccess, 1)
 	}
 	if c := r.Census; c != nil {
-		s.known(lastSuccess, c.ReadAt.UnixMilli())
+		s.timestamp(lastSuccess, c.ReadAt.UnixMilli())
 		if c.Reported >= 0 {
 			s.gauge(reported, float64(c.Reported))
 		}
 	}
 }
 
-// facts sends the census of one target as it stands now. What a stale one cannot tell any more is left out: unknown is
-// not zero.
+// facts sends the census of a target at now. A stale one has no token series: unknown is not zero.
 func (s sender) facts(r *poller.Reading, now time.Time, stale bool) {
 	c, at := r.Census, r.Census.At(now)
-	s.known(lastActive, at.LastActive)
+	s.timestamp(lastActive, at.LastActive)
 	if i := c.Info; i != nil {
-		s.ch <- prometheus.MustNewConstMetric(targetInfo, prometheus.GaugeValue, 1, r.Target.Label, r.Target.Provider, i.ProviderID, i.TokenType, i.ConsumerType)
+		s.ch <- prometheus.MustNewConstMetric(targetInfo, prometheus.GaugeValue, 1,
+			r.Target.Label, r.Target.Provider, i.ProviderID, i.TokenType, i.ConsumerType)
 	}
 	if stale {
 		return
@@ -163,26 +163,26 @@ func (s sender) facts(r *poller.Reading, now time.Time, stale bool) {
 		s.gauge(expiring, float64(at.Expiring(w.Duration)), &dto.LabelPair{Name: &within, Value: &w.Label})
 	}
 	s.gauge(withoutExpiration, float64(at.NeverExpiring))
-	s.known(earliest, at.Earliest)
-	s.known(latest, at.Latest)
-	s.known(lifetime, c.Lifetime)
-	s.known(newestIssue, c.NewestIssue)
+	s.timestamp(earliest, at.Earliest)
+	s.timestamp(latest, at.Latest)
+	s.timestamp(lifetime, c.Lifetime)
+	s.timestamp(newestIssue, c.NewestIssue)
 }
 
-// rhythm sends what the state of a target follows from.
+// rhythm sends the causes of the state of a target.
 func (s sender) rhythm(status poller.Status) {
-	s.known(historyStart, status.HistoryStart)
+	s.timestamp(historyStart, status.HistoryStart)
 	if status.UsualPause >= 0 {
 		s.gauge(usualPause, float64(status.UsualPause)/1000)
 	}
-	s.known(nextExpected, status.NextExpected)
-	s.known(renewalExpected, status.RenewalExpected)
+	s.timestamp(nextExpected, status.NextExpected)
+	s.timestamp(renewalExpected, status.RenewalExpected)
 }
 
-// WriteText writes what g gathers in the text format: atomically into file or, if that is empty, into w.
+// WriteText gathers g and writes the text format atomically into file or, if that is empty, into w.
 func WriteText(g prometheus.Gatherer, file string, w io.Writer) error {
 	if info, err := os.Lstat(file); err == nil && !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is there and no regular file, which alone can be replaced", file)
+		return fmt.Errorf("%s is not a regular file: only a regular file can be replaced", file)
 	}
 	if file != "" {
 		return prometheus.WriteToTextfile(file, g)
@@ -190,14 +190,14 @@ func WriteText(g prometheus.Gatherer, file string, w io.Writer) error {
 	families, err := g.Gather()
 	for _, f := range families {
 		if _, encodeErr := expfmt.MetricFamilyToText(w, f); encodeErr != nil {
-			return errors.Join(err, encodeErr) // once, not for each family
+			return errors.Join(err, encodeErr) // one error, not one for each family
 		}
 	}
 	return err
 }
 
-// Distinct leaves out of what g gathers the one family of Go's runtime that OpenMetrics would have twice: it calls the
-// counter go_memstats_alloc_bytes_total by the name of this gauge, which go_memstats_heap_alloc_bytes equals.
+// Distinct removes go_memstats_alloc_bytes, whose name in OpenMetrics is also that of the counter go_memstats_alloc_bytes_total.
+// go_memstats_heap_alloc_bytes has the same value.
 func Distinct(g prometheus.Gatherer) prometheus.Gatherer {
 	return prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
 		families, err := g.Gather()

@@ -35,7 +35,7 @@ var target = poller.Target{
 	Windows: []poller.Window{{Label: "1h", Duration: time.Hour}, {Label: "7d", Duration: 7 * 24 * time.Hour}},
 }
 
-// healthy has every state, and was read two minutes ago.
+// healthy has tokens in every state, read two minutes ago.
 func healthy() *poller.Census {
 	return &poller.Census{
 		Revoked: 2, Expired: 3, NeverExpiring: 0,
@@ -60,14 +60,16 @@ func newCollector(readings ...*poller.Reading) *Collector {
 	return c
 }
 
-// everything returns a collector that shows every metric there is.
+// everything returns a collector with every metric.
 func everything() *Collector {
 	other := reading(healthy(), &poller.Failure{Reason: poller.Forbidden})
 	other.Target.Provider, other.Target.Label = "github_oauth", `back\slash "quoted" ü@example.com`
 	other.Census.NeverExpiring = 1
 	other.Census.LastActive = ms(-time.Hour)
 	renewed, paused := healthy(), healthy()
-	renewed.History = &poller.History{Since: ms(-50 * 24 * time.Hour), Start: ms(-50 * 24 * time.Hour), End: ms(-2 * time.Minute), Reserves: [10]uint32{3600, 3600, 3600}}
+	renewed.History = &poller.History{
+		Since: ms(-50 * 24 * time.Hour), Start: ms(-50 * 24 * time.Hour), End: ms(-2 * time.Minute), Reserves: [10]uint32{3600, 3600, 3600},
+	}
 	paused.Expirations, paused.History = nil, &poller.History{
 		Since: ms(-8 * 24 * time.Hour), Start: ms(-25 * time.Hour), End: ms(-24 * time.Hour),
 		Pauses: [6][3]poller.Pause{{{End: uint32(ms(-25*time.Hour) / 1000), Length: 23 * 3600}}},
@@ -97,7 +99,7 @@ func everything() *Collector {
 	return c
 }
 
-// exposition returns the families of c that keep wants.
+// exposition returns the families of c for which keep returns true.
 func exposition(t *testing.T, c *Collector, keep func(*dto.MetricFamily) bool) string {
 	t.Helper()
 	registry := prometheus.NewPedanticRegistry()
@@ -185,7 +187,7 @@ func TestEverythingIsInTheGoldenFile(t *testing.T) {
 	for d := range ch {
 		name := strings.Split(d.String(), `"`)[1]
 		if !strings.Contains(string(text), "# HELP "+name+" ") {
-			t.Errorf("%s is described but not shown", name)
+			t.Errorf("%s is described but not exposed", name)
 		}
 	}
 }
@@ -200,7 +202,7 @@ func TestLint(t *testing.T) {
 	}
 }
 
-func TestCountersAreThereFromTheStart(t *testing.T) {
+func TestCountersExistFromTheStart(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(newCollector())
 	families, err := registry.Gather()
@@ -229,7 +231,7 @@ func TestCountersAreThereFromTheStart(t *testing.T) {
 	}
 }
 
-// No label may be called like one that Prometheus or Kubernetes attach to targets.
+// TestLabelNames: no label has the name of one that Prometheus or Kubernetes add to targets.
 func TestLabelNames(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(everything())
@@ -254,7 +256,7 @@ func BenchmarkScrape(b *testing.B) {
 		readings[i].Target.Label = "consumer-" + strings.Repeat("x", i%20) + string(rune('a'+i%26)) + time.Duration(i).String()
 	}
 	same := constGauges{readings: readings}
-	for i := range 17 { // as many as ours sends of each target
+	for i := range 17 { // as many as Collector sends per target
 		same.descs = append(same.descs, prometheus.NewDesc("plain_"+strconv.Itoa(i), "Plain.", []string{"consumer", "credential_provider"}, nil))
 	}
 	took := map[string]float64{}
@@ -274,10 +276,10 @@ func BenchmarkScrape(b *testing.B) {
 			took[name] = b.Elapsed().Seconds() / float64(b.N)
 		})
 	}
-	b.Logf("%.2f times what as many const gauges take", took["ours"]/took["as many const gauges"])
+	b.Logf("%.2f times the time of as many const gauges", took["ours"]/took["as many const gauges"])
 }
 
-// constGauges sends as many gauges, whose values cost nothing to find.
+// constGauges sends const gauges with constant values.
 type constGauges struct {
 	readings []*poller.Reading
 	descs    []*prometheus.Desc
@@ -297,8 +299,8 @@ func (p constGauges) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// A full disk, or a reader that has gone, is one error, not one for each family.
-func TestWriteTextSaysOnceThatItCannot(t *testing.T) {
+// TestWriteTextReturnsOneError: a full disk is one error, not one per family.
+func TestWriteTextReturnsOneError(t *testing.T) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(newCollector(reading(healthy(), nil)))
 	file, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
@@ -311,10 +313,11 @@ func TestWriteTextSaysOnceThatItCannot(t *testing.T) {
 	}
 }
 
-// OpenMetrics names a counter's family without _total: none may then be there twice.
+// TestDistinct: no two families have the same name in OpenMetrics, which has no _total in the names of counters.
 func TestDistinct(t *testing.T) {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(newCollector(reading(healthy(), nil)), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	process := collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})
+	registry.MustRegister(newCollector(reading(healthy(), nil)), collectors.NewGoCollector(), process)
 	families, err := Distinct(registry).Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -323,7 +326,7 @@ func TestDistinct(t *testing.T) {
 	for _, f := range families {
 		name := strings.TrimSuffix(f.GetName(), "_total")
 		if seen[name] {
-			t.Errorf("%s is there twice", name)
+			t.Errorf("%s exists twice", name)
 		}
 		seen[name] = true
 	}
@@ -332,15 +335,15 @@ func TestDistinct(t *testing.T) {
 	}
 }
 
-// The metrics of discovery are there only while it has something to do.
+// TestNotDiscovering: the metrics of discovery exist only while it runs.
 func TestNotDiscovering(t *testing.T) {
 	c := everything()
 	discovery := func(f *dto.MetricFamily) bool { return strings.HasPrefix(f.GetName(), "idaas_provider_discovery") }
 	if text := exposition(t, c, discovery); strings.Count(text, "\nidaas_provider_discovery_") != 2 {
-		t.Errorf("while it has: %s", text)
+		t.Errorf("while it runs: %s", text)
 	}
 	c.NotDiscovering()
 	if text := exposition(t, c, discovery); text != "" {
-		t.Errorf("no more: %s", text)
+		t.Errorf("after it: %s", text)
 	}
 }

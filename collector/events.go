@@ -8,13 +8,13 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
-// Cycle counts a due time, and the targets skipped at it.
+// Cycle counts a scheduled time, and the targets skipped at it.
 func (c *Collector) Cycle(skipped int) {
 	c.events.cycles.Inc()
 	c.events.skipped.Add(float64(skipped))
 }
 
-// Walked observes a complete walk, and counts a failed one.
+// Walked observes the duration of a complete walk, or counts a failed one.
 func (c *Collector) Walked(took time.Duration, failed poller.Reason) {
 	if failed == "" {
 		c.events.pollDuration.Observe(took.Seconds())
@@ -23,7 +23,7 @@ func (c *Collector) Walked(took time.Duration, failed poller.Reason) {
 	}
 }
 
-// LiveFallback counts a live walk that was not proved.
+// LiveFallback counts a live walk whose counts did not add up.
 func (c *Collector) LiveFallback() { c.events.fallbacks.Inc() }
 
 // Request counts an HTTP attempt of the API.
@@ -32,51 +32,51 @@ func (c *Collector) Request(operation, code string, took time.Duration) {
 	c.events.requestDuration.WithLabelValues(operation).Observe(took.Seconds())
 }
 
-// Retry counts a request that is sent again.
+// Retry counts a retried request.
 func (c *Collector) Retry() { c.events.retries.Inc() }
 
-// Throttled counts an answer that said to slow down.
+// Throttled counts a throttled request.
 func (c *Collector) Throttled() { c.events.throttled.Inc() }
 
-// Waited adds time spent waiting before a request.
+// Waited adds waiting time before a request.
 func (c *Collector) Waited(cause string, d time.Duration) {
 	c.events.wait.WithLabelValues(cause).Add(d.Seconds())
 }
 
-// AccessToken sets the expiration of the exporter's own token.
+// AccessToken sets the expiration of the exporter's access token.
 func (c *Collector) AccessToken(expires time.Time) {
 	c.events.tokenExpiration.WithLabelValues().Set(float64(expires.UnixMilli()) / 1000)
 }
 
-// AccessTokenFailed counts a failed attempt to get an access token.
+// AccessTokenFailed counts a failed request for an access token.
 func (c *Collector) AccessTokenFailed(r poller.Reason) {
 	c.events.tokenFailures.WithLabelValues(string(r)).Inc()
 }
 
-// PageSize sets the tokens per page asked for.
+// PageSize sets the requested tokens per page.
 func (c *Collector) PageSize(n int) { c.events.pageSize.WithLabelValues().Set(float64(n)) }
 
-// Skew sets the server's Date minus the local clock.
+// Skew sets the Date of the server minus the local time.
 func (c *Collector) Skew(d time.Duration) { c.events.skew.WithLabelValues().Set(d.Seconds()) }
 
-// Instance sets the IDaaS instance and the developer API that is asked.
+// Instance sets the IDaaS instance and the developer API in use.
 func (c *Collector) Instance(id, endpoint string) {
 	c.events.instance.Reset()
 	c.events.instance.WithLabelValues(id, endpoint).Set(1)
 }
 
-// Reloaded tells that the targets were loaded, at start or later; err says why they could not be.
+// Reloaded records a load of the targets; err is nil if it succeeded.
 func (c *Collector) Reloaded(err error) { c.outcome(c.events.reloadOK, c.events.reloadTime, err) }
 
-// StateSaved tells that the state file was written; err says why it could not be.
+// StateSaved records a write of the state file; err is nil if it succeeded.
 func (c *Collector) StateSaved(err error) { c.outcome(c.events.stateOK, c.events.stateTime, err) }
 
-// Discovered tells that the credential providers were listed; err says why they could not be.
+// Discovered records a list of the credential providers; err is nil if it is in use.
 func (c *Collector) Discovered(err error) {
 	c.outcome(c.events.discoveryOK, c.events.discoveryTime, err)
 }
 
-// NotDiscovering tells that no target asks for all credential providers.
+// NotDiscovering removes the metrics of discovery.
 func (c *Collector) NotDiscovering() {
 	c.events.discoveryOK.Reset()
 	c.events.discoveryTime.Reset()

@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// The README's table of metrics says what /metrics says. Rewrite it with -update.
+// TestReadme compares the README's table of metrics with /metrics. Rewrite the table with -update.
 func TestReadme(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(everything())
