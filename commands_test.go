@@ -155,7 +155,7 @@ func TestOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	if code, _, stderr := command(t, environ, "once", link); code != 1 || !strings.Contains(stderr, "no regular file") {
-		t.Errorf("what is no regular file, such as /dev/stdout, would be replaced: exit code %d\n%s", code, stderr)
+		t.Errorf("a special file such as /dev/stdout would be replaced: exit code %d\n%s", code, stderr)
 	}
 }
 

@@ -219,7 +219,7 @@ func TestEveryGaugeEqualsAnIndependentCount(t *testing.T) {
 				got, known := r.scrape().counts(consumer, "orders_jwt")
 				after := sim.Count(consumer, "orders_jwt", time.Now())
 				if !known || got != before && got != after {
-					t.Errorf("%s: %+v (known: %v), want %+v", consumer, got, known, after)
+					t.Errorf("%s: %+v (present: %v), want %+v", consumer, got, known, after)
 				}
 			}
 			if n := sim.Requests(simulator.Access); n != 1 {
@@ -292,7 +292,7 @@ func TestAFailingTargetLeavesTheOthersAndItsOwnLastData(t *testing.T) {
 	})
 	repair()
 	sim.Add("a", "p", simulator.Token{ID: "5"})
-	eventually(t, "a healed", func() bool {
+	eventually(t, "a recovered", func() bool {
 		e := r.scrape()
 		ok, _ := e.value("idaas_poll_success", "consumer", "a")
 		_, failing := e.value("idaas_poll_error", "consumer", "a")

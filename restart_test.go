@@ -54,7 +54,7 @@ func TestARestartWithoutTheAPIShowsEverySeriesWithItsAge(t *testing.T) {
 		t.Errorf("before:\n%s\nafter:\n%s", before, got)
 	}
 	if !strings.Contains(again.stderr.String(), "failing before this start failing=1") {
-		t.Error("the log of the new process does not tell of what fails since before")
+		t.Error("the log of the new process lacks the targets that failed before the restart")
 	}
 	again.stop()
 
@@ -145,7 +145,7 @@ func TestThreeShardsShowEachTargetOnce(t *testing.T) {
 			t.Errorf("shard %d sends %v requests per second, want its third of 300", shard, v)
 		}
 		if v, ok := e.value("idaas_shard_index", "shard_index", fmt.Sprint(shard)); v != 1 || !ok {
-			t.Errorf("shard %d does not say so", shard)
+			t.Errorf("shard %d: idaas_shard_index is wrong", shard)
 		}
 	}
 	for consumer, n := range seen {

@@ -97,14 +97,14 @@ func fromVendor(place string, top map[string]any, given map[string]string) vendo
 				v.unset = append(v.unset, Fault{Name: at, Problem: "the variable with this name is unset"})
 			}
 		}
-		known := given[k.setting] + given[k.setting+"_FILE"] + v.values[k.setting]
+		set := given[k.setting] + given[k.setting+"_FILE"] + v.values[k.setting]
 		if k.setting == "IDAAS_AUTH_METHOD" {
-			known += given["IDAAS_ACCESS_TOKEN"] + given["IDAAS_ACCESS_TOKEN_FILE"]
+			set += given["IDAAS_ACCESS_TOKEN"] + given["IDAAS_ACCESS_TOKEN_FILE"]
 		}
-		if plugin, _ := member(authn, "pluginName").(string); known == "" && value == "PLUGIN" && plugin != ramPlugin {
+		if plugin, _ := member(authn, "pluginName").(string); set == "" && value == "PLUGIN" && plugin != ramPlugin {
 			v.faults = append(v.faults, Fault{place + "authnConfiguration.pluginName", plugin, "unknown plugin; accepted: " + ramPlugin})
 		}
-		if known == "" && text != "" {
+		if set == "" && text != "" {
 			v.values[k.setting], v.places[k.setting] = text, at
 		}
 	}
