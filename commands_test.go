@@ -220,7 +220,7 @@ func TestCheckSaysWhatItWaitsFor(t *testing.T) {
 	sim.Add("a", "p", simulator.Token{ID: "t"})
 	sim.Inject(simulator.Fault{Operation: simulator.List, Kind: simulator.Throttle, AcsAfter: 50 * time.Millisecond, Times: 1})
 	code, stdout, stderr := command(t, append(environ, "IDAAS_TARGETS=a:p", "IDAAS_REQUEST_RETRIES=1"), "check")
-	if code != 0 || !strings.Contains(stderr, "the API asks to wait: no requests meanwhile asked=50ms waiting=50ms") {
+	if code != 0 || !strings.Contains(stderr, "requests paused by the API requested=50ms pause=50ms") {
 		t.Errorf("%d\n%s%s", code, stdout, stderr)
 	}
 }

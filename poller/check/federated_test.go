@@ -88,7 +88,7 @@ func TestFederatedFailures(t *testing.T) {
 				w.Config.Client.Timeout = 100 * time.Millisecond
 				pkcs7(func(r *http.Request) (*http.Response, error) { <-r.Context().Done(); return nil, r.Context().Err() })(t, w)
 			},
-			step: stepAccess, detail: "no whole answer in time", advice: []string{"only ECS"},
+			step: stepAccess, detail: "no complete response within ", advice: []string{"only ECS"},
 		},
 		"PKCS#7: file missing": {
 			change: func(t *testing.T, w *world) {

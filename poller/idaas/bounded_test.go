@@ -50,7 +50,7 @@ func TestTotalFailureIsBounded(t *testing.T) {
 		{name: "500 with hints", faults: []simulator.Fault{{Kind: simulator.Status, RetryAfter: "100"}}},
 		{name: "429", faults: []simulator.Fault{{Kind: simulator.Throttle}}},
 		{name: "429 with a hint", faults: []simulator.Fault{{Kind: simulator.Throttle, TimeLeft: 20 * time.Second}}, pause: 20 * time.Second},
-		{name: "429 with a hint of an hour", faults: []simulator.Fault{{Kind: simulator.Throttle, RetryAfter: "3600"}}, pause: maxHint},
+		{name: "429 with a hint of an hour", faults: []simulator.Fault{{Kind: simulator.Throttle, RetryAfter: "3600"}}, pause: maxRetryAfter},
 		{name: "resets", faults: []simulator.Fault{{Kind: simulator.Reset}}},
 		{name: "hangs", faults: []simulator.Fault{{Kind: simulator.Hang}}},
 		{name: "401", faults: []simulator.Fault{{Operation: simulator.List, Kind: simulator.Status, Status: 401}}},

@@ -275,7 +275,7 @@ func TestRAMTokenReplaced(t *testing.T) {
 			if r.PostFormValue("OIDCToken") == "new" {
 				return false
 			}
-			time.AfterFunc(settle/2, func() { _ = os.WriteFile(os.Getenv("ALIBABA_CLOUD_OIDC_TOKEN_FILE"), []byte("new"), 0o600) })
+			time.AfterFunc(replaceTime/2, func() { _ = os.WriteFile(os.Getenv("ALIBABA_CLOUD_OIDC_TOKEN_FILE"), []byte("new"), 0o600) })
 			http.Error(w, `{"Code":"AuthenticationFail.OIDCToken.Expired"}`, http.StatusBadRequest)
 			return true
 		}

@@ -12,12 +12,12 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
-// wirePage is an answer of the list call, as far as it is used. A null field counts as absent.
+// wirePage is a response of the list call, with the fields used. A null field counts as absent.
 type wirePage struct {
 	Entities   wireTokens `json:"entities"`
 	TotalCount *wireCount `json:"totalCount"`
 	NextToken  string     `json:"nextToken"`
-	Error      string     `json:"error"` // of an error object, whatever else it has
+	Error      string     `json:"error"` // of an error object
 
 	Entities2   otherSpelling `json:"_entities,case:ignore"`
 	TotalCount2 otherSpelling `json:"_totalCount,case:ignore"`
@@ -45,19 +45,19 @@ type wireToken struct {
 	ConsumerType2 otherSpelling `json:"_consumerType,case:ignore"`
 }
 
-// otherSpelling is where a known name in another case, or with underscores, ends up: passed over as unknown, it would let
-// a token never expire.
+// otherSpelling is the type of fields with a known name in another case or with underscores. If they were ignored as unknown, a token
+// would never expire.
 type otherSpelling struct{}
 
-// UnmarshalJSON refuses whatever has that name.
+// UnmarshalJSON returns an error.
 func (*otherSpelling) UnmarshalJSON([]byte) error {
 	return errors.New("a known name in another spelling")
 }
 
-// wireCount is a whole number. It may be a text, or have a fraction of 0 and be at most 2^53.
+// wireCount is a whole number. It may be a text. It may have a fraction of 0 if it is at most 2^53.
 type wireCount int64
 
-// UnmarshalJSONFrom reads the number.
+// UnmarshalJSONFrom decodes the number.
 func (n *wireCount) UnmarshalJSONFrom(in *jsontext.Decoder) error {
 	token, err := in.ReadToken()
 	if err != nil {
@@ -76,21 +76,21 @@ func (n *wireCount) UnmarshalJSONFrom(in *jsontext.Decoder) error {
 	return nil
 }
 
-// decoder reads pages, and uses again what it needs: 3 allocations a page instead of 110.
+// decoder decodes pages. It reuses its memory: 3 allocations per page instead of 110.
 type decoder struct {
-	wire   wireToken // being read
-	ids    []byte    // of the page's tokens, one after the other
-	ends   []int     // of each in ids
+	wire   wireToken // being decoded
+	ids    []byte    // of the tokens of the page, concatenated
+	ends   []int     // of each id in ids
 	tokens []poller.Token
 }
 
-// wireTokens is where the tokens of a page go.
+// wireTokens are the entities of a page.
 type wireTokens struct {
 	*decoder
-	given bool // as a list
+	given bool // there is a list
 }
 
-// UnmarshalJSONFrom reads the list, token by token.
+// UnmarshalJSONFrom decodes the list, token by token.
 func (w *wireTokens) UnmarshalJSONFrom(in *jsontext.Decoder) error {
 	start, err := in.ReadToken()
 	if err != nil || start.Kind() == 'n' {
@@ -136,8 +136,7 @@ func (d *decoder) token(in *jsontext.Decoder) error {
 	return nil
 }
 
-// read reads a page and its nextToken, good until the next is read. An answer that is not surely a page is an error, never an
-// empty page.
+// read decodes a page and its nextToken, valid until the next call. A body that may not be a page is an error, never an empty page.
 func (d *decoder) read(body []byte) (poller.Page, string, error) {
 	d.ids, d.ends, d.tokens = d.ids[:0], d.ends[:0], d.tokens[:0]
 	w := wirePage{Entities: wireTokens{decoder: d}}
@@ -165,7 +164,7 @@ func (d *decoder) read(body []byte) (poller.Page, string, error) {
 	return page, w.NextToken, nil
 }
 
-// millis reads a time of the API: documented as milliseconds, but one vendor source says seconds. Zero or less is none.
+// millis returns a time of the API in milliseconds, as documented. One vendor source has seconds, which are converted. 0: none.
 func millis(v int64) int64 {
 	const secondsBelow = 1e12 // the year 33658 in seconds, 2001 in milliseconds
 	switch {
@@ -177,5 +176,5 @@ func millis(v int64) int64 {
 	return v
 }
 
-// clean makes a text of the API fit to be a label value.
+// clean returns a text of the API as a valid label value.
 func clean(s string) string { return poller.Scrubber{}.Clean(s) }

@@ -228,7 +228,7 @@ func TestAnEndpointThatMoves(t *testing.T) {
 				if n := moved.Requests(simulator.Discovery); (n > 0) != tt.rediscovers || n > 2 {
 					t.Errorf("%d discovery requests", n)
 				}
-				if said := strings.Contains(a.log.String(), "the instance answers elsewhere now"); said != tt.rediscovers {
+				if said := strings.Contains(a.log.String(), "instance endpoints changed"); said != tt.rediscovers {
 					t.Errorf("log:\n%s", a.log.String())
 				}
 			})

@@ -190,7 +190,7 @@ func TestErrorsWithoutAnAnswer(t *testing.T) {
 		time.Sleep(time.Second)
 		a.Inject(simulator.Fault{Operation: simulator.List, Kind: simulator.Hang})
 		r = a.poll(t, a.client(), targets...)[0]
-		if r.Failure == nil || r.Failure.Reason != poller.Timeout || r.Failure.Text != "page 1: no whole answer in time" {
+		if r.Failure == nil || r.Failure.Reason != poller.Timeout || r.Failure.Text != "page 1: no complete response within 10s" {
 			t.Errorf("%+v", r.Failure)
 		}
 		if events := a.events.soFar(); events.requests["token error"] != 5 || events.requests["list error"] != 5 || events.retries != 8 {
@@ -216,7 +216,7 @@ func TestFailuresKeepWhatCausedThem(t *testing.T) {
 		{&net.DNSError{Err: "i/o timeout", Name: "api.test", IsTimeout: true}, poller.Timeout},
 		{io.ErrUnexpectedEOF, poller.Connection},
 	} {
-		if f := noAnswer(tt.err, "page 1", poller.Scrubber{}); poller.ReasonOf(f) != tt.want || !f.retry || f.status != 0 {
+		if f := noResponse(tt.err, 10*time.Second, "page 1", poller.Scrubber{}); poller.ReasonOf(f) != tt.want || !f.retry || f.status != 0 {
 			t.Errorf("%v: %s, want %s", tt.err, poller.ReasonOf(f), tt.want)
 		}
 	}
@@ -248,9 +248,9 @@ func TestCleanTexts(t *testing.T) {
 // A failure that goes on is the same one, whatever is new in each response or connection.
 func TestAFailureThatGoesOnIsTheSame(t *testing.T) {
 	reset := func(port int) error {
-		return noAnswer(&net.OpError{
+		return noResponse(&net.OpError{
 			Op: "read", Net: "tcp", Source: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: port}, Addr: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 2), Port: 443}, Err: syscall.ECONNRESET,
-		}, "page 1", poller.Scrubber{})
+		}, 10*time.Second, "page 1", poller.Scrubber{})
 	}
 	if got := reset(50001).Error(); got != "page 1: read tcp 10.0.0.2:443: connection reset by peer" || got != reset(50002).Error() {
 		t.Error(got)

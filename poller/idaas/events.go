@@ -8,12 +8,12 @@ import (
 
 // Operations of the API, as in Events.Request, and causes of waiting, as in Events.Waited.
 const (
-	OpList      = "list"
-	OpToken     = "token"
-	OpDiscovery = "discovery"
-	WaitLimiter = "limiter" // for the rate limit
-	WaitHint    = "hint"    // for a retry-after of the API
-	WaitBackoff = "backoff" // between retries
+	OpList         = "list"
+	OpToken        = "token"
+	OpDiscovery    = "discovery"
+	WaitLimiter    = "limiter" // for the rate limit
+	WaitRetryAfter = "hint"    // for a retry-after of the API
+	WaitBackoff    = "backoff" // between retries
 )
 
 // Events receives the events of a Client. Its methods must be safe for concurrent use.

@@ -109,7 +109,7 @@ func TestMetadataService(t *testing.T) {
 		"404":    {answer(404, "secret-of-the-service"), "the ECS metadata service, 100.100.100.200, PUT api/token: 404 Not Found"},
 		"empty":  {answer(200, " \n"), "the response of the ECS metadata service is not a PKCS#7 signed document"},
 		"absent": {func(*http.Request) (*http.Response, error) { return nil, errors.New("connect: no route to host") }, "PUT api/token: connect: no route to host"},
-		"hangs":  {hang, "PUT api/token: no whole answer in time"},
+		"hangs":  {hang, "PUT api/token: no complete response within 10s"},
 		"404 for the document": {func(r *http.Request) (*http.Response, error) {
 			if r.Method == http.MethodPut {
 				return newResponse(200, "secret-of-the-service"), nil

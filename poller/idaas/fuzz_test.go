@@ -111,13 +111,13 @@ func FuzzParseError(f *testing.F) {
 		hide := poller.Scrubber{}.Hide(secret, "[secret]")
 		fit(t, hide.Clean(said.String()))
 		fit(t, hide.Clean(said.requestID))
-		if f := refused(status, http.Header{}, said, "page 1", hide); !strings.HasPrefix(f.Error(), "page 1: ") || strings.ContainsAny(f.Error(), "\r\n") || len(f.Error()) > 8*maxText+200 {
+		if f := (&call{what: "page 1", hide: hide}).refused(status, said); !strings.HasPrefix(f.Error(), "page 1: ") || strings.ContainsAny(f.Error(), "\r\n") || len(f.Error()) > 8*maxText+200 {
 			t.Errorf("%q", f.Error())
 		}
 	})
 }
 
-func FuzzHint(f *testing.F) {
+func FuzzRetryAfter(f *testing.F) {
 	const date = "Sun, 01 Mar 2026 12:00:00 GMT"
 	f.Add("7", "Limit:1,Remain:0,TimeLeft:2000,Reset:1234", "", date)
 	f.Add("Sun, 01 Mar 2026 12:00:30 GMT", "", "TimeLeft:5", date)
@@ -131,8 +131,8 @@ func FuzzHint(f *testing.F) {
 		header := func(after, user, api string) http.Header {
 			return http.Header{"Retry-After": {after}, "X-Ratelimit-User": {user}, "X-Ratelimit-User-Api": {api}, "Date": {date}}
 		}
-		all := hint(header(after, user, api), now)
-		if want := max(hint(header(after, "", ""), now), hint(header("", user, ""), now), hint(header("", "", api), now)); all != want || all < 0 {
+		all := retryAfter(header(after, user, api), now)
+		if want := max(retryAfter(header(after, "", ""), now), retryAfter(header("", user, ""), now), retryAfter(header("", "", api), now)); all != want || all < 0 {
 			t.Errorf("%v of all, %v of the largest", all, want)
 		}
 	})

@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json"
 
@@ -19,10 +21,10 @@ import (
 // manage builds a signed request to the management API.
 func (c *Client) manage(ctx context.Context, call *call, at Instance, action string, query url.Values) (*http.Request, error) {
 	if at.Management == "" {
-		return nil, fail(poller.AccessToken, "%s: %s tells no region: set IDAAS_MANAGEMENT_ENDPOINT", call.what, at.Endpoint)
+		return nil, fail(poller.AccessToken, "%s: no region in %s; set IDAAS_MANAGEMENT_ENDPOINT", call.what, at.Endpoint)
 	}
-	call.gate = c.management
-	if err := call.gate.wait(ctx); err != nil {
+	call.limiter = c.management
+	if err := call.limiter.wait(ctx); err != nil {
 		return nil, err
 	}
 	query.Set("InstanceId", at.ID)
@@ -57,7 +59,66 @@ func (c *Client) tokenByRAM(ctx context.Context, call *call, at Instance) (*http
 	return c.manage(ctx, call, at, "GenerateOauthToken", query)
 }
 
-// providerPage is an answer of ListCredentialProviders, as far as it is used.
+// rereadAfter is how long credentials without an expiration are used before their source is read again.
+const rereadAfter = time.Second
+
+// findRAM finds RAM credentials, with the retries of other requests. It logs the source if that changed.
+func (c *Client) findRAM(ctx context.Context, renewing bool) (ram.Credentials, lease, error) {
+	var found ram.Credentials
+	refused := false
+	call := &call{retries: c.retries(renewing), renew: func(ctx context.Context) bool {
+		return refused && !renewing && c.developer.sleep(ctx, WaitBackoff, replaceTime) == nil
+	}}
+	call.build = func(ctx context.Context) (_ *http.Request, err error) {
+		if found, err = c.chain.Find(ctx); err == nil {
+			return nil, nil
+		}
+		f := failBecause(poller.AccessToken, "no RAM credentials: %w", err)
+		if cause, ok := errors.AsType[*failure](err); ok {
+			refused = cause.status/100 == 4
+		} else if _, ok := errors.AsType[*fs.PathError](err); ok {
+			f.retry = true // the file may be being replaced
+		}
+		return nil, f
+	}
+	if err := c.do(ctx, call, nil); err != nil {
+		return found, lease{}, err
+	}
+	used, now := c.ram.value, time.Now()
+	if found.Source != used.Source || found.Expires.IsZero() && found.ID != used.ID {
+		c.config.Log.Info("RAM credentials found", "source", found.Source, "access_key", found.Key())
+	}
+	if found.Expires.IsZero() {
+		return found, lease{until: now.Add(rereadAfter)}, nil
+	}
+	life := found.Expires.Sub(now)
+	return found, lease{renew: now.Add(life * 2 / 3), until: now.Add(life * 9 / 10)}, nil
+}
+
+// RAM returns the RAM credentials found last; empty ones if none were found.
+func (c *Client) RAM() ram.Credentials {
+	c.ram.mu.Lock()
+	defer c.ram.mu.Unlock()
+	return c.ram.value
+}
+
+// sendForCredential sends a request for a credential once, under the rules of all requests.
+func (c *Client) sendForCredential(ctx context.Context, r ram.Request) (body []byte, err error) {
+	call := &call{what: r.What, hide: hidden(r.Secrets), build: func(context.Context) (*http.Request, error) { return r.Request, nil }}
+	if r.Direct {
+		call.via = &c.config.Auth.Metadata
+	}
+	call.decode = func(text []byte) error {
+		body = text
+		return nil
+	}
+	if f := c.attempt(ctx, call, new(bytes.Buffer)); f != nil {
+		return nil, f
+	}
+	return body, nil
+}
+
+// providerPage is a response of ListCredentialProviders, with the fields used.
 type providerPage struct {
 	CredentialProviders []struct{ CredentialProviderIdentifier, CredentialProviderType, Status string }
 	NextToken           string
@@ -65,14 +126,14 @@ type providerPage struct {
 	Code, Message       string // of an error object
 }
 
-// Providers returns the enabled credential providers of the instance, each once, in order, and with a Problem those that cannot be
-// watched. A list that may be incomplete is an error.
+// Providers returns the enabled credential providers of the instance, each once, in order. Those that cannot be watched have a
+// Problem. A list that may be incomplete is an error.
 func (c *Client) Providers(ctx context.Context) ([]poller.Provider, error) {
 	at, err := c.instance.get(ctx)
 	if err != nil {
 		return nil, err
 	}
-	query := url.Values{"MaxResults": {"100"}} // of any status, as TotalCount may be
+	query := url.Values{"MaxResults": {"100"}} // of any status, because TotalCount may include all
 	enabled, listed, seen, total := map[string]poller.Provider{}, map[string]bool{}, map[string]bool{}, -1
 	for number := 1; ; number++ {
 		var page providerPage
@@ -80,55 +141,58 @@ func (c *Client) Providers(ctx context.Context) ([]poller.Provider, error) {
 		call.build = func(ctx context.Context) (*http.Request, error) {
 			return c.manage(ctx, call, at, "ListCredentialProviders", query)
 		}
-		call.decode = func(body []byte) error {
-			page = providerPage{}
-			switch err := json.Unmarshal(body, &page); {
-			case err != nil:
-				return err
-			case len(page.CredentialProviders) == 0 && page.Code != "":
-				return fmt.Errorf("no list, but %s: %s", page.Code, page.Message)
-			case page.CredentialProviders == nil && (page.TotalCount == nil || *page.TotalCount != 0):
-				return errors.New("neither CredentialProviders nor a TotalCount of 0")
-			case page.TotalCount != nil && total >= 0 && total != *page.TotalCount:
-				return fmt.Errorf("TotalCount %d, but %d on the pages before", *page.TotalCount, total)
-			}
-			for _, p := range page.CredentialProviders {
-				if p.CredentialProviderIdentifier == "" {
-					return errors.New("a provider without a CredentialProviderIdentifier")
-				}
-			}
-			return nil
+		call.decode = func(body []byte) (err error) {
+			page, err = decodeProviders(body, total)
+			return err
 		}
 		if err := c.do(ctx, call, new(bytes.Buffer)); err != nil {
 			return nil, err
 		}
 		for _, p := range page.CredentialProviders {
-			id := p.CredentialProviderIdentifier
-			if listed[id] = true; p.Status != "disabled" {
-				found := poller.Provider{Identifier: id, Type: p.CredentialProviderType}
-				if err := poller.CheckIdentifier(id); err != nil {
-					found.Problem = err.Error()
-				} else if p.Status != "enabled" {
-					found.Problem = fmt.Sprintf("unknown Status %q; known: enabled, disabled", p.Status)
-				} else if p.CredentialProviderType != "" && !slices.Contains(poller.ProviderTypes, p.CredentialProviderType) {
-					found.Problem = fmt.Sprintf("unknown CredentialProviderType %q; known: %s",
-						p.CredentialProviderType, strings.Join(poller.ProviderTypes, ", "))
-				}
-				enabled[id] = found
+			found := poller.Provider{Identifier: p.CredentialProviderIdentifier, Type: p.CredentialProviderType}
+			if listed[found.Identifier] = true; p.Status == "disabled" {
+				continue
 			}
+			if err := poller.CheckIdentifier(found.Identifier); err != nil {
+				found.Problem = err.Error()
+			} else if p.Status != "enabled" {
+				found.Problem = fmt.Sprintf("unknown Status %q; known: enabled, disabled", p.Status)
+			} else if found.Type != "" && !slices.Contains(poller.ProviderTypes, found.Type) {
+				found.Problem = fmt.Sprintf("unknown CredentialProviderType %q; known: %s", found.Type, strings.Join(poller.ProviderTypes, ", "))
+			}
+			enabled[found.Identifier] = found
 		}
 		if page.TotalCount != nil {
 			total = *page.TotalCount
 		}
 		switch next := page.NextToken; {
 		case next == "" && len(listed) < total:
-			return nil, fail(poller.Malformed, "%s: it was the last, but of %d providers only %d came", call.what, total, len(listed))
+			return nil, fail(poller.Malformed, "%s: the list ends after %d of %d providers", call.what, len(listed), total)
 		case next == "":
 			return poller.Belief[poller.Provider]{Known: enabled}.Items(), nil
 		case seen[next], number == maxEmpty:
-			return nil, fail(poller.Loop, "%s: its NextToken was given before, or there is always one", call.what)
+			return nil, fail(poller.Loop, "%s: its NextToken was returned before, or the list has over %d pages", call.what, maxEmpty)
 		}
 		seen[page.NextToken] = true
 		query.Set("NextToken", page.NextToken)
 	}
+}
+
+// decodeProviders reads a page of a list whose earlier pages had the TotalCount total; -1: none had one.
+func decodeProviders(body []byte, total int) (page providerPage, err error) {
+	switch err = json.Unmarshal(body, &page); {
+	case err != nil:
+	case len(page.CredentialProviders) == 0 && page.Code != "":
+		err = fmt.Errorf("error %s: %s instead of a list", page.Code, page.Message)
+	case page.CredentialProviders == nil && (page.TotalCount == nil || *page.TotalCount != 0):
+		err = errors.New("neither CredentialProviders nor a TotalCount of 0")
+	case page.TotalCount != nil && total >= 0 && total != *page.TotalCount:
+		err = fmt.Errorf("TotalCount %d, but %d on the earlier pages", *page.TotalCount, total)
+	}
+	for _, p := range page.CredentialProviders {
+		if err == nil && p.CredentialProviderIdentifier == "" {
+			err = errors.New("a provider without a CredentialProviderIdentifier")
+		}
+	}
+	return page, err
 }

@@ -62,7 +62,7 @@ func TestRAM(t *testing.T) {
 		{name: "another instance", user: user, id: testKeyID, secret: testKeySecret, change: func(c *Config) { c.InstanceID = "idaas_other" }, refused: "404 Not Found: EntityNotFound.Instance: "},
 		{name: "a scope that is none", user: user, id: testKeyID, secret: testKeySecret, change: func(c *Config) { c.Auth.Scope = "read" }, refused: "IDAAS_SCOPE is not a list of"},
 		{name: "two audiences", user: user, id: testKeyID, secret: testKeySecret, change: func(c *Config) { c.Auth.Scope += " other|read" }, refused: "IDAAS_SCOPE is not a list of"},
-		{name: "no management API", user: user, id: testKeyID, secret: testKeySecret, change: func(c *Config) { c.Management = "" }, refused: "http://api.test tells no region: set IDAAS_MANAGEMENT_ENDPOINT"},
+		{name: "no management API", user: user, id: testKeyID, secret: testKeySecret, change: func(c *Config) { c.Management = "" }, refused: "no region in http://api.test; set IDAAS_MANAGEMENT_ENDPOINT"},
 		{name: "half a key", user: user, id: testKeyID, refused: "no RAM credentials: "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -2,7 +2,6 @@ package idaas
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -92,12 +91,6 @@ func TestLongPagesAreInMemoryOnce(t *testing.T) {
 	}
 }
 
-// fetched is an access token that was fetched, as it mostly was.
-type fetched accessToken
-
-func (f fetched) get(context.Context) (accessToken, error) { return accessToken(f), nil }
-func (fetched) drop(accessToken) bool                      { return false }
-
 // Beyond the exchange itself a page costs a few allocations, however many tokens it has.
 func TestAllocationsOfAPage(t *testing.T) {
 	body := aPage(t)
@@ -106,8 +99,8 @@ func TestAllocationsOfAPage(t *testing.T) {
 		answer.Request, answer.Body = r, io.NopCloser(bytes.NewReader(body))
 		return answer, nil
 	})
-	c := (&api{}).client(readyText("ready"), rateLimit(1e9), func(c *Config) { c.Transport, c.Events = transport, nil })
-	c.tokens = fetched{text: "ready"}
+	c := (&api{}).client(rateLimit(1e9), func(c *Config) { c.Transport, c.Events = transport, nil })
+	c.tokens.value, c.tokens.have = accessToken{text: "ready"}, true
 	w := c.newWalk(target("consumer", "provider"))
 	ours := testing.AllocsPerRun(100, func() {
 		if err := w.list(t.Context()); err != nil || len(w.page.Tokens) != 100 {

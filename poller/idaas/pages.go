@@ -156,7 +156,7 @@ func (w *walk) request(ctx context.Context) (*http.Request, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := c.gate.wait(ctx); err != nil {
+		if err := c.developer.wait(ctx); err != nil {
 			return nil, err
 		}
 		// It may have expired while waiting.

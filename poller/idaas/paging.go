@@ -3,84 +3,75 @@ package idaas
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net/http"
 	"sync"
 	"time"
 )
 
 const (
-	// smallPage is the page size that an API which refuses ours is asked for: the one in the vendor's example.
+	// smallPage is the page size after a refusal of the configured one. The vendor's example has it.
 	smallPage = 20
-	// tryLarger is how long it is kept until the larger one is tried again.
+	// tryLarger is the time until the configured page size is tried again.
 	tryLarger = time.Hour
 )
 
-// paging is how many tokens a page is asked for: as configured, or fewer while the API refuses that. It is safe for
-// concurrent use.
+// paging has the page size for requests: the configured one, or smallPage while the API refuses that. It is safe for concurrent use.
 type paging struct {
-	configured int
-	changed    func(size int)
-	log        *slog.Logger
+	config *Config
 
 	mu      sync.Mutex
 	current int
-	retryAt time.Time // while current is not the one configured
+	retryAt time.Time // if current is not the configured size
 }
 
-func newPaging(configured int, changed func(int), log *slog.Logger) *paging {
-	changed(configured)
-	return &paging{configured: configured, current: configured, changed: changed, log: log}
-}
-
-// get returns the size to begin a walk with. One walk at a time tries a larger one again.
+// get returns the page size for a new walk. At tryLarger, one walk gets the configured one again.
 func (p *paging) get() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if now := time.Now(); p.current != p.configured && !now.Before(p.retryAt) {
+	if now := time.Now(); p.current != p.config.PageSize && !now.Before(p.retryAt) {
 		p.retryAt = now.Add(tryLarger)
-		return p.configured
+		return p.config.PageSize
 	}
 	return p.current
 }
 
-// settle takes size for later walks; refusal says why it is not the one configured.
-func (p *paging) settle(size int, refusal error) {
+// set makes later walks use size. refusal is the reason if it is not the configured one.
+func (p *paging) set(size int, refusal error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if size != p.configured {
+	if size != p.config.PageSize {
 		p.retryAt = time.Now().Add(tryLarger)
 	}
 	if size == p.current {
 		return
 	}
 	p.current = size
-	p.changed(size)
-	if size == p.configured {
-		p.log.Info("page size taken again", "size", size)
+	p.config.Events.PageSize(size)
+	if size == p.config.PageSize {
+		p.config.Log.Info("page size accepted again", "size", size)
 	} else {
-		p.log.Warn("page size refused, using a smaller one", "refused", p.configured, "size", size, "for", tryLarger, "error", refusal)
+		p.config.Log.Warn("page size refused, smaller one used", "refused", p.config.PageSize, "size", size, "for", tryLarger, "error", refusal)
 	}
 }
 
-// first reads a walk's first page. A 400 may be about the page size, but may as well be a gateway's mood: only a size
-// that is refused twice, where the small one is taken, is left.
+// first reads the first page of a walk. A 400 may be a refusal of the page size, or a transient error of a gateway. The page size is
+// reduced only if it is refused twice and smallPage is accepted.
 func (w *walk) first(ctx context.Context) error {
-	sizes := w.client.pageSize
+	sizes := &w.client.pageSize
 	err := w.list(ctx)
 	if w.size > smallPage && badRequest(err) {
 		if err = w.list(ctx); badRequest(err) {
 			refused := w.size
 			w.size = smallPage
 			if w.list(ctx) == nil {
-				sizes.settle(smallPage, err)
+				sizes.set(smallPage, err)
 				return nil
 			}
 			w.size = refused
 		}
 	}
-	if err == nil && w.size == sizes.configured {
-		sizes.settle(w.size, nil)
+	if err == nil && w.size == sizes.config.PageSize {
+		sizes.set(w.size, nil)
 	}
 	return err
 }

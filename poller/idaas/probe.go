@@ -11,31 +11,31 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
-// Locate returns the instance, discovered as far as it is not configured.
+// Locate returns the instance. What is not configured is discovered.
 func (c *Client) Locate(ctx context.Context) (Instance, error) { return c.instance.get(ctx) }
 
-// Authenticate returns what may be told of the access token in use, fetched if need be: its expiration, zero if unknown,
-// and its scope, empty unless the token endpoint told it.
+// Authenticate fetches an access token if necessary. It returns its expiration, zero if unknown, and its scope, empty if the token
+// endpoint returned none.
 func (c *Client) Authenticate(ctx context.Context) (expires time.Time, scope string, err error) {
 	t, err := c.tokens.get(ctx)
 	return t.expires, clean(t.scope), err
 }
 
-// Sample is what the first pages of a target show of the API's ways.
+// Sample describes the API behaviour in the first pages of a target.
 type Sample struct {
 	Pages, Tokens     int
-	Complete          bool          // the list ended within these pages
+	Complete          bool          // the list has no more pages
 	Reported          int64         // totalCount of the first page; -1: absent
-	Size              int           // of the pages, as accepted
+	Size              int           // of the pages, as accepted by the API
 	Took              time.Duration // of the first page
 	WithoutExpiration int           // tokens whose expirationTime is absent, null or 0
 	InSeconds         int           // tokens whose expirationTime is in seconds
-	End               string        // of a complete list, its nextToken: absent, null or empty
-	RequestID         bool          // answers carry a request id
-	RateLimit         []string      // rate-limit headers seen
+	End               string        // nextToken at the end of a complete list: absent, null or empty
+	RequestID         bool          // responses have a request id
+	RateLimit         []string      // names of the rate-limit headers
 }
 
-// Sample reads at most that many pages of t.
+// Sample reads at most the given number of pages of t.
 func (c *Client) Sample(ctx context.Context, t poller.Target, pages int) (Sample, error) {
 	w := c.newWalk(t)
 	s := Sample{Reported: -1}
@@ -50,15 +50,15 @@ func (c *Client) Sample(ctx context.Context, t poller.Target, pages int) (Sample
 		w.add(s.Pages)
 		s.Tokens += len(w.page.Tokens)
 		s.Complete = w.next == ""
-		if err := s.look(w.body.Bytes(), w.call.header); err != nil {
+		if err := s.inspect(w.body.Bytes(), w.call.header); err != nil {
 			return s, err
 		}
 	}
 	return s, nil
 }
 
-// look notes what a decoded page no longer shows.
-func (s *Sample) look(body []byte, header http.Header) error {
+// inspect adds facts that a decoded page no longer has.
+func (s *Sample) inspect(body []byte, header http.Header) error {
 	var w struct {
 		Entities []struct {
 			Expires int64 `json:"expirationTime"`

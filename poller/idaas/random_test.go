@@ -120,7 +120,7 @@ func (r *randomRun) run(steps int) {
 	for _, remove := range r.removers {
 		remove()
 	}
-	time.Sleep(maxHint + 3*time.Minute + 80*time.Second)
+	time.Sleep(maxRetryAfter + 3*time.Minute + 80*time.Second)
 	synctest.Wait()
 	r.check()
 	for i, reading := range r.p.Snapshot().Readings[:unreadable] {

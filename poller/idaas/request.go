@@ -12,7 +12,6 @@ import (
 	"net/http/httptrace"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
@@ -24,40 +23,33 @@ const (
 	maxBackoff  = 30 * time.Second
 )
 
-// call is one request of the API: how to build it and what it is called in errors.
+// call is one request of the API, with its retries.
 type call struct {
-	operation string // empty: not one of the API
+	operation string // empty: not a request of the API
 	what      string // names the request in errors
 	hide      poller.Scrubber
 	retries   int
 	via       *http.RoundTripper // nil: that of the client
-	gate      *gate              // of the API; build may set another one than that of the developer API
-	// build makes the request, for every attempt anew, and passes the gate. Without a request, it did all there is to do.
+	limiter   *limiter           // of the developer API, unless build sets another one
+	// build returns the request for one attempt, when the limiter lets it pass; nil if there is nothing to send.
 	build func(ctx context.Context) (*http.Request, error)
-	// renew reports whether there are other credentials than those that were refused; nil if there are no others.
+	// renew reports whether there are other credentials than the refused ones. It may be nil.
 	renew func(ctx context.Context) bool
-	// decode reads the body of an answer with status 200; an error means that it is malformed.
+	// decode decodes the body of a response with status 200. After an error the response is malformed.
 	decode func(body []byte) error
-	// header is that of the answer, once there is one; it was asked for at sent, and took that long.
-	header http.Header
-	sent   time.Time
-	took   time.Duration
+	header http.Header   // of the response
+	sent   time.Time     // when the request was sent
+	took   time.Duration // from then to the end of the response
 }
 
-// refusals are failures after which another credential may work.
+// refusals are the reasons for which other credentials may succeed.
 var refusals = []poller.Reason{poller.AccessToken, poller.Unauthorized, poller.Forbidden}
 
-// serverTime returns the Date of a response, unless a cache has kept the response since.
-func serverTime(header http.Header) (time.Time, bool) {
-	date, err := http.ParseTime(header.Get("Date"))
-	return date, err == nil && strings.Trim(strings.Join(header["Age"], ""), "0") == ""
-}
-
-// do sends a call until its answer is decoded or its retries are used up. The body is read into buf. Errors are
-// failures, or that of ctx.
+// do sends a call until its response is decoded or its retries are used. It reads the body into buf. It returns a failure, or the
+// error of ctx.
 func (c *Client) do(ctx context.Context, call *call, buf *bytes.Buffer) error {
 	renewed, malformed := false, false
-	call.gate = c.gate
+	call.limiter = c.developer
 	for attempt := 0; ; attempt++ {
 		f := c.attempt(ctx, call, buf)
 		if f == nil {
@@ -66,34 +58,35 @@ func (c *Client) do(ctx context.Context, call *call, buf *bytes.Buffer) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if f.free {
+		if f.notCounted {
 			attempt--
 			continue
 		}
 		if f.throttled {
 			c.config.Events.Throttled()
-			if call.gate.pause(f.hint) {
-				c.config.Log.Warn("the API asks to wait: no requests meanwhile", "asked", f.hint, "waiting", min(f.hint, maxHint),
+			if call.limiter.pause(f.retryAfter) {
+				c.config.Log.Warn("requests paused by the API", "requested", f.retryAfter, "pause", min(f.retryAfter, maxRetryAfter),
 					"operation", call.operation)
 			}
 		}
-		again := f.cause.Reason == poller.Malformed && f.status == 0 && call.operation == OpList && !malformed // a maintenance page, say
+		// A page that is malformed, such as a maintenance page with status 200, is requested again once.
+		again := f.cause.Reason == poller.Malformed && f.status == 0 && call.operation == OpList && !malformed
 		malformed = malformed || again
 		if !again && (!f.retry || attempt >= call.retries) {
-			if f.foreign && call.operation != OpDiscovery {
-				c.instance.doubt()
+			if f.moved && call.operation != OpDiscovery {
+				c.instance.refresh()
 			}
 			if !renewed && call.renew != nil && slices.Contains(refusals, f.cause.Reason) && call.renew(ctx) {
 				renewed = true
 				continue
 			}
-			f.retry = false // nor by who needs it for a request of its own
+			f.retry = false // also for requests that depend on this one
 			return f
 		}
-		if f.hint == 0 || !f.throttled {
-			// Full jitter, so that walks that failed together do not come back together.
-			d := max(rand.N(min(maxBackoff, baseBackoff<<min(attempt, 10))), min(f.hint, maxHint))
-			if err := call.gate.sleep(ctx, WaitBackoff, d); err != nil {
+		if f.retryAfter == 0 || !f.throttled {
+			// Full jitter: walks that fail at the same time do not retry at the same time.
+			d := max(rand.N(min(maxBackoff, baseBackoff<<min(attempt, 10))), min(f.retryAfter, maxRetryAfter))
+			if err := call.limiter.sleep(ctx, WaitBackoff, d); err != nil {
 				return err
 			}
 		}
@@ -105,17 +98,12 @@ func (c *Client) do(ctx context.Context, call *call, buf *bytes.Buffer) error {
 func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *failure {
 	req, err := call.build(ctx)
 	if err != nil {
-		f := &failure{cause: &poller.Error{Reason: poller.ReasonOf(err), Err: err}}
-		if cause, ok := errors.AsType[*failure](err); ok {
-			// What needed requests of its own was retried there.
-			f.retry, f.hint = cause.retry, cause.hint
-		}
-		return f
+		return failBecause(poller.ReasonOf(err), "%w", err)
 	}
 	if req == nil {
 		return nil
 	}
-	// The time that the request waits for the gate is not part of its timeout.
+	// The timeout does not include the time in the limiter.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	timeout := time.AfterFunc(c.config.Timeout, func() { cancel(context.DeadlineExceeded) })
@@ -139,9 +127,9 @@ func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *fa
 			return
 		}
 		if isAPI {
-			paused = call.gate.pauseLeft() > 0
-			waited := call.gate.send(ctx)
-			if waited > trifle {
+			paused = call.limiter.pauseLeft() > 0
+			waited := call.limiter.send(ctx)
+			if waited > minSleep {
 				left = c.config.Timeout
 			}
 			call.sent = call.sent.Add(waited)
@@ -149,63 +137,61 @@ func (c *Client) attempt(ctx context.Context, call *call, buf *bytes.Buffer) *fa
 		timeout.Reset(left)
 	}}))
 	transport := cmp.Or(call.via, c.transport.Load())
-	noAnswer := func(err error) *failure {
-		f := noAnswer(cmp.Or(context.Cause(ctx), err), call.what, call.hide)
+	failed := func(err error) *failure {
+		f := noResponse(cmp.Or(context.Cause(ctx), err), c.config.Timeout, call.what, call.hide)
 		if f.cause.Reason == poller.Timeout {
-			c.leave(transport)
+			c.replaceTransport(transport)
 		}
-		// A server may close a connection on which nothing was sent for so long.
-		f.free = paused && f.cause.Reason == poller.Connection
+		// A server may close a connection that was idle during a pause.
+		f.notCounted = paused && f.cause.Reason == poller.Connection
 		return f
 	}
 	resp, err := (*transport).RoundTrip(req)
 	if err != nil {
 		count("error")
-		return noAnswer(err)
+		return failed(err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if date, ok := serverTime(resp.Header); ok && isAPI {
-		// It is cut to the second, and was told about the middle of the exchange.
+		// Date has whole seconds. It is compared with the middle of the exchange.
 		c.config.Events.Skew(date.Add(500 * time.Millisecond).Sub(call.sent.Add(time.Since(call.sent) / 2)))
 	}
 	call.header = resp.Header
-	buf.Reset()
-	var n int64
-	if resp.StatusCode != http.StatusSwitchingProtocols { // that "body" is the connection, and heeds no context (golang/go#44988)
-		n, err = readBody(buf, resp)
-	}
+	n, err := readBody(buf, resp)
 	call.took = time.Since(call.sent)
 	count(strconv.Itoa(resp.StatusCode))
 	switch {
-	case resp.StatusCode != http.StatusOK:
-		// An answer's status says enough, should its body be cut.
-		return refused(resp.StatusCode, resp.Header, parseError(buf.Bytes()), call.what, call.hide)
+	case resp.StatusCode != http.StatusOK: // the status is enough, even if the body is incomplete
+		return call.refused(resp.StatusCode, parseError(buf.Bytes()))
 	case err != nil:
-		return noAnswer(err)
+		return failed(err)
 	case n > maxBody:
-		return fail(poller.Malformed, "%s: the answer is longer than %d MiB", call.what, maxBody>>20)
+		return fail(poller.Malformed, "%s: the response is longer than %d MiB", call.what, maxBody>>20)
 	}
-	err = call.decode(buf.Bytes())
-	if err == nil {
+	if err = call.decode(buf.Bytes()); err == nil {
 		return nil
 	}
-	said := parseError(buf.Bytes())
-	if said.throttling() || resp.Header.Get(retryAfterHeader) != "" {
-		return refused(resp.StatusCode, resp.Header, said, call.what, call.hide)
+	body := parseError(buf.Bytes())
+	if body.throttling() || resp.Header.Get(retryAfterHeader) != "" {
+		return call.refused(resp.StatusCode, body)
 	}
-	if said.code != "" {
-		err = fmt.Errorf("status 200 with the error %s", said)
+	if body.code != "" {
+		err = fmt.Errorf("status 200 with the error %s", body)
 	} else if bytes.HasPrefix(bytes.TrimSpace(buf.Bytes()), []byte("<")) {
 		err = errors.New("status 200 with HTML instead of JSON: a proxy or login page?")
 	}
 	f := fail(poller.Malformed, "%s: %s", call.what, call.hide.Clean(err.Error()))
-	f.foreign = said.code == ""
+	f.moved = body.code == ""
 	return f
 }
 
-// readBody reads the body of an answer into buf, up to one byte more than it may have. There is room for all of it from the
-// start, or for the longest once it is long: a buffer that grows by itself would be there three times over.
+// readBody reads the body of a response into buf, at most maxBody+1 bytes. It allocates the announced size or, for a long body of
+// unknown size, the maximum: a buffer that grows in steps would need three times as much.
 func readBody(buf *bytes.Buffer, resp *http.Response) (n int64, err error) {
+	buf.Reset()
+	if resp.StatusCode == http.StatusSwitchingProtocols { // the body is the connection, and ignores the context (golang/go#44988)
+		return 0, nil
+	}
 	const most, long = maxBody + 1, 1 << 20
 	size := resp.ContentLength
 	if size < 0 {

@@ -188,7 +188,7 @@ func TestARefusedPageSizeIsTriedAgain(t *testing.T) {
 		if got := a.events.soFar().pageSizes; !slices.Equal(got, []int{100, 20, 100}) {
 			t.Errorf("reported the sizes %v", got)
 		}
-		if log := a.log.String(); strings.Count(log, "page size refused") != 1 || strings.Count(log, "page size taken again") != 1 {
+		if log := a.log.String(); strings.Count(log, "page size refused") != 1 || strings.Count(log, "page size accepted again") != 1 {
 			t.Errorf("log:\n%s", log)
 		}
 	})
@@ -284,7 +284,7 @@ func TestEventsOfAThrottledWalk(t *testing.T) {
 		if events.requests["list 429"] != 3 || events.requests["list 200"] != 1 || events.retries != 3 || events.throttled != 3 {
 			t.Errorf("requests %v, %d retries, %d throttled", events.requests, events.retries, events.throttled)
 		}
-		if events.waited[WaitHint] != 10*time.Second || len(events.waits[WaitBackoff]) != 1 {
+		if events.waited[WaitRetryAfter] != 10*time.Second || len(events.waits[WaitBackoff]) != 1 {
 			t.Errorf("waited %v", events.waits)
 		}
 	})

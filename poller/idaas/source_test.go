@@ -184,7 +184,7 @@ func TestDiskFailures(t *testing.T) {
 	} {
 		path := &fs.PathError{Op: "read", Path: "/f", Err: tt.err}
 		for _, err := range []error{path, fmt.Errorf("read of a file without an absolute path: %w", tt.err)} {
-			if f := noCredential("access token: %w", err); f.retry != tt.again || poller.ReasonOf(f) != poller.AccessToken {
+			if f := failBecause(poller.AccessToken, "access token: %w", err); f.retry != tt.again || poller.ReasonOf(f) != poller.AccessToken {
 				t.Errorf("%v: %+v", err, f)
 			}
 		}

@@ -17,42 +17,56 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
-	"github.com/idaas-exporter/idaas-token-exporter/poller/disk"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/auth"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/auth/ram"
 )
 
+// maxToken is more than servers accept in a header.
+const maxToken = 64 << 10
+
+var errNotSendable = fmt.Errorf("the access token is not 1 to %d visible ASCII characters", maxToken)
+
 // accessToken is the exporter's own token.
 type accessToken struct {
 	text    string
-	expires time.Time       // zero: unknown, as is the next
-	until   time.Time       // not sent from then on
-	scope   string          // as the token endpoint says, which it need not
-	hide    poller.Scrubber // of it, and of what it was got with
+	expires time.Time       // zero: unknown
+	until   time.Time       // not sent from then on; zero: unknown
+	scope   string          // as returned by the token endpoint; may be empty
+	hide    poller.Scrubber // of the token and the credentials sent for it
 }
 
 func (t accessToken) usable(now time.Time) bool {
 	return t.text != "" && (t.until.IsZero() || now.Before(t.until))
 }
 
-// tokenSource hands out the access token to send. It is safe for concurrent use.
-type tokenSource interface {
-	get(ctx context.Context) (accessToken, error)
-	// drop tells that the API refused t, and reports whether get may now return another.
-	drop(t accessToken) bool
+// tokens returns the access token to send: the ready one of the Config, or a fetched one that all requests share.
+type tokens struct {
+	client *Client
+	cached[accessToken]
 }
 
-// readyToken is an access token made elsewhere.
-type readyToken struct {
-	credential auth.Credential
-	timeout    time.Duration // to read it
-	events     Events
+func (s *tokens) get(ctx context.Context) (accessToken, error) {
+	if s.client.config.AccessToken.Given() {
+		return s.client.readyToken(ctx)
+	}
+	return s.cached.get(ctx)
 }
 
-func (r *readyToken) get(ctx context.Context) (accessToken, error) {
-	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+// drop removes an access token that the API refused, and reports whether get may return another one.
+func (s *tokens) drop(refused accessToken) bool {
+	if s.client.config.AccessToken.Given() {
+		text, err := s.client.config.AccessToken.Read(context.Background())
+		return err == nil && text != refused.text
+	}
+	s.cached.drop(func(t accessToken) bool { return t.text == refused.text })
+	return true
+}
+
+// readyToken reads the access token of the Config.
+func (c *Client) readyToken(ctx context.Context) (accessToken, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
 	defer cancel()
-	text, err := r.credential.Line(ctx)
+	text, err := c.config.AccessToken.Line(ctx)
 	if err == nil && !sendable(text) {
 		err = errNotSendable
 	}
@@ -62,46 +76,26 @@ func (r *readyToken) get(ctx context.Context) (accessToken, error) {
 		err = fmt.Errorf("it expired at %s", t.expires.UTC().Format(time.RFC3339))
 	}
 	if err != nil {
-		r.events.AccessTokenFailed(poller.AccessToken)
-		return accessToken{}, noCredential("the ready access token cannot be used: %w", err)
+		c.config.Events.AccessTokenFailed(poller.AccessToken)
+		return accessToken{}, failBecause(poller.AccessToken, "ready access token not usable: %w", err)
 	}
 	if !t.expires.IsZero() {
-		r.events.AccessToken(t.expires)
+		c.config.Events.AccessToken(t.expires)
 	}
 	return t, nil
 }
 
-func (r *readyToken) drop(t accessToken) bool {
-	text, err := r.credential.Read(context.Background())
-	return err == nil && text != t.text
-}
-
-// noCredential is the failure of a request for which a credential could not be read or is of no use.
-func noCredential(format string, err error) *failure {
-	f := fail(poller.AccessToken, format, err)
-	f.retry = disk.Passing(err)
-	if cause, ok := errors.AsType[*failure](err); ok {
-		f.retry, f.hint = cause.retry, cause.hint
-	}
-	return f
-}
-
-// jwtExpiration returns the expiration of a JWT, at most the year 9999; zero when text is none or has none.
+// jwtExpiration returns the expiration of a JWT, at most in the year 9999; zero if text is no JWT or has none.
 func jwtExpiration(text string) time.Time {
-	claims := jwt.MapClaims{} // empty after an error, but for one of the signature
+	claims := jwt.MapClaims{} // empty after all errors but those of the signature
 	_, _, _ = jwt.NewParser(jwt.WithJSONNumber()).ParseUnverified(text, claims)
 	seconds, err := strconv.ParseFloat(fmt.Sprint(claims["exp"]), 64)
 	if math.IsNaN(seconds) || err != nil && !errors.Is(err, strconv.ErrRange) {
 		return time.Time{}
 	}
-	const lastYear = 253402300799 // its last second: no time format has more
-	return time.UnixMilli(int64(min(max(seconds, 0), lastYear) * 1000))
+	const lastSecond = 253402300799 // of the year 9999, the last one of time formats
+	return time.UnixMilli(int64(min(max(seconds, 0), lastSecond) * 1000))
 }
-
-// maxToken is more than servers accept in a header.
-const maxToken = 64 << 10
-
-var errNotSendable = fmt.Errorf("the access token is not 1 to %d visible ASCII characters", maxToken)
 
 // hideAccessToken returns a Scrubber of an access token.
 func hideAccessToken(text string) poller.Scrubber {
@@ -113,21 +107,9 @@ func sendable(text string) bool {
 	return text != "" && len(text) <= maxToken && !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
-// fetchedToken gets access tokens from the token endpoint: one for all, renewed ahead of its expiration.
-type fetchedToken struct{ shared[accessToken] }
-
-func (s *fetchedToken) drop(t accessToken) bool {
-	s.shared.drop(func(current accessToken) bool { return current.text == t.text })
-	return true
-}
-
-// fetchToken asks the token endpoint and tells the outcome.
+// fetchToken requests an access token and reports the outcome.
 func (c *Client) fetchToken(ctx context.Context, renewing bool) (accessToken, lease, error) {
-	retries := c.config.Retries
-	if renewing {
-		retries = 0
-	}
-	t, l, err := c.requestToken(ctx, retries)
+	t, l, err := c.requestToken(ctx, c.retries(renewing))
 	switch {
 	case err == nil && !t.expires.IsZero():
 		c.config.Events.AccessToken(t.expires)
@@ -137,41 +119,49 @@ func (c *Client) fetchToken(ctx context.Context, renewing bool) (accessToken, le
 	return t, l, err
 }
 
-// settle is the time in which files that belong together, such as a key and its certificate, are all replaced.
-const settle = time.Second
-
-// requestToken requests an access token. If that is refused, and the credential is in files, it reads them once more a second
-// later: one of them may just have been replaced.
-func (c *Client) requestToken(ctx context.Context, retries int) (accessToken, lease, error) {
+// requestToken requests an access token.
+func (c *Client) requestToken(ctx context.Context, retries int) (t accessToken, l lease, err error) {
 	at, err := c.instance.get(ctx)
 	if err != nil {
-		return accessToken{}, lease{}, err
+		return t, l, err
 	}
-	var t accessToken
-	var l lease
-	var used *auth.Grant
-	var refusal error // of used, when it is read once more
 	call := &call{operation: OpToken, what: "access token", retries: retries}
+	call.decode = func(body []byte) error {
+		t, l, err = decodeToken(body, call.sent)
+		return err
+	}
+	if c.config.Auth.Method == auth.RAM {
+		call.build = func(ctx context.Context) (*http.Request, error) { return c.tokenByRAM(ctx, call, at) }
+	} else {
+		c.tokenByGrant(call, at)
+	}
+	err = c.do(ctx, call, new(bytes.Buffer))
+	t.hide = call.hide.And(hideAccessToken(t.text))
+	return t, l, err
+}
+
+// replaceTime is the time in which files that belong together, such as a key and its certificate, are all replaced.
+const replaceTime = time.Second
+
+// tokenByGrant makes call a request to the token endpoint. If it is refused, and the credential is in files, they are read again
+// after replaceTime, because they may be being replaced.
+func (c *Client) tokenByGrant(call *call, at Instance) {
+	grant := func(ctx context.Context) (*auth.Grant, error) {
+		ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
+		defer cancel()
+		return c.config.Auth.Grant(ctx, at.ID, at.TokenEndpoint, func(req *http.Request, what string) ([]byte, error) {
+			session := req.Header["X-Aliyun-Ecs-Metadata-Token"]
+			return c.sendForCredential(ctx, ram.Request{Request: req, What: what, Secrets: session, Direct: true})
+		})
+	}
+	var used *auth.Grant
 	call.build = func(ctx context.Context) (*http.Request, error) {
-		if c.config.Auth.Method == auth.RAM {
-			return c.tokenByRAM(ctx, call, at)
-		}
-		if err := c.gate.wait(ctx); err != nil {
+		if err := c.developer.wait(ctx); err != nil {
 			return nil, err
 		}
-		reading, cancel := context.WithTimeout(ctx, c.config.Timeout)
-		defer cancel()
-		g, err := c.config.Auth.Grant(reading, at.ID, at.TokenEndpoint, func(req *http.Request, what string) ([]byte, error) {
-			return c.sendForCredential(reading, ram.Request{
-				Request: req, What: what, Secrets: req.Header["X-Aliyun-Ecs-Metadata-Token"], Direct: true,
-			})
-		})
-		if refusal != nil && !g.Renewed(used) {
-			return nil, refusal
-		}
-		used, refusal = g, nil
-		if err != nil {
-			return nil, noCredential("access token: %w", err)
+		g, err := grant(ctx)
+		if used = g; err != nil {
+			return nil, failBecause(poller.AccessToken, "access token: %w", err)
 		}
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, at.TokenEndpoint, strings.NewReader(g.Form.Encode()))
 		if err != nil {
@@ -184,30 +174,17 @@ func (c *Client) requestToken(ctx context.Context, retries int) (accessToken, le
 		call.hide = hidden(g.Secrets)
 		return req, nil
 	}
-	call.decode = func(body []byte) (err error) {
-		t, l, err = decodeToken(body, call.sent)
-		return err
-	}
-	request := func() error {
-		err := c.do(ctx, call, new(bytes.Buffer))
-		if f, ok := errors.AsType[*failure](err); ok && f.status/100 >= 3 && f.status/100 <= 4 && !f.throttled {
-			f.cause.Reason = poller.AccessToken
+	call.renew = func(ctx context.Context) bool {
+		if !used.FromFiles() || call.retries == 0 || c.developer.sleep(ctx, WaitBackoff, replaceTime) != nil {
+			return false
 		}
-		return err
+		g, _ := grant(ctx)
+		return g.Renewed(used)
 	}
-	err = request()
-	if err != nil && poller.ReasonOf(err) == poller.AccessToken && used != nil && used.FromFiles() && retries > 0 {
-		refusal = err
-		if err = c.gate.sleep(ctx, WaitBackoff, settle); err == nil {
-			err = request()
-		}
-	}
-	t.hide = call.hide.And(hideAccessToken(t.text))
-	return t, l, err
 }
 
-// decodeToken reads a token response. Its life counts from when it was asked for, by the local clock, so that neither
-// latency nor skew can make an expired token look alive.
+// decodeToken decodes a token response. The lifetime begins when the request was sent, by the local clock: neither latency nor clock
+// skew makes an expired token look usable.
 func decodeToken(body []byte, sent time.Time) (accessToken, lease, error) {
 	var w struct {
 		AccessToken string         `json:"access_token"`
@@ -236,12 +213,12 @@ func decodeToken(body []byte, sent time.Time) (accessToken, lease, error) {
 		return t, lease{}, nil
 	}
 	t.expires = sent.Add(life)
-	// It must still be alive when the request arrives, and the server may count in whole seconds.
+	// It must be valid when the request arrives, and the server may compute in whole seconds.
 	t.until = t.expires.Add(-min(2*time.Second, life/10))
 	return t, lease{renew: sent.Add(life * 2 / 3), until: t.until}, nil
 }
 
-// seconds reads expires_in, which some send as a text; nothing is zero.
+// seconds decodes expires_in, which may be a text. It returns 0 if there is none.
 func seconds(v jsontext.Value) (time.Duration, error) {
 	text := strings.TrimSpace(strings.Trim(string(v), `"`))
 	if text == "" || text == "null" {
@@ -249,12 +226,12 @@ func seconds(v jsontext.Value) (time.Duration, error) {
 	}
 	n, err := strconv.ParseFloat(text, 64)
 	if math.IsNaN(n) || err != nil && !errors.Is(err, strconv.ErrRange) {
-		return 0, errors.New("expires_in is no number of seconds")
+		return 0, errors.New("expires_in is not a number of seconds")
 	}
 	return time.Duration(min(max(n, 0), 1<<31) * float64(time.Second)).Truncate(time.Millisecond), nil
 }
 
-// scope reads a scope, which some send as a list. It is only shown: what is neither is none.
+// scope decodes a scope for display. It may be a list. Any other type is ignored.
 func scope(v jsontext.Value) string {
 	var text string
 	var list []string

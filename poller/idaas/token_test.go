@@ -320,8 +320,8 @@ func TestExpirationOfAReadyToken(t *testing.T) {
 		encode := base64.RawURLEncoding.EncodeToString
 		token := encode([]byte(`{"alg":"ES512K"}`)) + "." + encode([]byte(claims)) + ".signature"
 		events := new(recorder)
-		r := &readyToken{credential: auth.Credential{Text: poller.NewSecret(token)}, timeout: time.Second, events: events}
-		got, err := r.get(t.Context())
+		c := New(Config{AccessToken: auth.Credential{Text: poller.NewSecret(token)}, Timeout: time.Second, Events: events})
+		got, err := c.tokens.get(t.Context())
 		reported := events.expires
 		switch {
 		case (err != nil) != (want == "expired"), (err == nil && got.expires.IsZero()) != (want == "unknown"), len(reported) > 0 != (want == "good"):

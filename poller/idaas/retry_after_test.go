@@ -27,7 +27,7 @@ func TestHints(t *testing.T) {
 		{"negative seconds", map[string]string{"Retry-After": "-7"}, 0},
 		{"a fraction is no hint", map[string]string{"Retry-After": "1.5"}, 0},
 		{"words", map[string]string{"Retry-After": "soon"}, 0},
-		{"very many seconds", map[string]string{"Retry-After": "99999999999999999999"}, maxHint},
+		{"very many seconds", map[string]string{"Retry-After": "99999999999999999999"}, maxRetryAfter},
 		{"a date", map[string]string{"Retry-After": date(30 * time.Second)}, 30 * time.Second},
 		{"a date past", map[string]string{"Retry-After": date(-30 * time.Second)}, 0},
 		{"a date by a clock ahead", map[string]string{"Retry-After": date(time.Hour + 30*time.Second), "Date": date(time.Hour)}, 30 * time.Second},
@@ -39,10 +39,10 @@ func TestHints(t *testing.T) {
 		{"nothing but TimeLeft counts", map[string]string{"x-ratelimit-user": "Limit:1,Remain:0,Reset:1234"}, 0},
 		{"not a number", map[string]string{"x-ratelimit-user": "TimeLeft:much"}, 0},
 		{"negative", map[string]string{"x-ratelimit-user": "TimeLeft:-2000"}, 0},
-		{"very many milliseconds", map[string]string{"x-ratelimit-user": "TimeLeft:99999999999999999999"}, maxHint},
+		{"very many milliseconds", map[string]string{"x-ratelimit-user": "TimeLeft:99999999999999999999"}, maxRetryAfter},
 		{"garbage", map[string]string{"x-ratelimit-user": ":,,::,TimeLeft", "x-ratelimit-user-api": "TimeLeft:1:2"}, 0},
 		{"the vendor's own", map[string]string{"x-acs-retry-after": "1500"}, 1500 * time.Millisecond},
-		{"the vendor's own, very long", map[string]string{"x-acs-retry-after": "99999999999999999999"}, maxHint},
+		{"the vendor's own, very long", map[string]string{"x-acs-retry-after": "99999999999999999999"}, maxRetryAfter},
 		{"the vendor's own, no number", map[string]string{"x-acs-retry-after": "soon"}, 0},
 		{"the larger wins", map[string]string{"x-acs-retry-after": "6000", "x-ratelimit-user": "TimeLeft:2000"}, 6 * time.Second},
 		{"the larger wins", map[string]string{"Retry-After": "3", "x-ratelimit-user": "TimeLeft:2000", "x-ratelimit-user-api": "TimeLeft:1000"}, 3 * time.Second},
@@ -53,7 +53,7 @@ func TestHints(t *testing.T) {
 		for name, value := range tt.header {
 			header.Set(name, value)
 		}
-		if got := min(maxHint, hint(header, now)); got != tt.want {
+		if got := min(maxRetryAfter, retryAfter(header, now)); got != tt.want {
 			t.Errorf("%s: %v: %v, want %v", tt.name, tt.header, got, tt.want)
 		}
 	}
@@ -138,7 +138,7 @@ func TestAHintStopsAllRequests(t *testing.T) {
 				if tt.pause == none && p.Snapshot().Readings[2].Census.ReadAt.Sub(start) > 50*time.Millisecond {
 					t.Error("the others were paused")
 				}
-				if tt.pause > 0 && a.events.soFar().waited[WaitHint] < 2*tt.pause-time.Second {
+				if tt.pause > 0 && a.events.soFar().waited[WaitRetryAfter] < 2*tt.pause-time.Second {
 					t.Errorf("waited %v for retry-after", a.events.soFar().waited)
 				}
 			})
@@ -149,7 +149,7 @@ func TestAHintStopsAllRequests(t *testing.T) {
 func TestAPauseIsNeverShortened(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		g := New(Config{RateLimit: 1000}).gate
+		g := New(Config{RateLimit: 1000}).developer
 		g.pause(time.Minute)
 		g.pause(time.Second)
 		time.Sleep(10 * time.Second)
@@ -194,7 +194,7 @@ func TestAPauseHoldsForThoseWhoQueue(t *testing.T) {
 // Who gives up waiting for the rate limit gives back the place in it.
 func TestAPlaceGivenUpIsNotLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := New(Config{RateLimit: 1}).gate
+		g := New(Config{RateLimit: 1}).developer
 		if err := g.wait(t.Context()); err != nil {
 			t.Fatal(err)
 		}

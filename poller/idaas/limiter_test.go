@@ -15,7 +15,6 @@ import (
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
-	"golang.org/x/time/rate"
 )
 
 // Requests that have their connection are kept apart, but not for less than a timer is worth: one that was once late by as
@@ -25,11 +24,11 @@ func TestSendsWaitForNoTrifle(t *testing.T) {
 		{0, 10 * time.Millisecond}, {8 * time.Millisecond, 2 * time.Millisecond}, {9 * time.Millisecond, 0}, {9500 * time.Microsecond, 0}, {20 * time.Millisecond, 0},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			g := &gate{sends: rate.NewLimiter(100, 1), waited: func(string, time.Duration) {}}
-			g.send(t.Context())
+			l := newLimiter(100, NoEvents{})
+			l.send(t.Context())
 			time.Sleep(tt.after)
 			start := time.Now()
-			g.send(t.Context())
+			l.send(t.Context())
 			if got := time.Since(start).Round(time.Microsecond); got != tt.want {
 				t.Errorf("%v after the one before: waited %v, want %v", tt.after, got, tt.want)
 			}
@@ -123,7 +122,7 @@ func TestAPauseIsNoTimeout(t *testing.T) {
 					return nil, err
 				}
 				httptrace.ContextClientTrace(r.Context()).GotConn(httptrace.GotConnInfo{})
-				if c.gate.pauseLeft() > 0 {
+				if c.developer.pauseLeft() > 0 {
 					t.Errorf("%s: sent in a pause", name)
 				}
 				if closed {
@@ -136,7 +135,7 @@ func TestAPauseIsNoTimeout(t *testing.T) {
 				return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(`{"totalCount":0}`))}, nil
 			})
 			c = a.client(readyText("ready"), retries(0), func(c *Config) { c.Transport, c.Timeout = transport, timeout })
-			time.AfterFunc(tt.connect/2, func() { c.gate.pause(tt.pause) })
+			time.AfterFunc(tt.connect/2, func() { c.developer.pause(tt.pause) })
 			before := c.transport.Load()
 			err := c.newWalk(target("consumer", "provider")).list(t.Context())
 			if got := poller.ReasonOf(err); err != nil && got != tt.reason || err == nil && tt.reason != "" {
@@ -185,8 +184,8 @@ func TestCachedResponsesHaveNoClock(t *testing.T) {
 			if tt.skew {
 				want += time.Hour
 			}
-			if got := hint(header, time.Now()); got != want {
-				t.Errorf("%s: hint %v, want %v", name, got, want)
+			if got := retryAfter(header, time.Now()); got != want {
+				t.Errorf("%s: retry after %v, want %v", name, got, want)
 			}
 		})
 	}

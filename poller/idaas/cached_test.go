@@ -14,7 +14,7 @@ import (
 func TestAnAbandonedFetchIsNobodysFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fetches := 0
-		s := &shared[int]{fetch: func(ctx context.Context, _ bool) (int, lease, error) {
+		s := &cached[int]{fetch: func(ctx context.Context, _ bool) (int, lease, error) {
 			fetches++
 			n := fetches
 			select {
@@ -59,7 +59,7 @@ func TestAnAbandonedFetchIsNobodysFailure(t *testing.T) {
 func TestAFailureIsSharedForASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fetches := 0
-		s := &shared[int]{fetch: func(context.Context, bool) (int, lease, error) {
+		s := &cached[int]{fetch: func(context.Context, bool) (int, lease, error) {
 			fetches++
 			return 0, lease{}, fmt.Errorf("failure %d", fetches)
 		}}
@@ -80,7 +80,7 @@ func TestRenewing(t *testing.T) {
 		start := time.Now()
 		var tries []time.Duration
 		broken := false
-		s := &shared[int]{fetch: func(_ context.Context, renewing bool) (int, lease, error) {
+		s := &cached[int]{fetch: func(_ context.Context, renewing bool) (int, lease, error) {
 			if renewing != (len(tries) > 0) {
 				t.Errorf("try %d: renewing is %v", len(tries), renewing)
 			}
@@ -111,7 +111,7 @@ func TestRenewing(t *testing.T) {
 func TestTheOldValueServesWhileItIsRenewed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fetches := 0
-		s := &shared[int]{fetch: func(context.Context, bool) (int, lease, error) {
+		s := &cached[int]{fetch: func(context.Context, bool) (int, lease, error) {
 			fetches++
 			time.Sleep(10 * time.Second)
 			return fetches, lease{renew: time.Now().Add(time.Minute), until: time.Now().Add(time.Hour)}, nil
@@ -138,7 +138,7 @@ func TestTheOldValueServesWhileItIsRenewed(t *testing.T) {
 
 func TestOnlyTheValueThatIsMeantIsDropped(t *testing.T) {
 	fetches := 0
-	s := &shared[int]{fetch: func(context.Context, bool) (int, lease, error) {
+	s := &cached[int]{fetch: func(context.Context, bool) (int, lease, error) {
 		fetches++
 		return fetches, lease{}, nil
 	}}
