@@ -154,7 +154,7 @@ func TestOnce(t *testing.T) {
 	if err := os.Symlink(file, link); err != nil {
 		t.Fatal(err)
 	}
-	if code, _, stderr := command(t, environ, "once", link); code != 1 || !strings.Contains(stderr, "no regular file") {
+	if code, _, stderr := command(t, environ, "once", link); code != 1 || !strings.Contains(stderr, "not a regular file") {
 		t.Errorf("a special file such as /dev/stdout would be replaced: exit code %d\n%s", code, stderr)
 	}
 }
