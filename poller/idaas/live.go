@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"net/http"
 	"time"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
@@ -118,7 +117,7 @@ func (w *walk) pagesOf(tokens int) int { return max(1, (tokens+w.size-1)/w.size)
 func (c *call) answered() (from, to time.Time) {
 	from, to = c.sent, c.sent.Add(c.took)
 	// Date has whole seconds, which are used only if they differ from ours.
-	if date, err := http.ParseTime(c.header.Get("Date")); err == nil && (date.After(to) || from.Sub(date) >= time.Second) {
+	if date, ok := serverTime(c.header); ok && (date.After(to) || from.Sub(date) >= time.Second) {
 		from, to = time.UnixMilli(min(from.UnixMilli(), date.UnixMilli())), time.UnixMilli(max(to.UnixMilli(), date.UnixMilli()+1000))
 	}
 	return from, to
