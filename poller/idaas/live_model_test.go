@@ -26,6 +26,7 @@ type liveWorld struct {
 	api       *simulator.Server
 	skew      time.Duration // of the API's clock
 	serial    int
+	offset    bool // pages by offset
 	changing  bool
 	change    func(w *liveWorld)
 	rewrite   [2]func(url.Values) // of the list, and of its totalCount: what the API ignores
@@ -132,7 +133,8 @@ func newLiveWorld(t *testing.T, seed uint64, c simulator.Config, set func(*liveW
 	w := &liveWorld{model: &model{tokens: map[string]*life{}}, t: t, rand: rand.New(rand.NewPCG(seed, 0)), change: changes[0].change}
 	time.Sleep(time.Until(time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)))
 	set(w, &c)
-	c.ClockSkew, c.OffsetCursor, c.Clients = w.skew, seed%2 == 0, []simulator.Client{{ID: testClient, Secret: testSecret}}
+	w.offset = seed%2 == 0
+	c.ClockSkew, c.OffsetCursor, c.Clients = w.skew, w.offset, []simulator.Client{{ID: testClient, Secret: testSecret}}
 	c.Latency = time.Duration(50+w.rand.IntN(1950)) * time.Millisecond
 	w.api = simulator.New(c)
 	a := &api{Server: w.api}
@@ -185,6 +187,7 @@ func (w *liveWorld) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // walk polls once, and returns what is wrong with the outcome; empty if nothing is.
 func (w *liveWorld) walk() string {
+	time.Sleep(time.Millisecond) // what was changed now was not changed during the walk
 	w.changing = true
 	w.p.Once(w.t.Context())
 	w.changing = false
@@ -196,48 +199,61 @@ func (w *liveWorld) walk() string {
 	start, end := c.ReadAt.Add(-c.Took), c.ReadAt
 	b := w.bounds(start, end, false, end, end.Add(max(0, w.skew)))
 	b.loose = b.changes
+	if w.offset { // what expires has the tokens after it move to pages that were read
+		for _, l := range w.tokens {
+			left := l.now().expires.Sub(start)
+			if took := end.Sub(start); left >= 0 && left <= took || left >= w.skew && left <= w.skew+took {
+				b.loose++
+			}
+		}
+	}
 	return b.wrong(c.At(end))
 }
 
-// Whatever changes while it is walked live, and whatever clock the API has: the numbers are off by no more than what changed.
+// Whatever changes while it is walked live, the numbers are off by no more than what changed. If the API's clock is minutes off
+// and the responses do not show it, 1 of 20 walks may be wrong.
 func TestLiveWalksOfAllThatChanges(t *testing.T) {
 	for _, clock := range clocks {
 		for _, sudden := range []bool{false, true} {
 			walks, fallbacks, requests, full := 0, 0, 0, 0
+			var wrong []string // reported at the end: the first failure in a bubble ends the test
 			for n, change := range changes {
 				if change.sudden != sudden {
 					continue
 				}
 				for seed := range uint64(3) {
 					synctest.Test(t, func(t *testing.T) {
-						w := newLiveWorld(t, seed*100+uint64(n), simulator.Config{}, clock.set)
+						w := newLiveWorld(t, seed*101+uint64(n), simulator.Config{}, clock.set)
 						defer w.api.Close()
 						w.p.Once(t.Context())
 						w.change = change.change
 						w.requests, w.fallbacks = 0, 0
-						for cycle := range 5 {
+						for cycle := range 4 {
 							for range w.rand.IntN(10) {
 								time.Sleep(time.Duration(w.rand.IntN(30_000)) * time.Millisecond)
 								w.change(w)
 							}
-							if wrong := w.walk(); wrong != "" {
-								t.Errorf("%s, %s, seed %d, cycle %d: %s", clock.name, change.name, seed, cycle, wrong)
+							for range 30 { // to expire during the walk, by one of the clocks or both
+								if time.Sleep(2 * time.Second); change.name != "quiet" {
+									w.issue(w.rand.IntN(4), time.Minute, false)
+								}
+							}
+							if fault := w.walk(); fault != "" {
+								wrong = append(wrong, fmt.Sprintf("%s, seed %d, cycle %d: %s", change.name, seed, cycle, fault))
 							}
 							walks++
 							full += pagesOf(w.api.Count("consumer", "provider", time.Now()).Total, 10)
 						}
 						fallbacks += w.fallbacks
 						requests += w.requests
-						if change.name == "quiet" && w.fallbacks > 0 {
-							t.Errorf("%s: %d full walks though nothing changed", clock.name, w.fallbacks)
-						}
 					})
 				}
 			}
 			share := float64(requests) / float64(full)
-			t.Logf("%s, sudden changes %v: %d walks, %d in full, %.2f of the requests of full walks", clock.name, sudden, walks, fallbacks, share)
-			if !sudden && clock.honest && fallbacks > 0 || share > 1.3 {
-				t.Errorf("%s, sudden changes %v: %d of %d walks in full", clock.name, sudden, fallbacks, walks)
+			t.Logf("%s, sudden changes %v: %d walks, %d in full, %d wrong, %.2f of the requests of full walks",
+				clock.name, sudden, walks, fallbacks, len(wrong), share)
+			if clock.honest && (wrong != nil || !sudden && fallbacks > 0) || 20*len(wrong) > walks || share > 1 {
+				t.Errorf("%s, sudden changes %v:\n%s", clock.name, sudden, strings.Join(wrong, "\n"))
 			}
 		}
 	}
@@ -263,6 +279,7 @@ func negate(name string) func(url.Values) {
 func TestLiveWalksOfAnAPIThatLies(t *testing.T) {
 	nothing := func(url.Values) {}
 	var lies, walks, fallbacks int
+	var faults []string
 	for name, rewrite := range map[string][2]func(url.Values){
 		"revoked ignored":               {del("revoked"), nil},
 		"expired ignored":               {del("expired"), nil},
@@ -295,7 +312,7 @@ func TestLiveWalksOfAnAPIThatLies(t *testing.T) {
 				w.change = comeAndGo
 				for cycle := range 3 {
 					if wrong := w.walk(); wrong != "" {
-						t.Errorf("%s, %s, cycle %d: %s", name, clock.name, cycle, wrong)
+						faults = append(faults, fmt.Sprintf("%s, %s, cycle %d: %s", name, clock.name, cycle, wrong))
 					}
 					walks++
 					time.Sleep(time.Minute)
@@ -305,4 +322,7 @@ func TestLiveWalksOfAnAPIThatLies(t *testing.T) {
 		}
 	}
 	t.Logf("%d lies, %d walks, %d in full", lies, walks, fallbacks)
+	if slices.Sort(faults); faults != nil {
+		t.Errorf("%d walks are wrong:\n%s", len(faults), strings.Join(faults, "\n"))
+	}
 }
