@@ -194,8 +194,8 @@ func TestBadPrivateKeys(t *testing.T) {
 		text []byte
 		want string
 	}{
-		"no PEM":      {[]byte("c2VjcmV0LWtleQ=="), "the private key: no PEM block of one"},
-		"certificate": {pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("secret-key")}), "the private key: no PEM block of one"},
+		"no PEM":      {[]byte("c2VjcmV0LWtleQ=="), "the private key: no PEM block PRIVATE KEY"},
+		"certificate": {pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("secret-key")}), "the private key: no PEM block PRIVATE KEY"},
 		"encrypted":   {pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte("secret-key")}), `"ENCRYPTED PRIVATE KEY"`},
 		"broken":      {pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: []byte("secret-key")}), `"RSA PRIVATE KEY"`},
 		"Ed25519":     {pkcs8(t, ed), "neither RSA nor EC"},

@@ -1,4 +1,4 @@
-// Package auth is how this process proves who it is to the token endpoint of IDaaS: every way to an access token there.
+// Package auth authenticates the exporter at the token endpoint of IDaaS, with one of several methods.
 package auth
 
 import (
@@ -21,42 +21,42 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// Identity is how the exporter's machine client proves who it is; unused with a ready access token.
+// Identity has the credentials of the exporter's machine client. It is not used with a ready access token.
 type Identity struct {
 	Method              string
 	ClientID            string
 	Secret              Credential // for client_secret_*
 	PrivateKey          Credential // PEM, for private_key_jwt and pca
-	KeyID               string     // its kid, if any, for private_key_jwt
+	KeyID               string     // optional kid, for private_key_jwt
 	IDToken             Credential // for oidc
-	Document            Credential // for pkcs7; none: the ECS metadata service is asked
-	Certificate         Credential // PEM, for pca: the one of the private key
-	Chain               Credential // PEM, for pca: those between it and the root
-	FederatedCredential string     // its name, for oidc, pkcs7 and pca
+	Document            Credential // for pkcs7; if not given, it is requested from the ECS metadata service
+	Certificate         Credential // PEM, for pca: that of the private key
+	Chain               Credential // PEM, for pca: the certificates between it and the root
+	FederatedCredential string     // name, for oidc, pkcs7 and pca
 	Scope               string
-	Metadata            http.RoundTripper // to the ECS metadata service; nil: the network, without a proxy
+	Metadata            http.RoundTripper // for the ECS metadata service; nil: no proxy
 }
 
-// Grant is one request for an access token, ready to be sent.
+// Grant is the content of one request for an access token.
 type Grant struct {
 	Form    url.Values
 	Basic   string   // credentials of the Authorization header, if any
-	Secrets []string // what must not be shown of all this
+	Secrets []string // the secret parts
 
 	endpoint, instance string
 	send               Send
-	files              string // what was read of files, or the errors
+	files              string // contents of the files read, or the errors
 }
 
 func (g *Grant) secret(text string) { g.Secrets = append(g.Secrets, text) }
 
-// Renewed reports whether files that g was made from had other contents when used was made.
+// Renewed reports whether the files of g have other contents than for used.
 func (g *Grant) Renewed(used *Grant) bool { return g.files != used.files }
 
-// FromFiles reports whether a file was read for g.
+// FromFiles reports whether g has contents of files.
 func (g *Grant) FromFiles() bool { return g.files != "" }
 
-// read reads a credential with one of its methods.
+// read reads a credential with one of its methods, and records the contents of its file.
 func (g *Grant) read(ctx context.Context, c Credential, read func(Credential, context.Context) (string, error)) (string, error) {
 	text, err := read(c, ctx)
 	if c.File != "" {
@@ -71,15 +71,15 @@ const (
 	pkcs7Assertion   = "urn:cloud:idaas:params:oauth:client-assertion-type:pkcs7-bearer"
 	x509Assertion    = "urn:cloud:idaas:params:oauth:client-assertion-type:x509-jwt-bearer"
 
-	// assertionLife is what the vendor's CLI gives an assertion.
+	// assertionLife is that of the vendor's CLI.
 	assertionLife = 5 * time.Minute
 )
 
 // Send sends a request, called what in errors, to the ECS metadata service, and returns the body of a response with status 200.
 type Send func(req *http.Request, what string) ([]byte, error)
 
-// Grant makes the form that every method shares, for the token endpoint of an instance, and has the configured one complete it.
-// What a method reads is read anew; errors show no secret. The grant is there beside an error too, as far as it came.
+// Grant returns a request for the token endpoint of an instance, by the configured method. All files are read again. Errors contain no
+// secret. With an error, it returns an incomplete Grant.
 func (a *Identity) Grant(ctx context.Context, instance, endpoint string, send Send) (*Grant, error) {
 	g := &Grant{
 		Form:     url.Values{"client_id": {a.ClientID}, "grant_type": {"client_credentials"}, "scope": {a.Scope}},
@@ -97,7 +97,7 @@ func clientSecretPost(_ *Identity, secret string, g *Grant) error {
 	return nil
 }
 
-// clientSecretBasic does not URL-escape the two parts, as RFC 6749 has it: the vendor's SDKs do not.
+// clientSecretBasic does not URL-escape the two parts, unlike RFC 6749 and like the vendor's SDKs.
 func clientSecretBasic(a *Identity, secret string, g *Grant) error {
 	g.Basic = base64.StdEncoding.EncodeToString([]byte(a.ClientID + ":" + secret))
 	g.secret(g.Basic)
@@ -143,8 +143,8 @@ func (g *Grant) sign(a *Identity, method jwt.SigningMethod, key any, kid string)
 	return assertion, err
 }
 
-// signingKey reads the PEM private key, and picks the hash by the key's size and curve as the vendor's SDK does. Its errors
-// hold nothing of the key.
+// signingKey reads the PEM private key. The hash depends on the size or curve of the key, as in the vendor's SDK. Errors contain
+// nothing of the key.
 func (g *Grant) signingKey(ctx context.Context, a *Identity) (jwt.SigningMethod, crypto.Signer, error) {
 	text, err := g.read(ctx, a.PrivateKey, Credential.Read)
 	if err != nil {
@@ -154,7 +154,7 @@ func (g *Grant) signingKey(ctx context.Context, a *Identity) (jwt.SigningMethod,
 	blocks := pemBlocks(text)
 	i := slices.IndexFunc(blocks, func(b *pem.Block) bool { return strings.HasSuffix(b.Type, "PRIVATE KEY") })
 	if i < 0 {
-		return nil, nil, errors.New("the private key: no PEM block of one")
+		return nil, nil, errors.New("the private key: no PEM block PRIVATE KEY")
 	}
 	block := blocks[i]
 	key, err := parseKey(block)

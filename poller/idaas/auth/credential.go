@@ -12,7 +12,7 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller/disk"
 )
 
-// Credential is a secret text given directly or, when File is set, as a file that is read anew at each use.
+// Credential is a secret text or, if File is set, a file that is read at each use.
 type Credential struct {
 	Text poller.Secret
 	File string
@@ -21,17 +21,17 @@ type Credential struct {
 // Given reports whether there is a text or a file.
 func (c Credential) Given() bool { return c.File != "" || !c.Text.Empty() }
 
-// maxCredential bounds the file of one, in bytes.
+// maxCredential bounds the file of a Credential, in bytes.
 const maxCredential = 64 << 10
 
-// Read returns the text without space around it; its error names the file, unless that may be the secret itself.
+// Read returns the text without surrounding space. Its error names the file, unless the name may be the secret itself.
 func (c Credential) Read(ctx context.Context) (string, error) {
 	if c.File == "" {
 		return c.Text.Reveal(), nil
 	}
 	text, err := disk.Read(ctx, c.File, maxCredential)
 	if e, ok := errors.AsType[*fs.PathError](err); ok && !filepath.IsAbs(c.File) {
-		// It may be the secret itself, by mistake.
+		// The name may be the secret itself, by mistake.
 		err = fmt.Errorf("%s of a file without an absolute path: %w", e.Op, e.Err)
 	}
 	s := strings.TrimSpace(string(text))
@@ -41,7 +41,7 @@ func (c Credential) Read(ctx context.Context) (string, error) {
 	return s, err
 }
 
-// Line is Read for all but keys, which have several lines.
+// Line is Read for credentials of one line, which must not be a private key.
 func (c Credential) Line(ctx context.Context) (string, error) {
 	text, err := c.Read(ctx)
 	if err == nil && c.File != "" {
@@ -55,7 +55,7 @@ func (c Credential) Line(ctx context.Context) (string, error) {
 	return text, err
 }
 
-// about returns err with what it is about in front, and the file.
+// about returns err with what and the file as its subject.
 func (c Credential) about(what string, err error) error {
 	if err != nil && filepath.IsAbs(c.File) {
 		what += " in " + c.File

@@ -14,7 +14,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// idToken adds the token that another identity provider issued.
+// idToken adds the ID token of another identity provider.
 func idToken(ctx context.Context, a *Identity, g *Grant) error {
 	text, err := g.read(ctx, a.IDToken, Credential.Line)
 	if err != nil {
@@ -28,15 +28,15 @@ func idToken(ctx context.Context, a *Identity, g *Grant) error {
 	return nil
 }
 
-// federate adds an assertion, as the federated credential that it is for.
+// federate adds an assertion for the federated credential.
 func (g *Grant) federate(a *Identity, assertionType, assertion string) {
 	g.Form.Set("application_federated_credential_name", a.FederatedCredential)
 	g.Form.Set("client_assertion_type", assertionType)
 	g.Form.Set("client_assertion", assertion)
 }
 
-// identityDocument adds the document in the file or one that the ECS metadata service signs now, for this IDaaS instance only:
-// good for an hour, it is used once.
+// identityDocument adds the document in the file, or a new one of the ECS metadata service, for this IDaaS instance only. That is
+// valid for an hour and used once.
 func identityDocument(ctx context.Context, a *Identity, g *Grant) error {
 	what, text, err := "the PKCS#7 document", "", error(nil)
 	if a.Document.Given() {
@@ -55,7 +55,7 @@ func identityDocument(ctx context.Context, a *Identity, g *Grant) error {
 	return a.Document.about(what, err)
 }
 
-// signedByECS requests from the ECS metadata service, which is reached from the machine itself only, and so in plain HTTP.
+// signedByECS requests a document from the ECS metadata service. It has HTTP only, because it is local to the machine.
 func (g *Grant) signedByECS(ctx context.Context) (string, error) {
 	const path = "dynamic/instance-identity/pkcs7"
 	session, err := g.metadata(ctx, http.MethodPut, "api/token", "", "X-Aliyun-Ecs-Metadata-Token-Ttl-Seconds", "3600")
@@ -107,7 +107,7 @@ func privateCA(ctx context.Context, a *Identity, g *Grant) error {
 	return err
 }
 
-// certifies returns why a certificate is of no use for the key, if it is of none.
+// certifies returns an error if the certificate cannot be used with the key.
 func certifies(c *x509.Certificate, key crypto.Signer) error {
 	switch {
 	case !key.Public().(interface{ Equal(crypto.PublicKey) bool }).Equal(c.PublicKey):

@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// This file has the checks of what is sent as it was read: only what is known to be public leaves the process.
+// Checks of documents that are sent as they were read: only public data may be sent.
 
 var (
 	lineBreaks = strings.NewReplacer(`\r`, "\n", `\n`, "\n", "\r", "\n")
@@ -20,7 +20,7 @@ var (
 	keyMark    = regexp.MustCompile(`(?i)BEGIN[\w ]* PRIVATE +KEY|PuTTY-User-Key-File`)
 )
 
-// pemBlocks returns the PEM blocks of text. Their line breaks may be blanks or escaped, as the vendor's SDK accepts them.
+// pemBlocks returns the PEM blocks of text. Line breaks may be spaces or escaped, as in the vendor's SDK.
 func pemBlocks(text string) (blocks []*pem.Block) {
 	rest := []byte(onOneLine.ReplaceAllString(indent.ReplaceAllString(lineBreaks.Replace(text), ""), "\n$1\n$2\n$3\n"))
 	for {
@@ -32,7 +32,7 @@ func pemBlocks(text string) (blocks []*pem.Block) {
 	}
 }
 
-// noKey returns an error if text holds a private key in any of the usual text forms.
+// noKey returns an error if text contains a private key in one of the usual text formats.
 func noKey(text string) error {
 	if keyMark.MatchString(text) {
 		return errors.New("contains a private key, which must not be sent; use a file without one")
@@ -40,7 +40,7 @@ func noKey(text string) error {
 	return nil
 }
 
-// parseCertificates parses all certificates of a PEM text. It also returns them encoded again, without anything else of the text.
+// parseCertificates returns the certificates of a PEM text. encoded has these only, not the other parts of the text.
 func parseCertificates(text string) (list []*x509.Certificate, encoded string, err error) {
 	if err := noKey(text); err != nil {
 		return nil, "", err
@@ -62,10 +62,10 @@ func parseCertificates(text string) (list []*x509.Certificate, encoded string, e
 	return list, strings.TrimSpace(encoded), nil
 }
 
-// signedData is how the content of every PKCS#7 signed document begins: with its object identifier.
+// signedData is the object identifier at the start of the content of every PKCS#7 signed document.
 var signedData = []byte{0x06, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 7, 2}
 
-// signedDocument returns the PKCS#7 signed document in a PEM or Base64 text, as Base64.
+// signedDocument returns the PKCS#7 signed document of a PEM or Base64 text, as Base64.
 func signedDocument(text string) (string, error) {
 	ber, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(lineBreaks.Replace(text)), ""))
 	if blocks := pemBlocks(text); len(blocks) > 0 {
@@ -91,8 +91,8 @@ func berHeader(ber []byte) int {
 	return 2
 }
 
-// berLength returns the length of the BER element at the start of ber, or 0 if there is none. Unlike DER, of which encoding/asn1
-// is a parser, its length may be indefinite: AWS and OpenSSL sign such documents.
+// berLength returns the length of the BER element at the start of ber; 0 if there is none. BER lengths may be indefinite, as in
+// documents of AWS and OpenSSL. encoding/asn1 parses only DER, which has no indefinite lengths.
 func berLength(ber []byte) int {
 	if len(ber) < 2 || len(ber) < berHeader(ber) || ber[0] == 0 {
 		return 0

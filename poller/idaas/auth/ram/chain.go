@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,10 +17,24 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller/disk"
 )
 
+// Chain finds credentials. It is safe for concurrent use.
+type Chain struct {
+	// Send sends a request once, and returns the body of a response with status 200. Its error is a poller.Error without secrets.
+	Send func(ctx context.Context, r Request) ([]byte, error)
+}
+
+// Request is a request of a Chain.
+type Request struct {
+	*http.Request
+	What    string   // names it in errors
+	Direct  bool     // without a proxy
+	Secrets []string // that it contains
+}
+
 // maxFile bounds a file of profiles or of an identity token, in bytes.
 const maxFile = 1 << 20
 
-// profile is a profile of the vendor's CLI. The other sources are read as one.
+// profile is a profile of the vendor's CLI. Other sources are converted to one.
 type profile struct {
 	Name         string `json:"name"`
 	Mode         string `json:"mode"`
@@ -44,8 +59,8 @@ func env(name string) string { return os.Getenv("ALIBABA_CLOUD_" + name) }
 
 func enabled(name string) bool { return strings.EqualFold(env(name), "true") }
 
-// Find returns the credentials of the first source that is configured, in the order of the vendor's SDKs. A configured source
-// that fails is an error. An error of a file is an fs.PathError, one of a request what Send returned; none shows a secret.
+// Find returns the credentials of the first configured source, in the order of the vendor's SDKs. A configured source that fails is
+// an error: an fs.PathError of a file, or the error of Send. No error contains a secret.
 func (c *Chain) Find(ctx context.Context) (found Credentials, err error) {
 	p, where, profiles, err := configured(ctx)
 	if err != nil {
@@ -64,7 +79,7 @@ func (c *Chain) Find(ctx context.Context) (found Credentials, err error) {
 	return found, nil
 }
 
-// configured returns what the environment or else a file of profiles gives, where that is, and the profiles it may refer to.
+// configured returns the profile of the environment or of a file, its source, and the profiles that it may refer to. p may be nil.
 func configured(ctx context.Context) (p *profile, where string, profiles []*profile, err error) {
 	key := &profile{Mode: "AK", ID: env("ACCESS_KEY_ID"), Secret: env("ACCESS_KEY_SECRET"), Token: env("SECURITY_TOKEN")}
 	if key.Token != "" {
@@ -73,7 +88,7 @@ func configured(ctx context.Context) (p *profile, where string, profiles []*prof
 	if key.ID+key.Secret+key.Token != "" {
 		return key, "ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET", nil, nil
 	}
-	// The role and the token have other uses, too.
+	// The variables of the role and the token are also used by other sources.
 	if env("OIDC_PROVIDER_ARN") != "" || env("ROLE_ARN") != "" && env("OIDC_TOKEN")+env("OIDC_TOKEN_FILE") != "" {
 		return &profile{Mode: "OIDC"}, "ALIBABA_CLOUD_OIDC_PROVIDER_ARN", nil, nil
 	}
@@ -113,7 +128,7 @@ func configured(ctx context.Context) (p *profile, where string, profiles []*prof
 	return nil, "", nil, err
 }
 
-// read returns the text of the file that a variable names or, by default, of one in the home directory: nil if that is not there.
+// read returns the text of the file in a variable or, by default, of a file in the home directory: nil if that does not exist.
 func read(ctx context.Context, variable, inHome string) (path string, text []byte, err error) {
 	if path = env(variable); path != "" {
 		text, err = disk.Read(ctx, path, maxFile)
@@ -136,7 +151,7 @@ func parseJSON(text []byte) (current string, profiles []*profile, err error) {
 	return file.Current, file.Profiles, err
 }
 
-// parseINI reads the credentials file of the vendor's SDKs: each section is a profile.
+// parseINI parses the credentials file of the vendor's SDKs. Each section is a profile.
 func parseINI(text []byte) (current string, profiles []*profile, err error) {
 	p := &profile{} // before the first section
 	for i, line := range strings.Split(string(text), "\n") {
@@ -173,7 +188,7 @@ func named(profiles []*profile, name string) *profile {
 	return profiles[i]
 }
 
-// of returns the credentials of p. It may refer to another one of profiles, but not to one of those referring to it.
+// of returns the credentials of p. p may refer to another one of profiles, but not to p or to one of referring.
 func (c *Chain) of(ctx context.Context, p *profile, profiles, referring []*profile) (found Credentials, err error) {
 	key := Credentials{ID: p.ID, Secret: p.Secret}
 	switch p.Mode {
@@ -189,7 +204,7 @@ func (c *Chain) of(ctx context.Context, p *profile, profiles, referring []*profi
 	case "ChainableRamRoleArn":
 		source := named(profiles, p.Source)
 		if referring = append(referring, p); source == nil || slices.Contains(referring, source) {
-			return key, fmt.Errorf("source_profile %q is not there, or leads back to this profile", p.Source)
+			return key, fmt.Errorf("source_profile %q does not exist, or refers back to this profile", p.Source)
 		}
 		if key, err = c.of(ctx, source, profiles, referring); err != nil {
 			return key, fmt.Errorf("source_profile %q, mode %s: %w", p.Source, source.Mode, err)

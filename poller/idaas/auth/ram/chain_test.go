@@ -154,21 +154,21 @@ func TestChain(t *testing.T) {
 		},
 		"a circle of one": {
 			files: vars{config: profiles(`"name":"a","mode":"ChainableRamRoleArn","source_profile":"a"`)},
-			err:   `source_profile "a" is not there, or leads back`,
+			err:   `source_profile "a" does not exist, or refers back`,
 		},
 		"a circle of two": {
 			files: vars{config: profiles(`"name":"a","mode":"ChainableRamRoleArn","source_profile":"b"`,
 				`"name":"b","mode":"ChainableRamRoleArn","source_profile":"a"`)},
-			err: `source_profile "b", mode ChainableRamRoleArn: source_profile "a" is not there, or leads back`,
+			err: `source_profile "b", mode ChainableRamRoleArn: source_profile "a" does not exist, or refers back`,
 		},
 		"a circle further on": {
 			files: vars{config: profiles(`"name":"a","mode":"ChainableRamRoleArn","source_profile":"b"`,
 				`"name":"b","mode":"ChainableRamRoleArn","source_profile":"b"`)},
-			err: "leads back",
+			err: "refers back",
 		},
 		"a source that is missing": {
 			files: vars{config: profiles(`"name":"a","mode":"ChainableRamRoleArn","source_profile":"b"`)},
-			err:   `source_profile "b" is not there`,
+			err:   `source_profile "b" does not exist`,
 		},
 		"mode External": {
 			files: vars{config: profiles(`"name":"a","mode":"External","process_command":"touch HOME/started ` + planted + `"`)},

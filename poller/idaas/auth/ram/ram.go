@@ -1,10 +1,12 @@
-// Package ram finds RAM credentials in the vendor's default chain, and signs requests to Alibaba Cloud's OpenAPI with them.
+// Package ram finds RAM credentials in the sources of the vendor's SDKs, and signs requests to Alibaba Cloud's OpenAPI with them.
 package ram
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -18,7 +20,7 @@ import (
 type Credentials struct {
 	ID, Secret, Token string
 	Expires           time.Time // of a session; zero: unknown
-	Source            string    // where they were found
+	Source            string    // where they were found, for messages
 }
 
 // Key returns the access key id, shortened.
@@ -27,7 +29,7 @@ func (c Credentials) Key() string {
 	return c.ID[:min(6, n/3)] + "…" + c.ID[n-min(4, n/4):]
 }
 
-// complete returns c, or why no request can be signed with it. A session has a token.
+// complete returns c, or an error if requests cannot be signed with it. A session needs a token.
 func (c Credentials) complete(session bool) (Credentials, error) {
 	switch {
 	case c.ID == "" || c.Secret == "":
@@ -40,7 +42,35 @@ func (c Credentials) complete(session bool) (Credentials, error) {
 	return c, nil
 }
 
-// Sign completes req, whose body is empty, as a call of action. It returns the parts of req that must not be shown.
+// parse decodes a response of STS, the metadata service or a credentials URI.
+func parse(body []byte, err error) (Credentials, error) {
+	if err != nil {
+		return Credentials{}, err
+	}
+	type session struct{ Code, AccessKeyID, AccessKeySecret, SecurityToken, Expiration string }
+	var r struct {
+		session
+		Credentials session // of STS
+	}
+	if json.Unmarshal(body, &r) != nil {
+		return Credentials{}, errors.New("response is not JSON with credentials")
+	}
+	s := cmp.Or(r.Credentials, r.session)
+	expires, err := time.Parse(time.RFC3339, s.Expiration)
+	switch {
+	case s.Code != "" && s.Code != "Success":
+		err = errors.New("response with a Code other than Success")
+	case err != nil:
+		err = errors.New("response without an Expiration in RFC 3339")
+	case !expires.After(time.Now()):
+		err = fmt.Errorf("session expired at %s", s.Expiration)
+	default:
+		return Credentials{ID: s.AccessKeyID, Secret: s.AccessKeySecret, Token: s.SecurityToken, Expires: expires}.complete(true)
+	}
+	return Credentials{}, err
+}
+
+// Sign makes req, which has no body, a signed call of action. It returns the secret parts of req.
 func (c Credentials) Sign(req *http.Request, action, version string) (secrets []string) {
 	req.URL.RawQuery = strings.NewReplacer("+", "%20", "*", "%2A").Replace(req.URL.RawQuery)
 	bodySum := fmt.Sprintf("%x", sha256.Sum256(nil))

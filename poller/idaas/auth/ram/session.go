@@ -1,9 +1,9 @@
 package ram
 
 import (
+	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,52 +18,10 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller/disk"
 )
 
-// Chain finds credentials. It is safe for concurrent use.
-type Chain struct {
-	// Send sends a request once, and returns the body of a response with status 200. Its error is a poller.Error without a secret.
-	Send func(ctx context.Context, r Request) ([]byte, error)
-}
-
-// Request is a request of a Chain.
-type Request struct {
-	*http.Request
-	What    string   // names it in errors
-	Direct  bool     // without a proxy
-	Secrets []string // in it
-}
-
-// metadataTimeout is for a request of the metadata service, which is next to the machine or not there.
+// metadataTimeout is for a request of the metadata service. On a machine that has one, it is near.
 const metadataTimeout = 3 * time.Second
 
-// parse reads what STS, the metadata service or a credentials URI returned.
-func parse(body []byte, err error) (Credentials, error) {
-	if err != nil {
-		return Credentials{}, err
-	}
-	type session struct{ Code, AccessKeyID, AccessKeySecret, SecurityToken, Expiration string }
-	var r struct {
-		session
-		Credentials session // of STS
-	}
-	if json.Unmarshal(body, &r) != nil {
-		return Credentials{}, errors.New("response is not JSON with credentials")
-	}
-	s := cmp.Or(r.Credentials, r.session)
-	expires, err := time.Parse(time.RFC3339, s.Expiration)
-	switch {
-	case s.Code != "" && s.Code != "Success":
-		err = errors.New("response with a Code other than Success")
-	case err != nil:
-		err = errors.New("response without an Expiration in RFC 3339")
-	case !expires.After(time.Now()):
-		err = fmt.Errorf("session expired at %s", s.Expiration)
-	default:
-		return Credentials{ID: s.AccessKeyID, Secret: s.AccessKeySecret, Token: s.SecurityToken, Expires: expires}.complete(true)
-	}
-	return Credentials{}, err
-}
-
-// assume returns a session of the role of p from STS, for credentials or, if nil, for the token of an OIDC provider.
+// assume returns a session of the role of p from STS, for the credentials with or, if nil, for the token of an OIDC provider.
 func (c *Chain) assume(ctx context.Context, p *profile, with *Credentials) (found Credentials, err error) {
 	role, host := cmp.Or(p.Role, env("ROLE_ARN")), "sts.aliyuncs.com"
 	if role == "" {
@@ -112,7 +70,7 @@ func (c *Chain) assume(ctx context.Context, p *profile, with *Credentials) (foun
 	return found, err
 }
 
-// identityToken returns the token that p has of an OIDC provider.
+// identityToken returns the OIDC token of p.
 func identityToken(ctx context.Context, p *profile) (string, error) {
 	token, file := cmp.Or(p.OIDCToken, env("OIDC_TOKEN")), cmp.Or(p.OIDCFile, env("OIDC_TOKEN_FILE"))
 	switch {
@@ -130,12 +88,11 @@ func identityToken(ctx context.Context, p *profile) (string, error) {
 	return token, err
 }
 
-// machine returns a session of the role of this ECS instance, whose name is requested too if unknown.
+// machine returns a session of the role of this ECS instance. It requests the name of the role if role is empty.
 func (c *Chain) machine(ctx context.Context, role string) (found Credentials, err error) {
 	if enabled("ECS_METADATA_DISABLED") {
 		return found, &poller.Error{Reason: poller.NotFound, Err: errors.New("ALIBABA_CLOUD_ECS_METADATA_DISABLED is set")}
 	}
-	var token []byte
 	get := func(method, path, header, value string) ([]byte, error) {
 		ctx, cancel := context.WithTimeout(ctx, metadataTimeout)
 		defer cancel()
@@ -146,30 +103,31 @@ func (c *Chain) machine(ctx context.Context, role string) (found Credentials, er
 		if value != "" {
 			req.Header.Set("X-Aliyun-Ecs-Metadata-Token"+header, value)
 		}
-		return c.Send(ctx, Request{Request: req, What: "metadata service 100.100.100.200, " + method + " " + path, Direct: true})
+		body, err := c.Send(ctx, Request{Request: req, What: "metadata service 100.100.100.200, " + method + " " + path, Direct: true})
+		return bytes.TrimSpace(body), err
 	}
-	look := func() error {
+	session := func(token []byte) (err error) {
 		const path = "meta-data/ram/security-credentials/"
-		name, session := []byte(cmp.Or(role, env("ECS_METADATA"))), strings.TrimSpace(string(token))
+		name := []byte(cmp.Or(role, env("ECS_METADATA")))
 		if len(name) == 0 {
-			if name, err = get(http.MethodGet, path, "", session); err != nil {
+			if name, err = get(http.MethodGet, path, "", string(token)); err != nil {
 				return err
 			}
 		}
-		role := strings.TrimSpace(string(name))
-		found, err = parse(get(http.MethodGet, path+url.PathEscape(role), "", session))
-		found.Source = " " + role
+		found, err = parse(get(http.MethodGet, path+url.PathEscape(string(name)), "", string(token)))
+		found.Source = " " + string(name)
 		return err
 	}
-	if token, err = get(http.MethodPut, "api/token", "-Ttl-Seconds", "300"); err == nil {
-		err = look()
+	token, err := get(http.MethodPut, "api/token", "-Ttl-Seconds", "300")
+	if err == nil {
+		err = session(token)
 	}
-	if err != nil && !enabled("IMDSV1_DISABLED") {
-		// As the vendor's SDKs do: the response to PUT does not reach a container, or the service is an old one.
-		first := err
-		if token, err = nil, look(); err != nil && !because(first, poller.NotFound) {
-			err = first
-		}
+	if err == nil || enabled("IMDSV1_DISABLED") {
+		return found, err
+	}
+	// Like the vendor's SDKs: in a container, the response to PUT may not arrive, and an old service has no PUT.
+	if v1 := session(nil); v1 == nil || because(err, poller.NotFound) {
+		err = v1
 	}
 	return found, err
 }
@@ -180,7 +138,7 @@ func because(err error, reasons ...poller.Reason) bool {
 	return ok && slices.Contains(reasons, e.Reason)
 }
 
-// implicit returns a session of the role of this machine or, where there is none, from the credentials URI.
+// implicit returns a session of the role of this machine or, if it has none, from the credentials URI.
 func (c *Chain) implicit(ctx context.Context) (found Credentials, where string, err error) {
 	uri, role := env("CREDENTIALS_URI"), env("ECS_METADATA")
 	found, err = c.machine(ctx, role)
@@ -193,7 +151,7 @@ func (c *Chain) implicit(ctx context.Context) (found Credentials, where string, 
 	where = "ALIBABA_CLOUD_CREDENTIALS_URI"
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, uri, nil)
 	if err != nil || req.URL.Host == "" {
-		return found, where, errors.New("not a URL") // not shown: it may have a secret
+		return found, where, errors.New("not a URL") // not shown: it may contain a secret
 	}
 	secrets := []string{strings.Trim(req.URL.RequestURI(), "/")}
 	found, err = parse(c.Send(ctx, Request{Request: req, What: "GET", Secrets: secrets}))
