@@ -53,7 +53,7 @@ func TestARestartWithoutTheAPIShowsEverySeriesWithItsAge(t *testing.T) {
 	if got := stable(t, again); got != before || !strings.Contains(got, `idaas_poll_error{consumer="c"`) {
 		t.Errorf("before:\n%s\nafter:\n%s", before, got)
 	}
-	if !strings.Contains(again.stderr.String(), "failing before this start failing=1") {
+	if !strings.Contains(again.stderr.String(), "failing before start failing=1") {
 		t.Error("the log of the new process lacks the targets that failed before the restart")
 	}
 	again.stop()
@@ -65,7 +65,7 @@ func TestARestartWithoutTheAPIShowsEverySeriesWithItsAge(t *testing.T) {
 	if got := stable(t, damaged); strings.Contains(got, "authentication_tokens") {
 		t.Errorf("restored from a damaged file:\n%s", got)
 	}
-	if log := damaged.stderr.String(); strings.Count(log, "state not restored") != 1 {
+	if log := damaged.stderr.String(); strings.Count(log, "state file not restored") != 1 {
 		t.Errorf("log:\n%s", log)
 	}
 }

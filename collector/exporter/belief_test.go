@@ -79,7 +79,7 @@ func TestDoubtedLists(t *testing.T) {
 		"a null list and a total of 0":  {`{"CredentialProviders":null,"TotalCount":0}`, all, 0, ""},
 		"no list and a total of 0":      {`{"TotalCount":0}`, all, 0, ""},
 		"an empty list without a total": {`{"CredentialProviders":[]}`, all, 0, ""},
-		"all are disabled":              {`{"CredentialProviders":[{"CredentialProviderIdentifier":"p1","Status":"disabled"}],"TotalCount":1}`, all, 0, ""},
+		"all are disabled":              {`{"CredentialProviders":[` + p1("disabled") + `],"TotalCount":1}`, all, 0, ""},
 		"all have another status":       {`{"CredentialProviders":[` + p1("Enabled") + `],"TotalCount":1}`, all, 0, ""},
 		"two of five":                   {"p1 p2", all, 24 * time.Hour, "a@p1 a@p2"},
 		"two of five and some others":   {"p1 p2 q1 q2 q3 q4", all, 24 * time.Hour, "a@p1 a@p2 a@q1 a@q2 a@q3 a@q4"},

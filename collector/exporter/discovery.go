@@ -16,27 +16,27 @@ import (
 )
 
 const (
-	discoverEvery      = 10 * time.Minute // after the end of the list before
-	discoverAgainAfter = time.Minute      // after a failure, and when known providers are missing for the first time
+	discoverEvery      = 10 * time.Minute // after the end of the previous list
+	discoverAgainAfter = time.Minute      // after a failure, and after the first list without some known providers
 )
 
-// discovery lists the credential providers that targets mean by all. It has its own timer and runs beside the walks.
+// discovery lists the credential providers for credential_providers: all. It has its own timer and does not wait for walks.
 type discovery struct {
 	list      func(context.Context) ([]poller.Provider, error)
 	apply     func([]poller.Target)
 	collector *collector.Collector
 	log       *slog.Logger
-	changed   chan struct{} // holds one: watch or next has changed
+	changed   chan struct{} // holds one signal: watch or next has changed
 
-	mu        sync.Mutex // guards what follows, and orders the calls of apply
+	mu        sync.Mutex // guards the fields below, and orders the calls of apply
 	watch     config.Watchlist
 	lists     *poller.Lists     // replaced, never changed
-	next      time.Time         // no list before; zero: there was none
-	failing   poller.Reason     // of the latest list; empty: none, or it did not fail
+	next      time.Time         // earliest time of the next list; zero: none was made
+	failing   poller.Reason     // of the latest list; empty: it succeeded, or none was made
 	unwatched []poller.Provider // those with a problem in the latest list
 }
 
-// watching replaces what is watched. A reload by an operator also confirms a list that is doubted.
+// watching replaces the watch list. A reload by an operator also confirms a doubted list.
 func (d *discovery) watching(w config.Watchlist, operator bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -58,14 +58,14 @@ func (d *discovery) watching(w config.Watchlist, operator bool) error {
 	return nil
 }
 
-// settled reports whether the providers were listed, or need not be.
+// settled reports whether the providers were listed or are not needed.
 func (d *discovery) settled() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return !d.next.IsZero() || !d.watch.Discovers()
 }
 
-// withLists returns s with the lists as they are now.
+// withLists returns s with the current lists.
 func (d *discovery) withLists(s poller.Snapshot) *poller.Snapshot {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -85,7 +85,7 @@ func (d *discovery) run(ctx context.Context) {
 	}
 }
 
-// discover lists the providers if that is due, and returns how long it is until the next time.
+// discover lists the providers if it is time, and returns the time until the next list.
 func (d *discovery) discover(ctx context.Context) time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -124,7 +124,7 @@ func (d *discovery) discover(ctx context.Context) time.Duration {
 	return wait
 }
 
-// believe puts into effect what a list shows. Its error says why the list counts as failed. d.mu must be held.
+// believe applies a list. An error is the reason why the list counts as failed. d.mu must be held.
 func (d *discovery) believe(found []poller.Provider) error {
 	list := map[string]poller.Provider{}
 	var unwatched []poller.Provider
@@ -153,7 +153,7 @@ func (d *discovery) believe(found []poller.Provider) error {
 	return err
 }
 
-// restoredLists returns the lists of a state file. One of an older exporter has the providers only in its targets.
+// restoredLists returns the lists of a state file. Before version 3, only the targets have the providers.
 func restoredLists(s state.Restored) *poller.Lists {
 	if s.Lists != nil {
 		return s.Lists

@@ -187,7 +187,9 @@ func TestDiscovery(t *testing.T) {
 
 		// A failure changes nothing, and is told once.
 		f.SetProvider(simulator.Provider{Identifier: "p1", Disabled: true})
-		remove := f.Inject(simulator.Fault{Operation: simulator.Providers, Kind: simulator.Status, Status: 403, Code: "NoPermission", Shape: simulator.ShapeGateway})
+		remove := f.Inject(simulator.Fault{
+			Operation: simulator.Providers, Kind: simulator.Status, Status: 403, Code: "NoPermission", Shape: simulator.ShapeGateway,
+		})
 		f.pass(30 * time.Minute)
 		f.want("while it fails", "b@p1 a@p1 a@p2")
 		if f.metric(success) != "0" {
@@ -300,7 +302,8 @@ func TestOnceDiscovers(t *testing.T) {
 			return app.Once(t.Context(), "", &out), out.String()
 		}
 		code, text := once()
-		if code != 0 || !strings.Contains(text, `idaas_authentication_tokens{consumer="a",credential_provider="p1"} 1`) || !strings.Contains(text, success+" 1") {
+		const tokens = `idaas_authentication_tokens{consumer="a",credential_provider="p1"} 1`
+		if code != 0 || !strings.Contains(text, tokens) || !strings.Contains(text, success+" 1") {
 			t.Errorf("%d\n%s", code, text)
 		}
 		f.Inject(simulator.Fault{Operation: simulator.Providers, Kind: simulator.Status, Status: 403})

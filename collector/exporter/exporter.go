@@ -1,4 +1,4 @@
-// Package exporter wires the exporter: the poller, its source, the state file, the collector and the server, as settings say.
+// Package exporter connects poller, API client, state file, collector and HTTP server, as configured.
 package exporter
 
 import (
@@ -28,7 +28,7 @@ import (
 // Name of the program.
 const Name = "idaas-token-exporter"
 
-// APIConfig is what cfg says of the IDaaS API.
+// APIConfig returns the configuration of the API client.
 func APIConfig(cfg *config.Config, log *slog.Logger) idaas.Config {
 	return idaas.Config{
 		Domain: cfg.Domain, Network: cfg.Network,
@@ -39,7 +39,8 @@ func APIConfig(cfg *config.Config, log *slog.Logger) idaas.Config {
 			PrivateKey: auth.Credential{Text: cfg.PrivateKey, File: cfg.PrivateKeyFile}, KeyID: cfg.PrivateKeyID,
 			IDToken: auth.Credential{File: cfg.OIDCTokenFile}, FederatedCredential: cfg.FederatedCredentialName,
 			Document:    auth.Credential{File: cfg.PKCS7File},
-			Certificate: auth.Credential{Text: cfg.Certificate, File: cfg.CertificateFile}, Chain: auth.Credential{Text: cfg.CertificateChain, File: cfg.CertificateChainFile},
+			Certificate: auth.Credential{Text: cfg.Certificate, File: cfg.CertificateFile},
+			Chain:       auth.Credential{Text: cfg.CertificateChain, File: cfg.CertificateChainFile},
 		},
 		AccessToken: auth.Credential{Text: cfg.AccessToken, File: cfg.AccessTokenFile},
 		PageSize:    cfg.PageSize, RateLimit: cfg.ShareOfRate(), Timeout: cfg.RequestTimeout, Retries: cfg.RequestRetries,
@@ -47,7 +48,7 @@ func APIConfig(cfg *config.Config, log *slog.Logger) idaas.Config {
 	}
 }
 
-// Exporter is everything wired up: what it polls is what it shows.
+// Exporter polls targets and serves the results.
 type Exporter struct {
 	cfg       *config.Config
 	log       *slog.Logger
@@ -60,13 +61,13 @@ type Exporter struct {
 	restored  bool
 }
 
-// Network is how an Exporter reaches the API and is reached; what is nil is the machine's own.
+// Network replaces the transport to the API, and the listeners; nil is the machine's own.
 type Network struct {
 	Transport http.RoundTripper
 	Listen    func(ctx context.Context, network, address string) (net.Listener, error)
 }
 
-// New returns an Exporter that knows what its state file does, and has sent nothing yet.
+// New returns an Exporter with the data of its state file. It sends no request.
 func New(cfg *config.Config, network Network, log *slog.Logger) *Exporter {
 	app := &Exporter{cfg: cfg, log: log, listen: network.Listen}
 	app.state = state.File{Path: cfg.StateFile, Instance: cfg.Domain + " " + cfg.Endpoint + " " + cfg.InstanceID}
@@ -76,7 +77,7 @@ func New(cfg *config.Config, network Network, log *slog.Logger) *Exporter {
 	app.collector.Reloaded(nil)
 	restored, err := app.state.Load()
 	if err != nil {
-		log.Warn("state not restored, starting as new", "file", cfg.StateFile, "error", err)
+		log.Warn("state file not restored", "file", cfg.StateFile, "error", err)
 	}
 	app.restored = len(restored.Readings) > 0
 	app.discovery = &discovery{
@@ -84,7 +85,7 @@ func New(cfg *config.Config, network Network, log *slog.Logger) *Exporter {
 	}
 	targets, err := cfg.Watch.Targets(app.discovery.lists.Providers.Items())
 	if err != nil {
-		log.Warn("credential providers of the state file ignored", "error", err)
+		log.Warn("credential providers of state file ignored", "error", err)
 		targets, app.discovery.lists = cfg.Targets, &poller.Lists{}
 	}
 	app.discovery.apply = func(targets []poller.Target) {
@@ -96,7 +97,7 @@ func New(cfg *config.Config, network Network, log *slog.Logger) *Exporter {
 	app.reloader = cfg.NewReloader(app.discovery.watching, func(err error) {
 		app.collector.Reloaded(err)
 		if err != nil {
-			log.Error("targets not reloaded, they stay as they were", "error", err)
+			log.Error("targets not reloaded", "error", err)
 		}
 	})
 	api := APIConfig(cfg, log)
@@ -118,7 +119,7 @@ func New(cfg *config.Config, network Network, log *slog.Logger) *Exporter {
 	return app
 }
 
-// snapshot returns what is known, to be saved.
+// snapshot returns the snapshot for the state file.
 func (app *Exporter) snapshot() *poller.Snapshot {
 	return app.discovery.withLists(*app.poller.Snapshot())
 }
@@ -129,51 +130,52 @@ func (app *Exporter) registry(more ...prometheus.Collector) *prometheus.Registry
 	return r
 }
 
-// Serve polls and serves until ctx ends, and returns the exit code.
+// Serve polls and serves until ctx is done, and returns the exit code.
 func (app *Exporter) Serve(ctx context.Context) int {
 	app.log.Info("starting "+Name, "version", version.Version, "targets", len(app.poller.Snapshot().Readings))
 	if n := app.poller.Snapshot().Failing(); n > 0 {
-		app.log.Warn("targets were failing before this start", "failing", n)
+		app.log.Warn("targets failing before start", "failing", n)
 	}
 	polling, stopPolling := context.WithCancel(ctx)
-	keeping, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
-	var work, keeper sync.WaitGroup
+	saving, stopSaving := context.WithCancel(context.WithoutCancel(ctx))
+	var work, saver sync.WaitGroup
 	work.Go(func() { app.poller.Run(polling) })
 	work.Go(func() { app.reloader.Run(polling) })
 	work.Go(func() { app.discovery.run(polling) })
-	keeper.Go(func() { app.state.Keep(keeping, app.snapshot, app.collector.StateSaved, app.log) })
+	saver.Go(func() { app.state.Keep(saving, app.snapshot, app.collector.StateSaved, app.log) })
+	process := collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})
 	err := web.Serve(polling, web.Config{
 		Listen: app.listen, ListenAddress: app.cfg.ListenAddress, ProbeAddress: app.cfg.ProbeAddress, ConfigFile: app.cfg.WebConfigFile,
-		Gatherer: collector.Distinct(app.registry(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))),
+		Gatherer: collector.Distinct(app.registry(collectors.NewGoCollector(), process)),
 		Snapshot: app.poller.Snapshot, MaxStaleness: app.cfg.MaxStaleness, Version: version.Version, Log: app.log,
 		Ready:  func() bool { return app.restored || app.discovery.settled() && app.poller.Snapshot().Attempted() },
 		Reload: app.reloader.Reload,
 	})
 	stopPolling()
 	work.Wait()
-	// Last, so that the file has all that was published.
-	stopKeeping()
-	keeper.Wait()
+	// Last, so that the state file has the last walks.
+	stopSaving()
+	saver.Wait()
 	if err != nil {
-		app.log.Error("cannot serve", "error", err)
+		app.log.Error("server failed", "error", err)
 		return 1
 	}
 	app.log.Info("stopped")
 	return 0
 }
 
-// Once polls every target once, writes what is then known, also when some targets failed, and returns the exit code.
+// Once polls every target once, writes the metrics, even if some targets failed, and returns the exit code.
 func (app *Exporter) Once(ctx context.Context, file string, stdout io.Writer) int {
 	app.discovery.discover(ctx)
 	app.poller.Once(ctx)
 	if ctx.Err() != nil {
-		app.log.Error("interrupted: nothing was written")
+		app.log.Error("interrupted, nothing written")
 		return 1
 	}
 	s := app.snapshot()
 	err := errors.Join(app.state.Save(s), collector.WriteText(app.registry(), file, stdout))
 	if err != nil {
-		app.log.Error("not everything could be written", "error", err)
+		app.log.Error("output not written", "error", err)
 	}
 	if err != nil || s.Failing() > 0 || app.discovery.failing != "" {
 		return 1

@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// plain is a configuration of handlers that are always ready, with one gauge.
+// plain returns a configuration that is always ready, with one gauge.
 func plain() Config {
 	gauge := prometheus.NewGauge(prometheus.GaugeOpts{Name: "idaas_test", Help: "For the test."})
 	registry := prometheus.NewRegistry()
@@ -40,7 +40,7 @@ func handlers(t *testing.T, c Config) (all, probes http.Handler) {
 	return newHandlers(c)
 }
 
-// ask returns the answer of a handler to one request; headers come in pairs.
+// ask returns the response of a handler; headers are pairs of name and value.
 func ask(h http.Handler, method, path string, headers ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, path, nil)
 	for i := 0; i < len(headers); i += 2 {
@@ -51,7 +51,7 @@ func ask(h http.Handler, method, path string, headers ...string) *httptest.Respo
 	return w
 }
 
-// blocking is a gatherer that answers when released.
+// blocking returns a gatherer that returns when release is closed.
 func blocking(release <-chan struct{}) prometheus.Gatherer {
 	return prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
 		<-release
@@ -59,7 +59,7 @@ func blocking(release <-chan struct{}) prometheus.Gatherer {
 	})
 }
 
-// listening is a log of which only the addresses of the listeners are of interest.
+// listening is a log handler that receives the addresses of the listeners.
 type listening chan string
 
 func (l listening) Enabled(context.Context, slog.Level) bool { return true }
@@ -76,7 +76,7 @@ func (l listening) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// start serves on loopback to the end of the test, and returns the address of each listener in no order.
+// start serves on loopback until the end of the test, and returns the addresses of the listeners in any order.
 func start(t *testing.T, c Config) []string {
 	t.Helper()
 	addresses := make(listening, 2)
@@ -107,7 +107,7 @@ func start(t *testing.T, c Config) []string {
 	return got
 }
 
-// reply is what a client got.
+// reply is a response, or the error of a client.
 type reply struct {
 	status int
 	header http.Header
@@ -125,7 +125,7 @@ func do(client *http.Client, r *http.Request) reply {
 	return reply{resp.StatusCode, resp.Header, string(body), err}
 }
 
-// get fetches without a connection that outlives it.
+// get sends a request on a connection that is closed after it.
 func get(transport *http.Transport, url string) reply {
 	r, err := http.NewRequest(http.MethodGet, url, nil)
 	if err != nil {

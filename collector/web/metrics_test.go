@@ -31,7 +31,8 @@ func TestRequestsWithoutASlot(t *testing.T) {
 		synctest.Wait()
 		for _, path := range []string{"/metrics", "/", "/api/v1/targets"} {
 			since := time.Now()
-			if w := ask(all, "GET", path); w.Code != 503 || time.Since(since) != maxWait || !strings.Contains(w.Body.String(), "busy: timed out after 30s") {
+			w := ask(all, "GET", path)
+			if w.Code != 503 || time.Since(since) != maxWait || !strings.Contains(w.Body.String(), "busy: timed out after 30s") {
 				t.Errorf("%s: %d %s after %v", path, w.Code, w.Body, time.Since(since))
 			}
 		}
@@ -46,7 +47,7 @@ func TestRequestsWithoutASlot(t *testing.T) {
 		since := time.Now()
 		all.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(gone, "GET", "/metrics", nil))
 		if time.Since(since) != 0 {
-			t.Errorf("a client that has gone: after %v", time.Since(since))
+			t.Errorf("a client that closed its connection: after %v", time.Since(since))
 		}
 
 		waiting := make(chan *httptest.ResponseRecorder)
@@ -62,14 +63,14 @@ func TestRequestsWithoutASlot(t *testing.T) {
 	})
 }
 
-// The header that Prometheus sends with native histograms, and without.
+// Accept headers of Prometheus with and without native histograms.
 const (
 	acceptNative = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6," + acceptText
 	acceptText   = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4," +
 		"text/plain;version=1.0.0;escaping=allow-utf-8;q=0.3,text/plain;version=0.0.4;q=0.2,*/*;q=0.1"
 )
 
-// histogram returns a configuration whose only metric is a histogram of both kinds.
+// histogram returns a configuration with one histogram, classic and native.
 func histogram() Config {
 	h := prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "idaas_test_seconds", Help: "For the test.", Buckets: []float64{1}, NativeHistogramBucketFactor: 1.1,
@@ -90,7 +91,7 @@ func TestFormats(t *testing.T) {
 		end                    string // of the exposition
 	}{
 		{"a browser", "text/html,*/*;q=0.8", "", "text/plain; version=0.0.4", "idaas_test_seconds_count 1\n"},
-		{"nothing asked", "", "", "text/plain; version=0.0.4", "idaas_test_seconds_count 1\n"},
+		{"no header", "", "", "text/plain; version=0.0.4", "idaas_test_seconds_count 1\n"},
 		{"OpenMetrics", acceptText, "", "application/openmetrics-text; version=1.0.0", "# EOF\n"},
 		{"OpenMetrics, gzip", acceptText, "gzip", "application/openmetrics-text; version=1.0.0", "# EOF\n"},
 		{"text, gzip", "text/plain", "gzip", "text/plain; version=0.0.4", "idaas_test_seconds_count 1\n"},

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// pipes is a listener in memory, which unlike a socket can be waited for in virtual time.
+// pipes is a listener in memory, which works in virtual time.
 type pipes struct {
 	conns  chan net.Conn
 	closed chan struct{}
@@ -56,7 +56,7 @@ func (p *pipes) get(path string) reply {
 	return get(&http.Transport{DialContext: dial}, "http://pipes"+path)
 }
 
-// startPipes serves a configuration in memory. The listeners are of everything, and of the probes.
+// startPipes serves a configuration in memory, and returns the listeners of all routes and of the probes.
 func startPipes(ctx context.Context, t *testing.T, c Config) (all, probes *pipes, ended <-chan error) {
 	t.Helper()
 	all, probes = newPipes(), newPipes()

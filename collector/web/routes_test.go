@@ -104,20 +104,20 @@ func TestReadyLatches(t *testing.T) {
 		if w.Code != step.want {
 			t.Errorf("ready %t: %d, want %d", step.ready, w.Code, step.want)
 		}
-		if w.Code == 503 && !strings.Contains(w.Body.String(), "not every target") {
-			t.Errorf("body %q does not tell why", w.Body)
+		if w.Code == 503 && !strings.Contains(w.Body.String(), "some targets") {
+			t.Errorf("body %q lacks the reason", w.Body)
 		}
 		// Both listeners must tell the same.
 		if w := ask(probes, "GET", "/-/ready"); w.Code != step.want {
 			t.Errorf("ready %t: %d on the probe listener, want %d", step.ready, w.Code, step.want)
 		}
 		if w := ask(all, "GET", "/-/healthy"); w.Code != 200 {
-			t.Errorf("ready %t: %d, but health is not about readiness", step.ready, w.Code)
+			t.Errorf("ready %t: %d, but health does not depend on readiness", step.ready, w.Code)
 		}
 	}
 }
 
-// What one listener saw counts for the other, too.
+// TestReadyIsSharedByTheListeners: readiness on one listener holds for the other.
 func TestReadyIsSharedByTheListeners(t *testing.T) {
 	c := plain()
 	ready := true
@@ -157,7 +157,8 @@ func TestReload(t *testing.T) {
 		calls   int
 	}{
 		{"by a command", nil, nil, 200, "reloaded\n", 1},
-		{"with a fault", errors.New(`targets.yml:7: unknown key "consumr"`), nil, 400, "nothing was changed:\ntargets.yml:7: unknown key \"consumr\"\n", 1},
+		{"with a fault", errors.New(`targets.yml:7: unknown key "consumr"`), nil, 400,
+			"targets not reloaded:\ntargets.yml:7: unknown key \"consumr\"\n", 1},
 		{"by a browser, same origin", nil, []string{"Sec-Fetch-Site", "same-origin"}, 200, "reloaded\n", 1},
 		{"by a browser, typed", nil, []string{"Sec-Fetch-Site", "none"}, 200, "reloaded\n", 1},
 		{"by another site", nil, []string{"Sec-Fetch-Site", "cross-site"}, 403, "", 0},
@@ -195,7 +196,7 @@ func TestReloadOnlyByPost(t *testing.T) {
 	ask(probes, http.MethodPost, "/-/reload")
 }
 
-// A link from another site, e.g. out of a chat, still opens.
+// TestPagesOpenFromAnotherSite: a link in a chat opens the page.
 func TestPagesOpenFromAnotherSite(t *testing.T) {
 	all, _ := handlers(t, plain())
 	for _, path := range []string{"/", "/api/v1/targets", "/metrics", "/-/healthy"} {

@@ -14,14 +14,13 @@ import (
 	"github.com/prometheus/exporter-toolkit/web"
 )
 
-// shutdownTimeout leaves room in the 5 s that a graceful end may take.
+// shutdownTimeout is part of the 5 s for a graceful shutdown.
 const shutdownTimeout = 3 * time.Second
 
-// CheckConfig says what is wrong with an exporter-toolkit web configuration; an empty name is none.
+// CheckConfig validates an exporter-toolkit web configuration; an empty name is valid.
 func CheckConfig(file string) error { return web.Validate(file) }
 
-// Serve serves until ctx ends or a listener fails; requests in flight are then answered. A nil error means that ctx has
-// ended.
+// Serve serves until ctx is done or a listener fails, and completes requests in flight. The error is nil if ctx is done.
 func Serve(ctx context.Context, c Config) error {
 	all, probes := newHandlers(c)
 	sites := []site{{c.ListenAddress, all, c.ConfigFile}}
@@ -48,14 +47,14 @@ func Serve(ctx context.Context, c Config) error {
 		}
 		serving.Go(func() {
 			err := web.Serve(listener, server, &web.FlagConfig{WebConfigFile: &site.configFile}, c.Log)
-			// A fault of the configuration file leaves it open.
+			// After an error in the configuration file it is still open.
 			_ = listener.Close()
 			if !errors.Is(err, http.ErrServerClosed) {
 				failed <- err
 				cancel()
 			}
 		})
-		// Serving ends before the shutdown has finished.
+		// web.Serve returns before Shutdown.
 		serving.Go(func() {
 			<-ctx.Done()
 			grace, done := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
@@ -76,8 +75,8 @@ type site struct {
 	configFile string
 }
 
-// serverLog is where an http.Server writes: a warning, unless a client went away before it said anything, as the
-// connection that a load balancer opens to see whether the port is.
+// serverLog logs the errors of an http.Server as warnings, except connections that a client closes without a request: load
+// balancers probe ports that way.
 type serverLog struct{ log *slog.Logger }
 
 func (s serverLog) Write(line []byte) (int, error) {
@@ -88,6 +87,6 @@ func (s serverLog) Write(line []byte) (int, error) {
 			level = slog.LevelDebug
 		}
 	}
-	s.log.Log(context.Background(), level, "HTTP server", "error", text)
+	s.log.Log(context.Background(), level, "HTTP server error", "error", text)
 	return len(line), nil
 }

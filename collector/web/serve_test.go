@@ -31,7 +31,7 @@ func TestScrapeInFlightIsAnswered(t *testing.T) {
 		cancel()
 		time.Sleep(shutdownTimeout - time.Second)
 		if all.open() || probes.open() {
-			t.Error("takes connections while it ends")
+			t.Error("accepts connections during shutdown")
 		}
 		select {
 		case err := <-ended:
@@ -99,7 +99,7 @@ func TestEndWithoutRequestsIsImmediate(t *testing.T) {
 	})
 }
 
-// idle returns a connection that has had one answer.
+// idle returns a connection after one response.
 func idle(t *testing.T, p *pipes) net.Conn {
 	t.Helper()
 	conn := dial(t, p)
@@ -146,7 +146,7 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 			send(t, conn, request+"12345")
 			return conn
 		}, 30 * time.Second},
-		{"an answered request and no other", idle, 2 * time.Minute},
+		{"one request and no other", idle, 2 * time.Minute},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -296,7 +296,7 @@ func TestServeAddressOfNoUse(t *testing.T) {
 	}
 }
 
-// A signal can come before the first listener.
+// A signal can arrive before the first listener is open.
 func TestServeWithAnEndedContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -43,7 +43,7 @@ func TestCheckConfig(t *testing.T) {
 	t.Run("unset", func(t *testing.T) { checkFault(t, CheckConfig(""), "") })
 }
 
-// checkFault wants an error that tells the fault, but no password; or none if fault is empty.
+// checkFault checks for an error with the fault and no password, or for none if fault is empty.
 func checkFault(t *testing.T, err error, fault string) {
 	t.Helper()
 	if fault == "" {
@@ -72,7 +72,7 @@ func hash(t *testing.T, password string) string {
 	return string(h)
 }
 
-// login fetches with a password, or with none.
+// login sends a request with a password, or without if it is empty.
 func login(t *testing.T, method, url, user, password string) reply {
 	t.Helper()
 	r, err := http.NewRequest(method, url, nil)
@@ -171,7 +171,8 @@ func TestTLS(t *testing.T) {
 	}{
 		{"right authority", "https", &tls.Config{RootCAs: ours.pool()}, 200, ""},
 		{"TLS 1.2", "https", &tls.Config{RootCAs: ours.pool(), MaxVersion: tls.VersionTLS12}, 200, ""},
-		{"TLS 1.1", "https", &tls.Config{RootCAs: ours.pool(), MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, 0, "protocol version"},
+		{"TLS 1.1", "https", &tls.Config{RootCAs: ours.pool(), MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, 0,
+			"protocol version"},
 		{"other authority", "https", &tls.Config{RootCAs: other.pool()}, 0, "unknown authority"},
 		{"other name", "https", &tls.Config{RootCAs: ours.pool(), ServerName: "elsewhere.example"}, 0, "elsewhere.example"},
 		{"plain HTTP", "http", nil, 400, ""},
@@ -186,7 +187,7 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// checkReply wants a status, or an error if fault is not empty.
+// checkReply checks the status, or the error if fault is not empty.
 func checkReply(t *testing.T, r reply, status int, fault string) {
 	t.Helper()
 	if r.status != status || (r.err == nil) != (fault == "") {

@@ -1,4 +1,4 @@
-// Package web is all HTTP that the exporter serves.
+// Package web serves metrics, status page, JSON, health and reload over HTTP.
 package web
 
 import (
@@ -17,34 +17,33 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
-// readyAfter is when readiness is reported although not every target was attempted: a scrape then tells more than an unready pod.
+// readyAfter is the time after which readiness is reported even if some targets were not attempted: their failures show in scrapes.
 const readyAfter = time.Minute
 
 // Config of what is served.
 type Config struct {
-	Listen func(ctx context.Context, network, address string) (net.Listener, error) // nil: sockets
+	Listen func(ctx context.Context, network, address string) (net.Listener, error) // nil: sockets of the machine
 
 	ListenAddress string // of every route
-	ProbeAddress  string // of the two health endpoints alone, in plain HTTP; empty: they have no listener of their own
-	ConfigFile    string // exporter-toolkit web configuration of ListenAddress; empty: plain HTTP that anybody may read
+	ProbeAddress  string // of the two health endpoints, in plain HTTP; empty: no such listener
+	ConfigFile    string // exporter-toolkit web configuration of ListenAddress; empty: plain HTTP without authentication
 
 	Gatherer     prometheus.Gatherer
 	Snapshot     func() *poller.Snapshot
-	MaxStaleness time.Duration // age at which the page shows a target's numbers no more; 0: it always does
-	Ready        func() bool   // whether there is something to show of every target
-	Reload       func() error  // reads the targets again; the error says why they stay as they were
+	MaxStaleness time.Duration // age after which the page hides a target's numbers; 0: never
+	Ready        func() bool   // whether every target was attempted or restored
+	Reload       func() error  // loads the targets again; after an error they are unchanged
 	Version      string
 	Log          *slog.Logger
 }
 
-// newHandlers returns the handler of every route, and one with the two health endpoints only. The minute after which
-// they are ready counts from now.
+// newHandlers returns the handler of all routes, and one of the two health endpoints. The time of readyAfter starts now.
 func newHandlers(c Config) (all, probes http.Handler) {
 	since, latched := time.Now(), new(atomic.Bool)
-	// From the moment it is ready on: what fails later is for alerts, not for a load balancer.
+	// Ready stays ready: later failures are for alerts, not for a load balancer.
 	ready := func(w http.ResponseWriter, _ *http.Request) {
 		if !latched.Load() && !c.Ready() && time.Since(since) < readyAfter {
-			http.Error(w, "not ready: not every target was attempted yet", http.StatusServiceUnavailable)
+			http.Error(w, "not ready: some targets were not attempted yet", http.StatusServiceUnavailable)
 			return
 		}
 		latched.Store(true)
@@ -66,11 +65,11 @@ func newHandlers(c Config) (all, probes http.Handler) {
 	})))
 	mux.HandleFunc("POST /-/reload", func(w http.ResponseWriter, _ *http.Request) {
 		if err := c.Reload(); err != nil {
-			http.Error(w, "nothing was changed:\n"+err.Error(), http.StatusBadRequest)
+			http.Error(w, "targets not reloaded:\n"+err.Error(), http.StatusBadRequest)
 			return
 		}
 		fmt.Fprintln(w, "reloaded")
 	})
-	// No page of another site may make a browser reload.
+	// Pages of other sites cannot trigger a reload.
 	return http.NewCrossOriginProtection().Handler(mux), health()
 }

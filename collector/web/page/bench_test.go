@@ -10,17 +10,22 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
-// many is a snapshot of 5,000 targets with 200 tokens each.
+// many returns a snapshot of 5,000 targets with 200 tokens each.
 func many(now time.Time) *poller.Snapshot {
 	s := &poller.Snapshot{LastCycle: now.Add(-time.Minute), NextCycle: now.Add(4 * time.Minute)}
-	windows := []poller.Window{{Label: "1h", Duration: time.Hour}, {Label: "1d", Duration: 24 * time.Hour}, {Label: "7d", Duration: 7 * 24 * time.Hour}, {Label: "30d", Duration: 30 * 24 * time.Hour}}
+	windows := []poller.Window{
+		{Label: "1h", Duration: time.Hour}, {Label: "1d", Duration: day}, {Label: "7d", Duration: 7 * day}, {Label: "30d", Duration: 30 * day},
+	}
 	for i := range 5000 {
-		c := &poller.Census{Expired: 50, Revoked: 20, Lifetime: (30 * 24 * time.Hour).Milliseconds(), Reported: 270, ReadAt: now.Add(-time.Minute)}
+		c := &poller.Census{
+			Expired: 50, Revoked: 20, Lifetime: (30 * day).Milliseconds(), Reported: 270, ReadAt: now.Add(-time.Minute), History: steady(now),
+		}
 		for j := range 200 {
 			c.Expirations = append(c.Expirations, now.Add(time.Duration((j+1)*(i%7+1))*time.Hour).UnixMilli())
 		}
 		for j := range 10 {
-			c.Soonest = append(c.Soonest, poller.Expiry{ID: fmt.Sprintf("atntkn_01kbd571eadf0db21ae%06d%02d", i, j), Type: "jwt", Issued: now.UnixMilli(), Expires: c.Expirations[j]})
+			id := fmt.Sprintf("atntkn_01kbd571eadf0db21ae%06d%02d", i, j)
+			c.Soonest = append(c.Soonest, poller.Expiry{ID: id, Type: "jwt", Issued: now.UnixMilli(), Expires: c.Expirations[j]})
 		}
 		target := poller.Target{Label: fmt.Sprintf("consumer-%04d", (i*7919)%5000), Provider: fmt.Sprintf("provider_%d", i%9), Windows: windows}
 		s.Readings = append(s.Readings, &poller.Reading{Target: target, Census: c})

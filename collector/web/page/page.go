@@ -1,4 +1,4 @@
-// Package page shows a snapshot: to people as a status page without any script, to programs as JSON.
+// Package page serves a snapshot as a status page without scripts, and as JSON.
 package page
 
 import (
@@ -18,10 +18,10 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
-// Config of what is shown.
+// Config of page and JSON.
 type Config struct {
 	Snapshot     func() *poller.Snapshot
-	MaxStaleness time.Duration // age at which a target's numbers are unknown again; 0: never
+	MaxStaleness time.Duration // age after which a target's numbers are hidden; 0: never
 	Version      string
 }
 
@@ -32,7 +32,7 @@ var (
 	source string
 
 	markup = template.Must(template.New("page").Funcs(functions).Parse(strings.Replace(source, "{{style}}", style, 1)))
-	// policy lets the browser load nothing but the style above and the empty icon.
+	// policy allows only the style above and the empty icon.
 	policy = "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(digest[:]) + "'; img-src data:; " +
 		"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 	digest = sha256.Sum256([]byte(style))
@@ -43,7 +43,7 @@ func New(c Config) (page, api http.Handler) {
 	return c.handler(true, showHTML), c.handler(false, showJSON)
 }
 
-// handler responds to a query with a view of the snapshot, or with what is wrong with the query.
+// handler responds with a view of the snapshot, or with the faults of the query.
 func (c Config) handler(page bool, show func(http.ResponseWriter, *view) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -81,16 +81,16 @@ var wholeSeconds = json.WithMarshalers(json.MarshalToFunc(func(e *jsontext.Encod
 }))
 
 func showJSON(w http.ResponseWriter, v *view) error {
-	answer := struct {
+	response := struct {
 		Time    time.Time `json:"time"`
 		Matched int       `json:"matched"`
 		Targets []target  `json:"targets"`
 	}{v.Now, len(v.Matched), make([]target, len(v.Rows))}
 	for i, r := range v.Rows {
-		answer.Targets[i] = newTarget(r, v.Now)
+		response.Targets[i] = newTarget(r, v.Now)
 	}
 	w.Header().Set("Content-Type", "application/json")
-	// What can fail is writing, to somebody who has gone.
-	_ = json.MarshalWrite(w, answer, json.Deterministic(true), jsontext.AllowInvalidUTF8(true), wholeSeconds)
+	// Only writing can fail, after the client has closed the connection.
+	_ = json.MarshalWrite(w, response, json.Deterministic(true), jsontext.AllowInvalidUTF8(true), wholeSeconds)
 	return nil
 }

@@ -24,13 +24,15 @@ var update = flag.Bool("update", false, "write what is served into testdata")
 
 const day = 24 * time.Hour
 
-// reading is of a census made by change.
+// reading returns a reading with a census made by change; nil: never read.
 func reading(label, provider string, change func(now time.Time, c *poller.Census)) *poller.Reading {
 	now := time.Now()
 	r := &poller.Reading{Target: poller.Target{
 		Consumer: "raw-" + label, Provider: provider, Label: label,
-		Windows:    []poller.Window{{Label: "1h", Duration: time.Hour}, {Label: "1d", Duration: day}},
-		Thresholds: poller.Thresholds{AtRisk: poller.Before{Part: 0.2, Most: 7 * day}, AboutToEnd: poller.Before{Part: 0.05, Most: day}, LostAfter: 10 * time.Minute},
+		Windows: []poller.Window{{Label: "1h", Duration: time.Hour}, {Label: "1d", Duration: day}},
+		Thresholds: poller.Thresholds{
+			AtRisk: poller.Before{Part: 0.2, Most: 7 * day}, AboutToEnd: poller.Before{Part: 0.05, Most: day}, LostAfter: 10 * time.Minute,
+		},
 	}}
 	if change != nil {
 		r.Census = &poller.Census{Reported: -1, ReadAt: now.Add(-time.Minute), Took: 1500 * time.Millisecond}
@@ -39,7 +41,7 @@ func reading(label, provider string, change func(now time.Time, c *poller.Census
 	return r
 }
 
-// steady is the history of a target that had a token for 50 days, until end.
+// steady returns the history of 50 days with a token, until end.
 func steady(end time.Time) *poller.History {
 	h := &poller.History{Since: end.Add(-50 * day).UnixMilli(), Start: end.Add(-50 * day).UnixMilli(), End: end.UnixMilli()}
 	for i := range h.Days {
@@ -48,7 +50,7 @@ func steady(end time.Time) *poller.History {
 	return h
 }
 
-// nightly has paused 23 h after each hour with a token, for 40 days. The last one ended 2 h ago.
+// nightly gives a census 40 days of tokens for one hour a day. The last one ended 2 h ago.
 func nightly(now time.Time, c *poller.Census) {
 	end := now.Add(-2 * time.Hour)
 	c.Expired, c.LastActive = 40, end.UnixMilli()
@@ -62,16 +64,17 @@ func nightly(now time.Time, c *poller.Census) {
 	}
 }
 
-// expiring gives a census tokens of a lifetime of 30 days, with ids.
+// expiring gives a census tokens with a lifetime of 30 days.
 func expiring(c *poller.Census, ends ...time.Time) {
 	c.Lifetime, c.History = (30 * day).Milliseconds(), steady(time.Now().Add(-time.Minute))
 	for i, end := range ends {
 		c.Expirations = append(c.Expirations, end.UnixMilli())
-		c.Soonest = append(c.Soonest, poller.Expiry{ID: fmt.Sprint("tkn_", i), Type: "jwt", Issued: end.Add(-30 * day).UnixMilli(), Expires: end.UnixMilli()})
+		issued := end.Add(-30 * day).UnixMilli()
+		c.Soonest = append(c.Soonest, poller.Expiry{ID: fmt.Sprint("tkn_", i), Type: "jwt", Issued: issued, Expires: end.UnixMilli()})
 	}
 }
 
-// company has a target in every state, in no order. It must be called in a bubble: there the time is always the same.
+// company returns unsorted targets in different states. Call it in a bubble, where the time is fixed.
 func company() *poller.Snapshot {
 	now := time.Now()
 	failure := func(since time.Duration) *poller.Failure {
@@ -82,7 +85,9 @@ func company() *poller.Snapshot {
 		c.Revoked, c.Expired, c.Reported = 2, 1, 5
 	})
 	fine.Failure = failure(time.Hour)
-	riskier := reading("riskier", "oauth", func(now time.Time, c *poller.Census) { expiring(c, now.Add(-time.Second), now.Add(50*time.Minute)) })
+	riskier := reading("riskier", "oauth", func(now time.Time, c *poller.Census) {
+		expiring(c, now.Add(-time.Second), now.Add(50*time.Minute))
+	})
 	riskier.Target.Thresholds.AboutToEnd = poller.Before{}
 	unread := reading("unread", "oauth", nil)
 	unread.Failure = failure(3 * time.Minute)
@@ -139,7 +144,7 @@ func golden(t *testing.T, name string, got []byte) {
 		t.Fatal(err)
 	}
 	if string(got) != string(want) {
-		t.Errorf("%s is not what is served (go test ./collector/web/page -update writes it):\n%s", file, got)
+		t.Errorf("%s differs from the response (go test ./collector/web/page -update writes it):\n%s", file, got)
 	}
 }
 
@@ -176,7 +181,7 @@ func TestHTML(t *testing.T) {
 	})
 }
 
-// names are the consumers of an answer, in its order.
+// names returns the consumers of a response, in its order.
 func names(w *httptest.ResponseRecorder) string {
 	var answer struct {
 		Targets []struct{ Consumer string }
@@ -202,7 +207,7 @@ func shown(w *httptest.ResponseRecorder) string {
 	return strings.Join(out, " ")
 }
 
-// A name that turns the direction of text around turns no other text around.
+// TestNamesAreIsolated: a name with right-to-left override does not reverse other text.
 func TestNamesAreIsolated(t *testing.T) {
 	const turned = "\u202eabc"
 	synctest.Test(t, func(t *testing.T) {
@@ -267,7 +272,9 @@ func TestHeaders(t *testing.T) {
 				}
 			}
 			got := w.Header().Get("Content-Security-Policy")
-			for _, want := range []string{"default-src 'none'", "frame-ancestors 'none'", "form-action 'self'", "base-uri 'none'", "style-src 'sha256-"} {
+			for _, want := range []string{
+				"default-src 'none'", "frame-ancestors 'none'", "form-action 'self'", "base-uri 'none'", "style-src 'sha256-",
+			} {
 				if !strings.Contains(got, want) {
 					t.Errorf("policy %q lacks %q", got, want)
 				}
@@ -287,7 +294,7 @@ func TestHeaders(t *testing.T) {
 	})
 }
 
-// What others chose the text of cannot become markup, and raw consumer ids are nowhere.
+// TestHostileTexts: texts from outside cannot become markup, and raw consumer ids are hidden.
 func TestHostileTexts(t *testing.T) {
 	const hostile = `"><script>alert(1)</script><img src=x onerror='a()'>` + "\u202e\x00{{.}}"
 	bubble(t, Config{Version: hostile}, func(t *testing.T, _, _ func(string) *httptest.ResponseRecorder) {

@@ -108,7 +108,8 @@ func TestBadQueries(t *testing.T) {
 				answers = append(answers, page("/?"+strings.ReplaceAll(query, "<", "%3C")))
 			}
 			for _, w := range answers {
-				if kind := w.Header().Get("Content-Type"); w.Code != 400 || !strings.Contains(w.Body.String(), want) || kind != "text/plain; charset=utf-8" {
+				kind := w.Header().Get("Content-Type")
+				if w.Code != 400 || !strings.Contains(w.Body.String(), want) || kind != "text/plain; charset=utf-8" {
 					t.Errorf("%s: %d, %s, %s; want %s", query, w.Code, kind, w.Body, want)
 				}
 			}
@@ -128,7 +129,7 @@ func TestBadQueries(t *testing.T) {
 	})
 }
 
-// What a chat, a mail or a tracker adds to the address of the page does not matter, and no link carries it on.
+// TestPageIgnoresUnknownParameters: parameters that mail or chat add are ignored and are in no link.
 func TestPageIgnoresUnknownParameters(t *testing.T) {
 	bubble(t, Config{}, func(t *testing.T, page, _ func(string) *httptest.ResponseRecorder) {
 		for _, query := range []string{"", "state=ok&open=fine:jwt", "q=risk&limit=1"} {
@@ -141,7 +142,7 @@ func TestPageIgnoresUnknownParameters(t *testing.T) {
 	})
 }
 
-// links are the addresses that a page names, and its forms.
+// links returns the addresses in a page and its headers.
 func links(t *testing.T, w *httptest.ResponseRecorder) (out []string) {
 	t.Helper()
 	for _, m := range regexp.MustCompile(`(?:href|src|action|content|cite)="([^"]*)"`).FindAllStringSubmatch(w.Body.String(), -1) {
@@ -150,7 +151,7 @@ func links(t *testing.T, w *httptest.ResponseRecorder) (out []string) {
 	return append(out, regexp.MustCompile(`(?i)url=.*`).FindAllString(w.Header().Get("Refresh"), -1)...)
 }
 
-// Behind https://host/prefix/ no link leads out of the prefix, and the one to JSON names the targets that the page shows.
+// TestLinks: behind https://host/prefix/ no link leaves the prefix, and the link to JSON has the targets of the page.
 func TestLinks(t *testing.T) {
 	base, err := url.Parse("https://host/a/prefix/")
 	if err != nil {

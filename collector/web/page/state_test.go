@@ -78,15 +78,17 @@ func TestWeeks(t *testing.T) {
 		for _, w := range weeks {
 			got = append(got, executed(t, "week", w), fmt.Sprint(len(w.Runs)))
 		}
-		want := "week from 1999-11-28: 7 h with an active token, 161 h without 15 week from 1999-12-05: 7 h with an active token, 161 h without 15 " +
-			"week from 1999-12-12: 7 h with an active token, 161 h without 15 week from 1999-12-19: 7 h with an active token, 161 h without 15 " +
+		const full = ": 7 h with an active token, 161 h without 15 "
+		want := "week from 1999-11-28" + full + "week from 1999-12-05" + full + "week from 1999-12-12" + full + "week from 1999-12-19" + full +
 			"week from 1999-12-26: 6 h with an active token, 138 h without, 1 h unknown 13"
 		if text := strings.Join(got, " "); text != want {
 			t.Errorf(" got %s\nwant %s", text, want)
 		}
-		unread, empty := newRow(reading("a", "p", nil), time.Now(), 0, 0), newRow(reading("a", "p", func(time.Time, *poller.Census) {}), time.Now(), 0, 0)
-		if unread.Weeks() != nil || empty.Weeks() != nil {
-			t.Error("weeks without a history")
+		for _, change := range []func(time.Time, *poller.Census){nil, func(time.Time, *poller.Census) {}} {
+			row := newRow(reading("a", "p", change), time.Now(), 0, 0)
+			if row.Weeks() != nil {
+				t.Error("weeks without a history")
+			}
 		}
 	})
 }

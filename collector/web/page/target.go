@@ -51,7 +51,7 @@ func (r *row) Soonest() []poller.Expiry {
 	return all
 }
 
-// target is a row as JSON. What is unknown is absent.
+// target is a row as JSON. Unknown values are absent.
 type target struct {
 	Consumer    string       `json:"consumer"`
 	Provider    string       `json:"credential_provider"`
@@ -59,7 +59,7 @@ type target struct {
 	Since       time.Time    `json:"since,omitzero"`
 	Interval    float64      `json:"poll_interval_seconds,omitzero"`
 	History     *history     `json:"history,omitempty"`
-	*counts     `json:",inline"`
+	*numbers    `json:",inline"`
 	LastActive  time.Time `json:"last_active,omitzero"`
 	Reported    *int64    `json:"reported_tokens,omitempty"`
 	LastSuccess time.Time `json:"last_success,omitzero"`
@@ -68,7 +68,7 @@ type target struct {
 	Soonest     []token   `json:"soonest,omitzero"`
 }
 
-type counts struct {
+type numbers struct {
 	Tokens            int            `json:"tokens"`
 	Active            int            `json:"active"`
 	Expired           int            `json:"expired"`
@@ -102,7 +102,8 @@ type token struct {
 
 func newTarget(r *row, now time.Time) target {
 	out := target{
-		Consumer: r.Target.Label, Provider: r.Target.Provider, State: r.Status.State, Since: instant(r.Status.Since), Interval: r.interval.Seconds(),
+		Consumer: r.Target.Label, Provider: r.Target.Provider, State: r.Status.State,
+		Since: instant(r.Status.Since), Interval: r.interval.Seconds(),
 	}
 	if f := r.Failure; f != nil {
 		out.Failure = &failure{f.Reason, f.Text, f.Since}
@@ -120,12 +121,12 @@ func newTarget(r *row, now time.Time) target {
 		return out
 	}
 	if st := r.Status; st.HistoryStart > 0 {
-		out.History = &history{Since: instant(st.HistoryStart), NextExpected: instant(st.NextExpected), RenewalExpected: instant(st.RenewalExpected)}
+		out.History = &history{instant(st.HistoryStart), nil, instant(st.NextExpected), instant(st.RenewalExpected)}
 		if seconds := float64(st.UsualPause) / 1000; seconds >= 0 {
 			out.History.UsualPause = &seconds
 		}
 	}
-	out.counts = &counts{
+	out.numbers = &numbers{
 		Tokens: r.Total, Active: r.Active, Expired: r.Expired, Revoked: r.Revoked, WithoutExpiration: r.NeverExpiring,
 		Expiring: make(map[string]int, len(r.Target.Windows)),
 		Earliest: instant(r.Earliest), Latest: instant(r.Latest), LifetimeSeconds: float64(c.Lifetime) / 1000,

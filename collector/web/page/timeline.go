@@ -63,7 +63,8 @@ func (v *view) chart(title string, step time.Duration, steps int, ticks ...strin
 		}
 		out.Total, out.AtRisk = out.Total+n, out.AtRisk+risk[i]
 		from := time.Duration(i) * step
-		b := bar{X: float64(i)*width + 1, Width: width - 2, From: from, To: from + step, Count: n, AtRisk: risk[i], Label: fmt.Sprint(n), Mark: marked[i]}
+		b := bar{From: from, To: from + step, Count: n, AtRisk: risk[i], Label: fmt.Sprint(n), Mark: marked[i]}
+		b.X, b.Width = float64(i)*width+1, width-2
 		if n >= 1000 {
 			b.Label = fmt.Sprint(n/1000, "k")
 		}
