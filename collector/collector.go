@@ -182,7 +182,7 @@ func (s sender) rhythm(status poller.Status) {
 // WriteText gathers g and writes the text format atomically into file or, if that is empty, into w.
 func WriteText(g prometheus.Gatherer, file string, w io.Writer) error {
 	if info, err := os.Lstat(file); err == nil && !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is no regular file: only a regular file can be replaced", file)
+		return fmt.Errorf("%s is not a regular file: only a regular file can be replaced", file)
 	}
 	if file != "" {
 		return prometheus.WriteToTextfile(file, g)
