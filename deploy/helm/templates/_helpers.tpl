@@ -1,26 +1,75 @@
-{{- define "exporter.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- /* Removes keys that are null. */ -}}
+{{- define "exporter.prune" -}}
+{{- range $key, $value := . }}
+{{- if kindIs "invalid" $value }}{{ $_ := unset $ $key }}{{ else if kindIs "map" $value }}{{ include "exporter.prune" $value }}{{ end }}
+{{- end }}
 {{- end }}
 
-{{- /* At most 52 characters: Kubernetes appends the pod's number and the volume's name. */ -}}
+{{- /* Helm removes a section or default that is set to null. Every template needs the sections, and these defaults. */ -}}
+{{- define "exporter.defaults" -}}
+{{- include "exporter.prune" .Values }}
+{{- $_ := merge .Values (fromYaml `
+settings: {}
+secret: {files: {}}
+oidc: {expirationSeconds: 3600}
+shards: 1
+state: {persistence: {size: 1Gi}}
+image: {repository: ghcr.io/idaas-exporter/idaas-token-exporter, pullPolicy: IfNotPresent}
+web: {}
+service: {port: 9877}
+monitor: {kind: none, jobLabel: app.kubernetes.io/instance, scheme: http}
+prometheusRule: {thresholds: {}, overrides: [], severities: {}, disabled: [], extraLabels: {}}
+dashboards: {}
+networkPolicy: {}
+podDisruptionBudget: {}
+serviceAccount: {}
+resources: {}
+`) }}
+{{- end }}
+
+{{- define "exporter.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimAll "-." }}
+{{- end }}
+
+{{- /* The name of every object: at most 52 characters, because Kubernetes appends the pod's number and the volume's name. The name of
+a Service starts with a letter and has no dots. */ -}}
 {{- define "exporter.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride }}
 {{- if .Values.fullnameOverride }}{{ $name = .Values.fullnameOverride }}
 {{- else if not (contains $name .Release.Name) }}{{ $name = printf "%s-%s" .Release.Name $name }}
 {{- else }}{{ $name = .Release.Name }}{{ end }}
-{{- $name | trunc 52 | trimSuffix "-" }}
+{{- if not (regexMatch "^[a-z]" $name) }}{{ $name = printf "exporter-%s" $name }}{{ end }}
+{{- $name | replace "." "-" | trunc 52 | trimAll "-" }}
 {{- end }}
 
 {{- define "exporter.selector" -}}
-app.kubernetes.io/name: {{ include "exporter.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "exporter.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
+{{- /* The pod of helm test; its name differs, so that the Service does not select it. */ -}}
+{{- define "exporter.testSelector" -}}
+app.kubernetes.io/name: helm-test
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{- end }}
+
+{{- /* Labels of an object, each key once. Argument: root, and labels that replace all but those of the selector. */ -}}
 {{- define "exporter.labels" -}}
-{{ include "exporter.selector" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- $chart := dict "app.kubernetes.io/managed-by" .root.Release.Service }}
+{{- $name := printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
+{{- range $label, $text := dict "app.kubernetes.io/version" .root.Chart.AppVersion "helm.sh/chart" $name }}
+{{- $_ := set $chart $label ($text | replace "+" "_" | trunc 63 | trimAll "-._") }}
+{{- end }}
+{{- merge (include "exporter.selector" .root | fromYaml) (default dict .labels) $chart | toYaml }}
+{{- end }}
+
+{{- /* Metadata of an object. Argument: root, and optionally suffix (of the name), labels, annotations. */ -}}
+{{- define "exporter.metadata" -}}
+name: {{ printf "%s%s" (include "exporter.fullname" .root) (default "" .suffix) | quote }}
+labels: {{ include "exporter.labels" . | nindent 2 }}
+{{- with .annotations }}
+annotations: {{ toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 
 {{- define "exporter.serviceAccount" -}}
@@ -42,21 +91,5 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if not (hasKey $units $unit) }}{{ fail (printf "resources.limits.memory: %q is not a number with one of the units k, M, G, Ki, Mi, Gi" $limit) }}{{ end }}
 {{- $bytes := mulf (float64 (trimSuffix $unit $limit)) (get $units $unit) 0.8 }}
 {{- printf "%.0fKiB" (divf $bytes 1024) }}
-{{- end }}
-{{- end }}
-
-{{- /* Checks across values, which the schema cannot express. */ -}}
-{{- define "exporter.check" -}}
-{{- if not .Values.demo }}
-{{- if not .Values.targets }}{{ fail "targets: no target: name at least one consumer and its credential_providers, or set demo: true" }}{{ end }}
-{{- if not (or .Values.settings.IDAAS_DOMAIN .Values.settings.IDAAS_ENDPOINT (hasKey .Values.secret.files "CLOUD_IDAAS_CONFIG_PATH")) }}
-{{- fail "settings.IDAAS_DOMAIN: the domain of the IDaaS instance is missing; set it, or IDAAS_ENDPOINT with IDAAS_INSTANCE_ID, or demo: true" }}{{ end }}
-{{- end }}
-{{- if .Values.oidc.enabled }}
-{{- range list "IDAAS_CLIENT_ID" "IDAAS_FEDERATED_CREDENTIAL_NAME" }}
-{{- if not (index $.Values.settings .) }}{{ fail (printf "settings.%s: oidc.enabled needs it" .) }}{{ end }}
-{{- end }}
-{{- if not .Values.oidc.audience }}{{ fail "oidc.audience: oidc.enabled needs the audience that the federated credential in IDaaS expects" }}{{ end }}
-{{- if .Values.secret.name }}{{ if hasKey .Values.secret.files "IDAAS_CLIENT_SECRET_FILE" }}{{ fail "secret.files.IDAAS_CLIENT_SECRET_FILE: oidc.enabled uses no client secret; set it to null" }}{{ end }}{{ end }}
 {{- end }}
 {{- end }}

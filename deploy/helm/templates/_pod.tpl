@@ -1,24 +1,22 @@
 {{- define "exporter.pod" -}}
 metadata:
-  labels:
-    {{- include "exporter.labels" . | nindent 4 }}
-    {{- with .Values.podLabels }}{{ toYaml . | nindent 4 }}{{ end }}
-  annotations:
-    kubectl.kubernetes.io/default-container: exporter
-    {{- with .Values.podAnnotations }}{{ toYaml . | nindent 4 }}{{ end }}
+  labels: {{ include "exporter.labels" (dict "root" . "labels" .Values.podLabels) | nindent 4 }}
+  {{- $container := dict "kubectl.kubernetes.io/default-container" "exporter" }}
+  annotations: {{ merge dict (default dict .Values.podAnnotations) $container | toYaml | nindent 4 }}
 spec:
-  serviceAccountName: {{ include "exporter.serviceAccount" . }}
+  serviceAccountName: {{ include "exporter.serviceAccount" . | quote }}
   automountServiceAccountToken: false
   # The exporter would log variables of services named idaas-… as unknown settings.
   enableServiceLinks: false
   terminationGracePeriodSeconds: 10
-  securityContext:
-    {{- toYaml .Values.podSecurityContext | nindent 4 }}
+  {{- with .Values.podSecurityContext }}
+  securityContext: {{ toYaml . | nindent 4 }}
+  {{- end }}
   {{- with .Values.imagePullSecrets }}
   imagePullSecrets: {{ toYaml . | nindent 4 }}
   {{- end }}
   {{- with .Values.priorityClassName }}
-  priorityClassName: {{ . }}
+  priorityClassName: {{ quote . }}
   {{- end }}
   {{- with .Values.nodeSelector }}
   nodeSelector: {{ toYaml . | nindent 4 }}
@@ -34,16 +32,20 @@ spec:
   {{- end }}
   containers:
     - name: exporter
-      image: {{ include "exporter.image" . }}
+      image: {{ include "exporter.image" . | quote }}
       imagePullPolicy: {{ .Values.image.pullPolicy }}
       {{- if .Values.demo }}
       args: [demo]
       {{- end }}
       env:
         {{- range $name, $value := .Values.settings }}
-        - {name: {{ $name }}, value: {{ $value | toString | quote }}}
+        - {name: {{ $name }}, value: {{ kindIs "string" $value | ternary $value (toJson $value) | quote }}}
         {{- end }}
-        {{- if not (hasKey .Values.settings "IDAAS_LOG_FORMAT") }}
+        {{- $names := keys .Values.settings }}
+        {{- range .Values.env }}{{ $names = append $names .name }}
+        - {{ toYaml . | nindent 10 | trim }}
+        {{- end }}
+        {{- if not (has "IDAAS_LOG_FORMAT" $names) }}
         - {name: IDAAS_LOG_FORMAT, value: json}
         {{- end }}
         - {name: IDAAS_LISTEN_ADDRESS, value: ":9877"}
@@ -71,6 +73,9 @@ spec:
         {{- with include "exporter.gomemlimit" . }}
         - {name: GOMEMLIMIT, value: {{ . }}}
         {{- end }}
+      {{- with .Values.envFrom }}
+      envFrom: {{ toYaml . | nindent 8 }}
+      {{- end }}
       ports:
         - {name: metrics, containerPort: 9877}
         - {name: probes, containerPort: 9878}
@@ -81,10 +86,12 @@ spec:
         httpGet: {path: /-/ready, port: probes}
         periodSeconds: 5
         timeoutSeconds: 5
-      resources:
-        {{- toYaml .Values.resources | nindent 8 }}
-      securityContext:
-        {{- toYaml .Values.securityContext | nindent 8 }}
+      {{- with .Values.resources }}
+      resources: {{ toYaml . | nindent 8 }}
+      {{- end }}
+      {{- with .Values.securityContext }}
+      securityContext: {{ toYaml . | nindent 8 }}
+      {{- end }}
       volumeMounts:
         - {name: state, mountPath: /var/lib/idaas-token-exporter}
         {{- if not .Values.demo }}
@@ -99,21 +106,22 @@ spec:
         {{- if .Values.web.configSecret }}
         - {name: web, mountPath: /etc/idaas-token-exporter/web, readOnly: true}
         {{- end }}
+        {{- with .Values.extraVolumeMounts }}{{ toYaml . | nindent 8 }}{{ end }}
   volumes:
     {{- if not .Values.state.persistence.enabled }}
     - name: state
-      emptyDir: {sizeLimit: {{ .Values.state.persistence.size }}}
+      emptyDir: {sizeLimit: {{ .Values.state.persistence.size | quote }}}
     {{- else if eq (int .Values.shards) 1 }}
     - name: state
-      persistentVolumeClaim: {claimName: {{ include "exporter.fullname" . }}}
+      persistentVolumeClaim: {claimName: {{ include "exporter.fullname" . | quote }}}
     {{- end }}
     {{- if not .Values.demo }}
     - name: targets
-      configMap: {name: {{ include "exporter.fullname" . }}}
+      configMap: {name: {{ include "exporter.fullname" . | quote }}}
     {{- end }}
     {{- if .Values.secret.name }}
     - name: secret
-      secret: {secretName: {{ .Values.secret.name }}, defaultMode: 0440}
+      secret: {secretName: {{ .Values.secret.name | quote }}, defaultMode: 0440}
     {{- end }}
     {{- if .Values.oidc.enabled }}
     - name: token
@@ -127,14 +135,15 @@ spec:
     {{- end }}
     {{- if .Values.web.configSecret }}
     - name: web
-      secret: {secretName: {{ .Values.web.configSecret }}, defaultMode: 0440}
+      secret: {secretName: {{ .Values.web.configSecret | quote }}, defaultMode: 0440}
     {{- end }}
+    {{- with .Values.extraVolumes }}{{ toYaml . | nindent 4 }}{{ end }}
 {{- end }}
 
 {{- define "exporter.claim" -}}
 accessModes: [ReadWriteOnce]
-resources: {requests: {storage: {{ .Values.state.persistence.size }}}}
+resources: {requests: {storage: {{ .Values.state.persistence.size | quote }}}}
 {{- with .Values.state.persistence.storageClassName }}
-storageClassName: {{ . }}
+storageClassName: {{ quote . }}
 {{- end }}
 {{- end }}
