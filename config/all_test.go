@@ -22,12 +22,12 @@ func shownTargets(targets []poller.Target) string {
 	return strings.Join(texts, " ")
 }
 
-var testProviders = []poller.Provider{
+var testProviders = []poller.Listed{
 	{Identifier: "dev-jwt", Type: "jwt"}, {Identifier: "prod-jwt", Type: "jwt"}, {Identifier: "prod-oauth", Type: "oauth"},
 }
 
 // found returns the targets of c with these providers.
-func found(t *testing.T, c *Config, providers []poller.Provider) []poller.Target {
+func found(t *testing.T, c *Config, providers []poller.Listed) []poller.Target {
 	t.Helper()
 	targets, err := c.Watch.Targets(providers)
 	if err != nil {
@@ -107,9 +107,9 @@ func TestAllProvidersWindows(t *testing.T) {
 
 // All shards find the same targets; each one returns its share.
 func TestAllProvidersShards(t *testing.T) {
-	var providers []poller.Provider
+	var providers []poller.Listed
 	for i := range 100 {
-		providers = append(providers, poller.Provider{Identifier: fmt.Sprint("p", i)})
+		providers = append(providers, poller.Listed{Identifier: fmt.Sprint("p", i)})
 	}
 	total := 0
 	for index := range 3 {
@@ -127,7 +127,7 @@ func TestAllProvidersShards(t *testing.T) {
 // An older state file has providers without a type: they match every type.
 func TestAllProvidersOfUnknownType(t *testing.T) {
 	c := all(t, "targets: [{consumer: a, credential_providers: {type: jwt, match: '^p'}}, {consumer: b, credential_providers: {type: oauth}}]")
-	if got, want := shownTargets(found(t, c, []poller.Provider{{Identifier: "p"}, {Identifier: "q"}})), "a@p b@p b@q"; got != want {
+	if got, want := shownTargets(found(t, c, []poller.Listed{{Identifier: "p"}, {Identifier: "q"}})), "a@p b@p b@q"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 }
@@ -138,9 +138,9 @@ func TestAllProvidersOfManyTargets(t *testing.T) {
 	for i := range 999 {
 		text += fmt.Sprintf("- {consumer: c%d, credential_providers: all}\n", i)
 	}
-	var providers []poller.Provider
+	var providers []poller.Listed
 	for i := range 101 {
-		providers = append(providers, poller.Provider{Identifier: fmt.Sprint("p", i)})
+		providers = append(providers, poller.Listed{Identifier: fmt.Sprint("p", i)})
 	}
 	for _, shards := range []int{1, 2} {
 		c := all(t, text, fmt.Sprint("IDAAS_SHARD_COUNT=", shards))

@@ -117,7 +117,7 @@ func FuzzTargetsFile(f *testing.F) {
 		if len(w.targets)+len(w.all) == 0 {
 			t.Error("neither a target nor a fault")
 		}
-		targets, _ := w.Targets([]poller.Provider{{Identifier: "p", Type: "jwt"}, {Identifier: "p"}, {Identifier: "r", Type: "oauth"}})
+		targets, _ := w.Targets([]poller.Listed{{Identifier: "p", Type: "jwt"}, {Identifier: "p"}, {Identifier: "r", Type: "oauth"}})
 		seen := make(map[[2]string]bool)
 		for _, target := range targets {
 			key := [2]string{target.Label, target.Provider}

@@ -27,7 +27,7 @@ credential_providers:
 	c := mustLoad(t, minimal("IDAAS_TARGETS=d:q", "IDAAS_TARGETS_FILE=targets.yaml", "IDAAS_LOST_AFTER=20m", "IDAAS_AT_RISK_BEFORE=30%,3d",
 		"IDAAS_MANAGEMENT_ENDPOINT=https://eiam.example.com"))
 	var got []string
-	for _, x := range found(t, c, []poller.Provider{{Identifier: "p"}, {Identifier: "r"}}) {
+	for _, x := range found(t, c, []poller.Listed{{Identifier: "p"}, {Identifier: "r"}}) {
 		h := x.Thresholds
 		got = append(got, fmt.Sprint(x.Consumer, x.Provider, " ", len(x.Windows), " ", h.AtRisk, h.AboutToEnd, h.LostAfter, h.LostAlone))
 	}

@@ -44,7 +44,7 @@ func (w Watchlist) Discovers() bool { return len(w.all) > 0 }
 
 // Targets returns the targets of this process, each once. found are the credential providers of the instance. More than maxTargets of
 // all processes are an error.
-func (w Watchlist) Targets(found []poller.Provider) ([]poller.Target, error) {
+func (w Watchlist) Targets(found []poller.Listed) ([]poller.Target, error) {
 	targets, have := slices.Clip(w.targets), make(map[poller.Key]bool)
 	for _, t := range targets {
 		have[t.Key()] = true
@@ -64,7 +64,7 @@ func (w Watchlist) Targets(found []poller.Provider) ([]poller.Target, error) {
 }
 
 // Idle returns the places of entries that match none of found.
-func (w Watchlist) Idle(found []poller.Provider) (places []string) {
+func (w Watchlist) Idle(found []poller.Listed) (places []string) {
 	for _, p := range w.all {
 		if !slices.ContainsFunc(found, p.wants) {
 			places = append(places, p.at)
@@ -74,7 +74,7 @@ func (w Watchlist) Idle(found []poller.Provider) (places []string) {
 }
 
 // wants reports whether p, an entry for all providers that match, includes found.
-func (p pair) wants(found poller.Provider) bool {
+func (p pair) wants(found poller.Listed) bool {
 	return (p.kind == "" || found.Type == "" || found.Type == p.kind) && p.match.MatchString(found.Identifier)
 }
 

@@ -8,15 +8,34 @@ import (
 )
 
 // Lists is what is known of the lists in which targets are found. It never changes; readers share it.
-type Lists struct{ Providers Belief[Provider] }
+type Lists struct {
+	Providers    Belief
+	Applications Belief            `json:",omitzero"`
+	Former       map[string]Listed `json:",omitzero"` // applications that are no longer in their list, for their names
+}
+
+// Listed is an item of a list: a credential provider or an application, which is a consumer.
+type Listed struct {
+	Identifier string // of a provider; the id of an application
+	Type       string // jwt or oauth; application or agent; empty: unknown
+	Name       string `json:",omitzero"` // of an application
+	Created    int64  `json:",omitzero"` // of an application, in Unix milliseconds
+	Problem    string `json:",omitzero"` // why it cannot be watched, which is logged; empty: it can be
+}
+
+// ProviderTypes and ApplicationTypes are the known types of credential providers and applications.
+var (
+	ProviderTypes    = []string{"jwt", "oauth"}
+	ApplicationTypes = []string{"application", "agent"}
+)
 
 // Belief is what is known of a list that is read repeatedly and may lack items by mistake. It never changes: methods return
 // another one.
-type Belief[T any] struct {
-	Known   map[string]T // by id
-	Missing []string     `json:",omitzero"` // those of Known, sorted, that the latest list lacked for the first time
-	Doubted map[string]T `json:",omitzero"` // the latest list if it counts as failed, else nil
-	Since   time.Time    `json:",omitzero"` // when the first of the consecutive doubted lists was read that lack the same
+type Belief struct {
+	Known   map[string]Listed // by id
+	Missing []string          `json:",omitzero"` // those of Known, sorted, that the latest list lacked for the first time
+	Doubted map[string]Listed `json:",omitzero"` // the latest list if it counts as failed, else nil
+	Since   time.Time         `json:",omitzero"` // when the first of the consecutive doubted lists was read that lack the same
 }
 
 // Doubted is the Reason of a list that was read but counts as failed. No metric has it.
@@ -27,7 +46,7 @@ const doubtedFor = 24 * time.Hour
 
 // Read returns the belief after a list was read completely at now. What lists lack twice in a row is no longer known. A list
 // without most of the known ids counts as failed: the error, of Reason Doubted, says until when.
-func (b Belief[T]) Read(list map[string]T, now time.Time) (Belief[T], error) {
+func (b Belief) Read(list map[string]Listed, now time.Time) (Belief, error) {
 	lacking := b.lacking(list)
 	if 2*len(lacking) > len(b.Known) {
 		if b.Doubted == nil || (len(list) == 0) != (len(b.Doubted) == 0) || !slices.Equal(lacking, b.lacking(b.Doubted)) {
@@ -44,7 +63,7 @@ func (b Belief[T]) Read(list map[string]T, now time.Time) (Belief[T], error) {
 		}
 		return b.Confirmed(), nil
 	}
-	after := Belief[T]{Known: maps.Clone(list)}
+	after := Belief{Known: maps.Clone(list)}
 	for _, id := range lacking {
 		if _, twice := slices.BinarySearch(b.Missing, id); !twice {
 			after.Known[id], after.Missing = b.Known[id], append(after.Missing, id)
@@ -54,7 +73,7 @@ func (b Belief[T]) Read(list map[string]T, now time.Time) (Belief[T], error) {
 }
 
 // lacking returns the known ids that list lacks, sorted.
-func (b Belief[T]) lacking(list map[string]T) (ids []string) {
+func (b Belief) lacking(list map[string]Listed) (ids []string) {
 	for id := range b.Known {
 		if _, ok := list[id]; !ok {
 			ids = append(ids, id)
@@ -65,16 +84,16 @@ func (b Belief[T]) lacking(list map[string]T) (ids []string) {
 }
 
 // Confirmed returns the belief in the list that is doubted, if one is: an operator has decided so.
-func (b Belief[T]) Confirmed() Belief[T] {
+func (b Belief) Confirmed() Belief {
 	if b.Doubted == nil {
 		return b
 	}
-	return Belief[T]{Known: b.Doubted}
+	return Belief{Known: b.Doubted}
 }
 
 // Items returns the known items in the order of their ids.
-func (b Belief[T]) Items() []T {
-	items := make([]T, 0, len(b.Known))
+func (b Belief) Items() []Listed {
+	items := make([]Listed, 0, len(b.Known))
 	for _, id := range slices.Sorted(maps.Keys(b.Known)) {
 		items = append(items, b.Known[id])
 	}

@@ -9,10 +9,10 @@ import (
 )
 
 // listOf has an item for each word.
-func listOf(ids string) map[string]Provider {
-	list := map[string]Provider{}
+func listOf(ids string) map[string]Listed {
+	list := map[string]Listed{}
 	for _, id := range strings.Fields(ids) {
-		list[id] = Provider{Identifier: id}
+		list[id] = Listed{Identifier: id}
 	}
 	return list
 }
@@ -108,7 +108,7 @@ func TestBelief(t *testing.T) {
 			{minute, "", "a b c", "", true},
 		},
 	} {
-		b, now := Belief[Provider]{}, time.Unix(0, 0)
+		b, now := Belief{}, time.Unix(0, 0)
 		for i, s := range steps {
 			now = now.Add(s.after)
 			before := maps.Clone(b.Known)
@@ -135,9 +135,9 @@ func TestBelief(t *testing.T) {
 
 // What a list says of an id is what the latest list says.
 func TestBeliefItems(t *testing.T) {
-	b, _ := Belief[Provider]{}.Read(map[string]Provider{"a": {Type: "jwt"}, "b": {}}, time.Now())
-	b, _ = b.Read(map[string]Provider{"a": {Type: "oauth"}}, time.Now())
-	if !slices.Equal(b.Items(), []Provider{{Type: "oauth"}, {}}) {
+	b, _ := Belief{}.Read(map[string]Listed{"a": {Type: "jwt"}, "b": {}}, time.Now())
+	b, _ = b.Read(map[string]Listed{"a": {Type: "oauth"}}, time.Now())
+	if !slices.Equal(b.Items(), []Listed{{Type: "oauth"}, {}}) {
 		t.Error(b.Items())
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Target is one consumer at one credential provider: the unit that is walked, published and shown.
@@ -26,22 +28,20 @@ type Target struct {
 	Thresholds Thresholds
 }
 
-// ProviderTypes are the known types of credential providers.
-var ProviderTypes = []string{"jwt", "oauth"}
-
-// Provider is a credential provider as discovery finds it.
-type Provider struct {
-	Identifier string
-	Type       string // jwt or oauth; empty: unknown
-	Problem    string `json:",omitzero"` // why it cannot be watched, which is logged; empty: it can be
-}
-
 // CheckIdentifier returns an error if text cannot identify an instance or a credential provider. Dots alone would be a step in a
 // URL path.
 func CheckIdentifier(text string) error {
 	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 	if strings.Trim(text, ".") == "" || len(text) > 64 || strings.Trim(text, allowed) != "" {
 		return errors.New("not an identifier of 1 to 64 letters, digits and . - _")
+	}
+	return nil
+}
+
+// CheckText returns an error if text cannot be a consumer id or a label.
+func CheckText(text string) error {
+	if text == "" || len(text) > 512 || !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
+		return errors.New("not a text of 1 to 512 bytes without control characters")
 	}
 	return nil
 }
@@ -59,7 +59,7 @@ type Window struct {
 }
 
 // Share returns those of targets that shard index of count polls: each target belongs to exactly one, by rendezvous
-// hashing of its shown labels, so that growth from n to n+1 shards moves about one target in n+1.
+// hashing of its identity, so that growth from n to n+1 shards moves about one target in n+1.
 func Share(targets []Target, index, count int) []Target {
 	if count == 1 {
 		return targets
@@ -68,7 +68,7 @@ func Share(targets []Target, index, count int) []Target {
 	for _, t := range targets {
 		winner, most := 0, uint64(0)
 		for shard := range count {
-			sum := sha256.Sum256(fmt.Appendf(nil, "%d %q %q", shard, t.Label, t.Provider))
+			sum := sha256.Sum256(fmt.Appendf(nil, "%d %q %q", shard, t.Consumer, t.Provider))
 			if weight := binary.BigEndian.Uint64(sum[:]); weight > most {
 				winner, most = shard, weight
 			}

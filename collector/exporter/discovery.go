@@ -22,7 +22,7 @@ const (
 
 // discovery lists the credential providers for credential_providers: all. It has its own timer and does not wait for walks.
 type discovery struct {
-	list      func(context.Context) ([]poller.Provider, error)
+	list      func(context.Context) ([]poller.Listed, error)
 	apply     func([]poller.Target)
 	collector *collector.Collector
 	log       *slog.Logger
@@ -30,10 +30,10 @@ type discovery struct {
 
 	mu        sync.Mutex // guards the fields below, and orders the calls of apply
 	watch     config.Watchlist
-	lists     *poller.Lists     // replaced, never changed
-	next      time.Time         // earliest time of the next list; zero: none was made
-	failing   poller.Reason     // of the latest list; empty: it succeeded, or none was made
-	unwatched []poller.Provider // those with a problem in the latest list
+	lists     *poller.Lists   // replaced, never changed
+	next      time.Time       // earliest time of the next list; zero: none was made
+	failing   poller.Reason   // of the latest list; empty: it succeeded, or none was made
+	unwatched []poller.Listed // those with a problem in the latest list
 }
 
 // watching replaces the watch list. A reload by an operator also confirms a doubted list.
@@ -125,9 +125,9 @@ func (d *discovery) discover(ctx context.Context) time.Duration {
 }
 
 // believe applies a list. An error is the reason why the list counts as failed. d.mu must be held.
-func (d *discovery) believe(found []poller.Provider) error {
-	list := map[string]poller.Provider{}
-	var unwatched []poller.Provider
+func (d *discovery) believe(found []poller.Listed) error {
+	list := map[string]poller.Listed{}
+	var unwatched []poller.Listed
 	for _, p := range found {
 		switch {
 		case p.Problem == "":
@@ -158,10 +158,10 @@ func restoredLists(s state.Restored) *poller.Lists {
 	if s.Lists != nil {
 		return s.Lists
 	}
-	lists := &poller.Lists{Providers: poller.Belief[poller.Provider]{Known: map[string]poller.Provider{}}}
+	lists := &poller.Lists{Providers: poller.Belief{Known: map[string]poller.Listed{}}}
 	for key, r := range s.Readings {
 		if r.Census != nil {
-			lists.Providers.Known[key.Provider] = poller.Provider{Identifier: key.Provider}
+			lists.Providers.Known[key.Provider] = poller.Listed{Identifier: key.Provider}
 		}
 	}
 	return lists

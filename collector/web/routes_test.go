@@ -157,8 +157,10 @@ func TestReload(t *testing.T) {
 		calls   int
 	}{
 		{"by a command", nil, nil, 200, "reloaded\n", 1},
-		{"with a fault", errors.New(`targets.yml:7: unknown key "consumr"`), nil, 400,
-			"targets not reloaded:\ntargets.yml:7: unknown key \"consumr\"\n", 1},
+		{
+			"with a fault", errors.New(`targets.yml:7: unknown key "consumr"`), nil, 400,
+			"targets not reloaded:\ntargets.yml:7: unknown key \"consumr\"\n", 1,
+		},
 		{"by a browser, same origin", nil, []string{"Sec-Fetch-Site", "same-origin"}, 200, "reloaded\n", 1},
 		{"by a browser, typed", nil, []string{"Sec-Fetch-Site", "none"}, 200, "reloaded\n", 1},
 		{"by another site", nil, []string{"Sec-Fetch-Site", "cross-site"}, 403, "", 0},

@@ -171,8 +171,10 @@ func TestTLS(t *testing.T) {
 	}{
 		{"right authority", "https", &tls.Config{RootCAs: ours.pool()}, 200, ""},
 		{"TLS 1.2", "https", &tls.Config{RootCAs: ours.pool(), MaxVersion: tls.VersionTLS12}, 200, ""},
-		{"TLS 1.1", "https", &tls.Config{RootCAs: ours.pool(), MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, 0,
-			"protocol version"},
+		{
+			"TLS 1.1", "https", &tls.Config{RootCAs: ours.pool(), MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, 0,
+			"protocol version",
+		},
 		{"other authority", "https", &tls.Config{RootCAs: other.pool()}, 0, "unknown authority"},
 		{"other name", "https", &tls.Config{RootCAs: ours.pool(), ServerName: "elsewhere.example"}, 0, "elsewhere.example"},
 		{"plain HTTP", "http", nil, 400, ""},

@@ -25,8 +25,8 @@ type Config struct {
 	// Watch, nil where no target asks for all credential providers, returns the targets if found are those, and where in the
 	// settings targets are asked for that none of found match.
 	Watch interface {
-		Targets(found []poller.Provider) ([]poller.Target, error)
-		Idle(found []poller.Provider) []string
+		Targets(found []poller.Listed) ([]poller.Target, error)
+		Idle(found []poller.Listed) []string
 	}
 	Schedule    poller.Schedule
 	Live        bool          // walks are to be live

@@ -16,7 +16,7 @@ func (p *preflight) providers(ctx context.Context) {
 		p.fail(ctx, stepProviders, "all", err)
 		return
 	}
-	enabled := slices.DeleteFunc(slices.Clone(found), func(f poller.Provider) bool { return f.Problem != "" })
+	enabled := slices.DeleteFunc(slices.Clone(found), func(f poller.Listed) bool { return f.Problem != "" })
 	targets, err := p.Watch.Targets(enabled)
 	if err != nil {
 		p.add(Failed, stepProviders, "all", err.Error(), "set match in the targets file so that fewer targets are found")

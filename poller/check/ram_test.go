@@ -112,7 +112,7 @@ type watch struct {
 	err   error
 }
 
-func (w watch) Targets(found []poller.Provider) ([]poller.Target, error) {
+func (w watch) Targets(found []poller.Listed) ([]poller.Target, error) {
 	targets := slices.Clone(w.given)
 	for _, p := range found {
 		targets = append(targets, poller.Target{Consumer: "app_all", Provider: p.Identifier, Label: "all"})
@@ -120,7 +120,7 @@ func (w watch) Targets(found []poller.Provider) ([]poller.Target, error) {
 	return targets, w.err
 }
 
-func (w watch) Idle([]poller.Provider) []string { return w.idle }
+func (w watch) Idle([]poller.Listed) []string { return w.idle }
 
 // The targets at the providers found are looked at too, whatever the method; what fails keeps nothing else from being looked at.
 func TestProviders(t *testing.T) {

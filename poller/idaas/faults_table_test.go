@@ -107,6 +107,8 @@ var faultTable = map[simulator.FaultKind][]variant{
 		{list: outcome{poller.Loop, 1}},
 		{fault: simulator.Fault{Size: 2}, list: outcome{poller.Loop, 1}},
 	},
+	simulator.EmptyList: {{}},
+	simulator.HalfList:  {{}},
 }
 
 func statusVariants() []variant {

@@ -8,11 +8,8 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
-
-	"github.com/go-json-experiment/json"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/auth/ram"
@@ -116,83 +113,4 @@ func (c *Client) sendForCredential(ctx context.Context, r ram.Request) (body []b
 		return nil, f
 	}
 	return body, nil
-}
-
-// providerPage is a response of ListCredentialProviders, with the fields used.
-type providerPage struct {
-	CredentialProviders []struct{ CredentialProviderIdentifier, CredentialProviderType, Status string }
-	NextToken           string
-	TotalCount          *int
-	Code, Message       string // of an error object
-}
-
-// Providers returns the enabled credential providers of the instance, each once, in order. Those that cannot be watched have a
-// Problem. A list that may be incomplete is an error.
-func (c *Client) Providers(ctx context.Context) ([]poller.Provider, error) {
-	at, err := c.instance.get(ctx)
-	if err != nil {
-		return nil, err
-	}
-	query := url.Values{"MaxResults": {"100"}} // of any status, because TotalCount may include all
-	enabled, listed, seen, total := map[string]poller.Provider{}, map[string]bool{}, map[string]bool{}, -1
-	for number := 1; ; number++ {
-		var page providerPage
-		call := &call{operation: OpDiscovery, what: fmt.Sprintf("credential providers, page %d", number), retries: c.config.Retries}
-		call.build = func(ctx context.Context) (*http.Request, error) {
-			return c.manage(ctx, call, at, "ListCredentialProviders", query)
-		}
-		call.decode = func(body []byte) (err error) {
-			page, err = decodeProviders(body, total)
-			return err
-		}
-		if err := c.do(ctx, call, new(bytes.Buffer)); err != nil {
-			return nil, err
-		}
-		for _, p := range page.CredentialProviders {
-			found := poller.Provider{Identifier: p.CredentialProviderIdentifier, Type: p.CredentialProviderType}
-			if listed[found.Identifier] = true; p.Status == "disabled" {
-				continue
-			}
-			if err := poller.CheckIdentifier(found.Identifier); err != nil {
-				found.Problem = err.Error()
-			} else if p.Status != "enabled" {
-				found.Problem = fmt.Sprintf("unknown Status %q; known: enabled, disabled", p.Status)
-			} else if found.Type != "" && !slices.Contains(poller.ProviderTypes, found.Type) {
-				found.Problem = fmt.Sprintf("unknown CredentialProviderType %q; known: %s", found.Type, strings.Join(poller.ProviderTypes, ", "))
-			}
-			enabled[found.Identifier] = found
-		}
-		if page.TotalCount != nil {
-			total = *page.TotalCount
-		}
-		switch next := page.NextToken; {
-		case next == "" && len(listed) < total:
-			return nil, fail(poller.Malformed, "%s: the list ends after %d of %d providers", call.what, len(listed), total)
-		case next == "":
-			return poller.Belief[poller.Provider]{Known: enabled}.Items(), nil
-		case seen[next], number == maxEmpty:
-			return nil, fail(poller.Loop, "%s: its NextToken was returned before, or the list has over %d pages", call.what, maxEmpty)
-		}
-		seen[page.NextToken] = true
-		query.Set("NextToken", page.NextToken)
-	}
-}
-
-// decodeProviders reads a page of a list whose earlier pages had the TotalCount total; -1: none had one.
-func decodeProviders(body []byte, total int) (page providerPage, err error) {
-	switch err = json.Unmarshal(body, &page); {
-	case err != nil:
-	case len(page.CredentialProviders) == 0 && page.Code != "":
-		err = fmt.Errorf("error %s: %s instead of a list", page.Code, page.Message)
-	case page.CredentialProviders == nil && (page.TotalCount == nil || *page.TotalCount != 0):
-		err = errors.New("neither CredentialProviders nor a TotalCount of 0")
-	case page.TotalCount != nil && total >= 0 && total != *page.TotalCount:
-		err = fmt.Errorf("TotalCount %d, but %d on the earlier pages", *page.TotalCount, total)
-	}
-	for _, p := range page.CredentialProviders {
-		if err == nil && p.CredentialProviderIdentifier == "" {
-			err = errors.New("a provider without a CredentialProviderIdentifier")
-		}
-	}
-	return page, err
 }

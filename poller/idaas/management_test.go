@@ -148,7 +148,7 @@ func TestRAMSecretsSentBack(t *testing.T) {
 	})
 }
 
-func identifiers(found []poller.Provider) []string {
+func identifiers(found []poller.Listed) []string {
 	var names []string
 	for _, p := range found {
 		names = append(names, p.Type+" "+p.Identifier)
@@ -351,9 +351,9 @@ func TestProvidersWithAProblem(t *testing.T) {
 			entry := fmt.Sprintf(`{"CredentialProviderIdentifier":%q,"CredentialProviderType":%q,"Status":%q}`, tt.identifier, tt.kind, tt.status)
 			body := `{"CredentialProviders":[` + entry + `],"TotalCount":1}`
 			a.Inject(simulator.Fault{Operation: simulator.Providers, Kind: simulator.Status, Status: 200, Body: body})
-			var want []poller.Provider
+			var want []poller.Listed
 			if tt.problem != "left out" {
-				want = append(want, poller.Provider{Identifier: tt.identifier, Type: tt.kind, Problem: tt.problem})
+				want = append(want, poller.Listed{Identifier: tt.identifier, Type: tt.kind, Problem: tt.problem})
 			}
 			if found, err := a.client(byRAM).Providers(t.Context()); err != nil || !slices.Equal(found, want) {
 				t.Errorf("%q %q: %+v, %v", tt.identifier, tt.status, found, err)

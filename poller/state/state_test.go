@@ -66,8 +66,8 @@ func TestWhatIsSavedIsLoaded(t *testing.T) {
 	gone := reading("gone", census(2), nil)
 	gone.Gone = epoch
 	saved.Gone = map[poller.Key]*poller.Reading{gone.Target.Key(): gone}
-	providers := map[string]poller.Provider{"p": {Identifier: "p", Type: "jwt"}}
-	saved.Lists = &poller.Lists{Providers: poller.Belief[poller.Provider]{Known: providers, Missing: []string{"p"}, Doubted: map[string]poller.Provider{}, Since: epoch}}
+	providers := map[string]poller.Listed{"p": {Identifier: "p", Type: "jwt"}}
+	saved.Lists = &poller.Lists{Providers: poller.Belief{Known: providers, Missing: []string{"p"}, Doubted: map[string]poller.Listed{}, Since: epoch}}
 	if err := f.Save(saved); err != nil {
 		t.Fatal(err)
 	}

@@ -19,11 +19,12 @@ const (
 
 // answer is what the API would say if no fault got in the way.
 type answer struct {
-	status int
-	header http.Header
-	key    string // the member that matters most
-	encode func(*encoder)
-	page   *page // of a list call that succeeded
+	status  int
+	header  http.Header
+	key     string // the member that matters most
+	encode  func(*encoder)
+	page    *page    // of a list call that succeeded
+	listing *listing // of the management API
 }
 
 // reply is a request being answered.

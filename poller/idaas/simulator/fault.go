@@ -11,7 +11,7 @@ import (
 type FaultKind int
 
 // Kinds of faults. Those from WrongType on change a right answer, and leave an answer that is an error as it is;
-// those from MissingID on are about pages of the list call only.
+// those from MissingID on are about pages of the list call only, and the last two about lists of the management API only.
 const (
 	Slow               FaultKind = iota // the right answer, after Delay
 	Status                              // Status (500) with an error body
@@ -43,12 +43,15 @@ const (
 	ShortPage                           // half of the tokens, and a nextToken that leads to the others
 	Duplicates                          // the last token is on the next page too, or on the last page the first one twice
 	Loop                                // nextToken leads Size (1) pages back from the next, 1 being this page again
+	EmptyList                           // no items, and a TotalCount of 0
+	HalfList                            // the first half of the items, and their number as TotalCount
 )
 
 var kindNames = [...]string{
 	"Slow", "Status", "Throttle", "ErrorUnder200", "Reset", "Hang", "Redirect", "Garbage", "HTML", "EmptyObject", "Null", "SwitchProtocols", "HugeBody", "SlowDrip",
 	"WrongType", "MissingField", "DuplicateNames", "InvalidUTF8", "DeepNesting", "UnknownFields", "TrailingText", "TruncatedJSON", "CutBody",
 	"MissingID", "MissingTotal", "NegativeExpiration", "EmptyPage", "ShortPage", "Duplicates", "Loop",
+	"EmptyList", "HalfList",
 }
 
 // String returns the name of the constant.
@@ -70,12 +73,13 @@ func AllFaults() []FaultKind {
 
 // Fault says which requests are answered wrongly, and how. Its zero fields match everything and take the kind's defaults.
 type Fault struct {
-	Operation string // List, Access, Discovery, Providers
+	Operation string // List, Access, Discovery, Providers, Applications
 	Consumer  string
 	Provider  string
 	Page      int                      // of the walk, from 1; -1: the last
 	Times     int                      // how many requests; 0: until it is removed
 	When      func(now time.Time) bool // called while the Server is locked
+	Then      func()                   // called after the answer, with the Server unlocked
 
 	Kind        FaultKind
 	Status      int
@@ -138,7 +142,8 @@ func (f *Fault) matches(r Request, a answer, now time.Time) bool {
 		f.Page > 0 && f.Page != r.Page,
 		f.Page < 0 && !last,
 		f.Kind >= WrongType && a.status != http.StatusOK,
-		f.Kind >= MissingID && a.page == nil:
+		f.Kind >= MissingID && f.Kind <= Loop && a.page == nil,
+		f.Kind >= EmptyList && a.listing == nil:
 		return false
 	}
 	return f.When == nil || f.When(now)

@@ -1,10 +1,8 @@
 package simulator
 
 import (
-	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/base64"
 	"fmt"
 	"maps"
 	"net/http"
@@ -24,38 +22,15 @@ type RAMUser struct {
 	Actions         []string  // allowed, such as "eiam:ListCredentialProviders"; nil: all
 }
 
-// Provider is a credential provider as ListCredentialProviders has it.
-type Provider struct {
-	Identifier string
-	Type       string // "jwt", or "oauth"; empty: jwt
-	Disabled   bool
-}
-
 // WithRAM returns c with the management API, and who may call it. It is no method, or a binary that does without would have it all.
 func WithRAM(c Config, users ...RAMUser) Config {
 	c.ram, c.manage = users, (*Server).manage
 	return c
 }
 
-// SetProvider makes a provider known, or changes it. Those that Add makes known are enabled and of the type jwt.
-func (s *Server) SetProvider(p Provider) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	p.Type = cmp.Or(p.Type, "jwt")
-	s.providers[p.Identifier] = p
-}
-
-// RemoveProvider makes a provider unknown.
-func (s *Server) RemoveProvider(identifier string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.providers, identifier)
-}
-
 const (
-	maxProviders = 100 // on a page
-	maxAge       = 15 * time.Minute
-	nonceKept    = 2 * maxAge
+	maxAge    = 15 * time.Minute
+	nonceKept = 2 * maxAge
 )
 
 // gateway is a refusal in the words of the gateway.
@@ -72,7 +47,7 @@ func (s *Server) manage(r *http.Request) answer {
 	}
 	action, query := r.Header.Get("X-Acs-Action"), r.URL.Query()
 	handle := map[string]func(*http.Request, url.Values) answer{
-		"GenerateOauthToken": s.generateOauthToken, "ListCredentialProviders": s.listCredentialProviders,
+		"GenerateOauthToken": s.generateOauthToken, "ListCredentialProviders": s.listCredentialProviders, "ListApplications": s.listApplications,
 	}[action]
 	switch {
 	case r.Header.Get("X-Acs-Version") != "2021-12-01" || handle == nil:
@@ -214,60 +189,4 @@ func (s *Server) generateOauthToken(r *http.Request, query url.Values) answer {
 		e.raw("TokenResponse", string(inner.buf))
 		e.end()
 	}}
-}
-
-func (s *Server) listCredentialProviders(_ *http.Request, query url.Values) answer {
-	size, err := strconv.Atoi(cmp.Or(query.Get("MaxResults"), strconv.Itoa(defaultPageSize)))
-	if err != nil || size < 1 || size > maxProviders {
-		return *gateway(http.StatusBadRequest, "InvalidParameter.MaxResults", "The specified parameter MaxResults is not valid.")
-	}
-	statuses, types := listOf(query, "Statuses"), listOf(query, "CredentialProviderTypes")
-	after, err := base64.RawURLEncoding.DecodeString(query.Get("NextToken"))
-	if err != nil {
-		return *gateway(http.StatusBadRequest, "InvalidParameter.NextToken", "The specified parameter NextToken is not valid.")
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var found []Provider
-	total := 0
-	for _, identifier := range slices.Sorted(maps.Keys(s.providers)) {
-		p := s.providers[identifier]
-		if (statuses == nil || slices.Contains(statuses, p.status())) && (types == nil || slices.Contains(types, p.Type)) {
-			if total++; p.Identifier > string(after) {
-				found = append(found, p)
-			}
-		}
-	}
-	more := len(found) > size
-	found = found[:min(size, len(found))]
-	return answer{status: http.StatusOK, key: "CredentialProviderIdentifier", encode: func(e *encoder) {
-		list := encoder{alteration: e.alteration, buf: []byte("[")}
-		for _, p := range found {
-			list.open()
-			list.text("InstanceId", s.config.InstanceID)
-			list.text("CredentialProviderId", providerID(p.Identifier))
-			list.text("CredentialProviderIdentifier", p.Identifier)
-			list.text("CredentialProviderName", p.Identifier)
-			list.text("CredentialProviderType", p.Type)
-			list.text("CredentialProviderCreationType", "user_custom")
-			list.text("Status", p.status())
-			list.end()
-		}
-		e.open()
-		e.text("RequestId", e.requestID)
-		e.raw("CredentialProviders", string(append(list.buf, ']')))
-		e.int("TotalCount", int64(total))
-		e.int("MaxResults", int64(size))
-		if more {
-			e.text("NextToken", base64.RawURLEncoding.EncodeToString([]byte(found[len(found)-1].Identifier)))
-		}
-		e.end()
-	}}
-}
-
-func (p Provider) status() string {
-	if p.Disabled {
-		return "disabled"
-	}
-	return "enabled"
 }

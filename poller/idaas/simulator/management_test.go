@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"strings"
@@ -28,30 +29,32 @@ func TestSignatureOfTheDocument(t *testing.T) {
 	}
 }
 
+// signed sends a signed call, after change has changed what is sent.
+func (f *fixture) signed(action, query string, at time.Time, nonce string, change func(*http.Request)) response {
+	f.t.Helper()
+	r, err := http.NewRequestWithContext(f.t.Context(), http.MethodPost, f.url+"/?"+query, http.NoBody)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	r.Host = r.URL.Host
+	sum := fmt.Sprintf("%x", sha256.Sum256(nil))
+	for name, value := range map[string]string{
+		"action": action, "content-sha256": sum, "date": at.UTC().Format(time.RFC3339), "signature-nonce": nonce, "version": "2021-12-01",
+	} {
+		r.Header.Set("X-Acs-"+name, value)
+	}
+	names := []string{"host", "x-acs-action", "x-acs-content-sha256", "x-acs-date", "x-acs-signature-nonce", "x-acs-version"}
+	r.Header.Set("Authorization", "ACS3-HMAC-SHA256 Credential=key,SignedHeaders="+strings.Join(names, ";")+",Signature="+sign(r, names, sum, "secret"))
+	if change != nil {
+		change(r)
+	}
+	return f.do(r)
+}
+
 // What is changed after it was signed, too old or used before is refused.
 func TestSignedCalls(t *testing.T) {
 	f := start(t, WithRAM(Config{}, RAMUser{AccessKeyID: "key", AccessKeySecret: "secret"}))
 	f.SetProvider(Provider{Identifier: "p~1 +*"})
-	// call lists providers, signed, and lets change what is sent.
-	call := func(query string, at time.Time, nonce string, change func(*http.Request)) response {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, f.url+"/?"+query, http.NoBody)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Host = r.URL.Host
-		sum := fmt.Sprintf("%x", sha256.Sum256(nil))
-		for name, value := range map[string]string{
-			"action": "ListCredentialProviders", "content-sha256": sum, "date": at.UTC().Format(time.RFC3339), "signature-nonce": nonce, "version": "2021-12-01",
-		} {
-			r.Header.Set("X-Acs-"+name, value)
-		}
-		names := []string{"host", "x-acs-action", "x-acs-content-sha256", "x-acs-date", "x-acs-signature-nonce", "x-acs-version"}
-		r.Header.Set("Authorization", "ACS3-HMAC-SHA256 Credential=key,SignedHeaders="+strings.Join(names, ";")+",Signature="+sign(r, names, sum, "secret"))
-		if change != nil {
-			change(r)
-		}
-		return f.do(r)
-	}
 	const query = "InstanceId=idaas_simulator&MaxResults=10&NextToken="
 	set := func(name, value string) func(*http.Request) {
 		return func(r *http.Request) { r.Header.Set(name, value) }
@@ -84,7 +87,7 @@ func TestSignedCalls(t *testing.T) {
 		if nonce == "" {
 			nonce = fmt.Sprint(i)
 		}
-		answer := call(tt.query, epoch.Add(-tt.age), nonce, tt.change)
+		answer := f.signed("ListCredentialProviders", tt.query, epoch.Add(-tt.age), nonce, tt.change)
 		got := fmt.Sprintf("%d %s", answer.status, answer.body)
 		if status, code, ok := strings.Cut(tt.want, " "); ok && code != "" && !strings.HasPrefix(tt.want, `"`) {
 			if !strings.HasPrefix(got, status) || !strings.Contains(got, `"Code":"`+code) {
@@ -92,6 +95,68 @@ func TestSignedCalls(t *testing.T) {
 			}
 		} else if !strings.Contains(got, tt.want) {
 			t.Errorf("%d: %s, want %s", i, got, tt.want)
+		}
+	}
+}
+
+// Lists have what their parameters select, page by page, or part of it during a fault.
+func TestListings(t *testing.T) {
+	f := start(t, WithRAM(Config{}, RAMUser{AccessKeyID: "key", AccessKeySecret: "secret"}))
+	for i, a := range []Application{
+		{ID: "app_a", Name: "A"}, {ID: "app_b", Name: "B", Identity: "agent"}, {ID: "app_c", Disabled: true}, {ID: "app_d", NoM2M: true}, {ID: "app_e"},
+	} {
+		a.Created = epoch.Add(time.Duration(5-i) * time.Second) // the last one is the oldest
+		f.SetApplication(a)
+	}
+	for _, p := range []string{"p1", "p2", "p3"} {
+		f.SetProvider(Provider{Identifier: p})
+	}
+	for i, tt := range []struct {
+		action, query string
+		kind          FaultKind
+		want          string // of ids, and the total; or a code
+	}{
+		{"ListApplications", "", Slow, "app_e app_d app_c app_a 4"},
+		{"ListApplications", "&ApplicationIdentityType=all", Slow, "app_e app_d app_c app_b app_a 5"},
+		{"ListApplications", "&ApplicationIdentityType=agent", Slow, "app_b 1"},
+		{"ListApplications", "&ApplicationIdentityType=all&Status=enabled&M2MClientStatus=enabled", Slow, "app_e app_b app_a 3"},
+		{"ListApplications", "&PageSize=3", Slow, "app_e app_d app_c 4"},
+		{"ListApplications", "&PageSize=3&PageNumber=2", Slow, "app_a 4"},
+		{"ListApplications", "&PageSize=3&PageNumber=9", Slow, "4"},
+		{"ListApplications", "&PageSize=101", Slow, "InvalidParameter.PageSize"},
+		{"ListApplications", "&PageNumber=0", Slow, "InvalidParameter.PageNumber"},
+		{"ListApplications", "", EmptyList, "0"},
+		{"ListApplications", "", HalfList, "app_e app_d 2"},
+		{"ListApplications", "&PageSize=1&PageNumber=3", HalfList, "2"},
+		{"ListCredentialProviders", "", Slow, "p1 p2 p3 3"},
+		{"ListCredentialProviders", "&MaxResults=2", Slow, "p1 p2 3"},
+		{"ListCredentialProviders", "", EmptyList, "0"},
+		{"ListCredentialProviders", "", HalfList, "p1 1"},
+	} {
+		remove := f.Inject(Fault{Kind: tt.kind})
+		r := f.signed(tt.action, "InstanceId=idaas_simulator"+tt.query, epoch, fmt.Sprint("listing", i), nil)
+		remove()
+		var body struct {
+			Code                string
+			CredentialProviders []struct{ CredentialProviderIdentifier string }
+			Applications        []struct{ ApplicationID string }
+			TotalCount          *int
+		}
+		if err := json.Unmarshal([]byte(r.body), &body); err != nil {
+			t.Fatal(err)
+		}
+		got := body.Code
+		for _, p := range body.CredentialProviders {
+			got += p.CredentialProviderIdentifier + " "
+		}
+		for _, a := range body.Applications {
+			got += a.ApplicationID + " "
+		}
+		if body.TotalCount != nil {
+			got += fmt.Sprint(*body.TotalCount)
+		}
+		if got != tt.want {
+			t.Errorf("%s %s: %s, want %s", tt.action, tt.query, got, tt.want)
 		}
 	}
 }

@@ -15,11 +15,12 @@ import (
 
 // Operations, as they appear in Fault.Operation, Request.Operation and Server.Requests.
 const (
-	List      = "list"      // ListAuthenticationTokens
-	Access    = "token"     // the OAuth 2.0 token endpoint, or GenerateOauthToken
-	Discovery = "discovery" // the instance's and the issuer's configuration
-	Providers = "providers" // ListCredentialProviders
-	unknown   = "unknown"
+	List         = "list"         // ListAuthenticationTokens
+	Access       = "token"        // the OAuth 2.0 token endpoint, or GenerateOauthToken
+	Discovery    = "discovery"    // the instance's and the issuer's configuration
+	Providers    = "providers"    // ListCredentialProviders
+	Applications = "applications" // ListApplications
+	unknown      = "unknown"
 )
 
 // Paths under which a Server answers, beside the list call of its instance.
@@ -99,18 +100,19 @@ type Server struct {
 	done    chan struct{}
 	close   func()
 
-	mu         sync.Mutex
-	sets       map[pair]*set
-	providers  map[string]Provider
-	nonces     map[string]time.Time // of signed calls, to when they are forgotten
-	places     map[string]place
-	sequence   int64
-	faults     []*injected
-	assertions map[string]time.Time // jti to its end
-	generation int                  // of access tokens
-	quotaEnd   time.Time
-	quotaUsed  int
-	requests   journal
+	mu           sync.Mutex
+	sets         map[pair]*set
+	providers    map[string]Provider
+	applications map[string]Application
+	nonces       map[string]time.Time // of signed calls, to when they are forgotten
+	places       map[string]place
+	sequence     int64
+	faults       []*injected
+	assertions   map[string]time.Time // jti to its end
+	generation   int                  // of access tokens
+	quotaEnd     time.Time
+	quotaUsed    int
+	requests     journal
 }
 
 // New returns a Server without tokens and faults.
@@ -130,17 +132,18 @@ func New(config Config) *Server {
 	now, skew := config.Now, config.ClockSkew
 	config.Now = func() time.Time { return now().Add(skew) }
 	s := &Server{
-		config:     config,
-		clients:    make(map[string]Client, len(config.Clients)),
-		key:        make([]byte, 32),
-		done:       make(chan struct{}),
-		sets:       map[pair]*set{},
-		providers:  map[string]Provider{},
-		nonces:     map[string]time.Time{},
-		places:     map[string]place{},
-		sequence:   firstStored,
-		assertions: map[string]time.Time{},
-		requests:   journal{counts: map[string]int{}},
+		config:       config,
+		clients:      make(map[string]Client, len(config.Clients)),
+		key:          make([]byte, 32),
+		done:         make(chan struct{}),
+		sets:         map[pair]*set{},
+		providers:    map[string]Provider{},
+		applications: map[string]Application{},
+		nonces:       map[string]time.Time{},
+		places:       map[string]place{},
+		sequence:     firstStored,
+		assertions:   map[string]time.Time{},
+		requests:     journal{counts: map[string]int{}},
 	}
 	s.close = sync.OnceFunc(func() { close(s.done) })
 	_, _ = rand.Read(s.key) // never fails
@@ -177,7 +180,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	case Discovery:
 		a = s.discover(r)
-	case Providers:
+	case Providers, Applications:
 		a = s.config.manage(s, r)
 	default:
 		a = failure(http.StatusNotFound, "not_found", "no such path")
@@ -191,6 +194,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header.Set("X-Acs-Request-Id", to.id)
 	header.Set("Content-Type", "application/json")
 	if f, ok := s.pick(request, a, now); ok {
+		if f.Then != nil {
+			defer f.Then()
+		}
 		s.spoil(to, a, f)
 		return
 	}
@@ -218,6 +224,9 @@ func (s *Server) describe(r *http.Request, now time.Time) Request {
 		case "":
 		case "GenerateOauthToken":
 			request.Operation = Access
+		case "ListApplications":
+			request.Operation = Applications
+			request.Page, _ = strconv.Atoi(r.URL.Query().Get("PageNumber"))
 		default:
 			request.Operation = Providers
 		}

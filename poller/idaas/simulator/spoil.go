@@ -108,6 +108,12 @@ func (s *Server) alter(to reply, a answer, f Fault) {
 	if a.page != nil {
 		s.turn(to.r.Context(), a.page, f)
 	}
+	switch f.Kind {
+	case EmptyList:
+		a.listing.ids = nil
+	case HalfList:
+		a.listing.ids = a.listing.ids[:len(a.listing.ids)/2]
+	}
 	body := a.body(to.id, f.alteration(a.key))
 	switch f.Kind {
 	case SlowDrip:
