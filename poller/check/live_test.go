@@ -1,11 +1,16 @@
 package check
 
 import (
+	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 )
 
@@ -61,6 +66,83 @@ func TestLiveWalkIsComparedWithTheFullOne(t *testing.T) {
 					t.Errorf("compared though nobody asked: %+v", f)
 				}
 			}
+		})
+	}
+}
+
+// inMemory is a transport to an API in the same bubble.
+type inMemory struct{ http.Handler }
+
+func (h inMemory) RoundTrip(r *http.Request) (response *http.Response, err error) {
+	if r = r.Clone(r.Context()); r.Body == nil {
+		r.Body = http.NoBody
+	}
+	defer func() {
+		if recover() != nil {
+			response, err = nil, r.Context().Err()
+		}
+	}()
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w.Result(), nil
+}
+
+// A comparison ends after 100 pages or at the timeout, whatever number the API returns, and reports its progress.
+func TestComparisonEnds(t *testing.T) {
+	for name, tt := range map[string]struct {
+		latency, timeout time.Duration
+		all, endless     bool
+		status           Status
+		detail           string
+		requests, lines  int // at most; at least
+	}{
+		"short":        {0, time.Hour, false, false, OK, "the same as the full walk for 1 of 1 targets", 12, 0},
+		"slow":         {12 * time.Second, time.Hour, false, false, OK, "the same as the full walk", 12, 7},
+		"endless":      {0, time.Hour, false, true, Warning, "not compared: no target was read that has at most 100 pages", 110, 0},
+		"slow endless": {3 * time.Second, time.Minute, false, true, Failed, "not finished within 1m0s", 30, 5},
+		"all":          {3 * time.Second, time.Minute, true, true, Failed, "not finished within 1m0s", 40, 7},
+	} {
+		t.Run(name, func(t *testing.T) {
+			user := simulator.RAMUser{AccessKeyID: "LTAI-check", AccessKeySecret: "planted-ram-secret"}
+			c := newRAMWorld(t, user, nil).Config
+			synctest.Test(t, func(t *testing.T) {
+				time.Sleep(time.Until(time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)))
+				config := simulator.Config{Clients: []simulator.Client{{ID: testClient}}, Latency: tt.latency, BaseURL: c.Client.Endpoint}
+				n := 10
+				if tt.endless {
+					n, config.Total = 1<<30, simulator.OfPage
+				}
+				sim, expires := simulator.New(simulator.WithRAM(config, user)), time.Now().Add(time.Hour)
+				defer sim.Close()
+				c.Targets = c.Targets[1:] // whose consumer is hidden
+				for _, target := range append(slices.Clone(c.Targets), poller.Target{Consumer: "app_all", Provider: "new_jwt"}) {
+					sim.Generate(target.Consumer, target.Provider, n, func(i int) simulator.Token {
+						return simulator.Token{ID: fmt.Sprint(target.Consumer, i), Revoked: i%2 == 0, Expires: expires}
+					})
+				}
+				if tt.all {
+					c.Watch = watch{given: c.Targets}
+				}
+				var progress strings.Builder
+				c.Live, c.Timeout, c.Progress = true, tt.timeout, &progress
+				c.Client.Transport, c.Client.PageSize, c.Client.Timeout, c.Client.RateLimit = inMemory{sim}, 10, time.Minute, 1e6
+				start := time.Now()
+				report := Run(t.Context(), c)
+				last := report.Findings[len(report.Findings)-1]
+				if last.Step != stepLive || last.Status != tt.status || !strings.Contains(last.Detail, tt.detail) {
+					t.Errorf("%+v", report.Findings)
+				}
+				if n := sim.Requests(simulator.List); n > tt.requests {
+					t.Errorf("%d requests, want %d at most", n, tt.requests)
+				}
+				lines := strings.Count(progress.String(), "\n")
+				if want := int(time.Since(start) / (10 * time.Second)); lines < tt.lines || lines > want || want-lines > 1 {
+					t.Errorf("%d lines in %v:\n%s", lines, time.Since(start), &progress)
+				}
+				if strings.Contains(progress.String(), testPerson) || tt.lines > 0 && !strings.Contains(progress.String(), "comparing walks of target 1 of ") {
+					t.Errorf("progress:\n%s", &progress)
+				}
+			})
 		})
 	}
 }
