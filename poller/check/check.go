@@ -328,7 +328,7 @@ func (p *preflight) predict() {
 		if !s.Complete {
 			// By the tokens a page had, which may be fewer than were asked for.
 			pages = max(pages+1, (int(s.Reported)*s.Pages+s.Tokens-1)/max(1, s.Tokens))
-			if s.Reported < 0 {
+			if s.Reported < int64(s.Tokens) {
 				about = "at least"
 			}
 		}

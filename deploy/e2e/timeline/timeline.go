@@ -34,7 +34,8 @@ type Scenario struct {
 	Start time.Time // 1 January 2028, a Saturday, in UTC, unless it is given
 	// Scrape and Evaluate are the intervals; 0: the shipped ones, a minute. A life of weeks is cheaper with longer ones.
 	Scrape, Evaluate time.Duration
-	Environ          []string // settings of every exporter
+	Environ          []string                  // settings of every exporter
+	API              func(c *simulator.Config) // changes how the API behaves; may be nil
 	// Play says what there is at the start, and what happens later. One exporter is started if it starts none.
 	Play func(w *World)
 }
@@ -179,10 +180,14 @@ func Run(t *testing.T, s Scenario) (transitions []Transition, timeline string) {
 		w := &World{
 			T: t, scenario: s, start: time.Now(), data: data, told: &told{firing: map[string]*promise{}}, listeners: map[string]*pipes{},
 		}
-		w.API = simulator.New(simulator.Config{
+		config := simulator.Config{
 			InstanceID: instance, Clients: []simulator.Client{{ID: client, Secret: secret}},
 			Now: func() time.Time { return time.Now().Add(time.Duration(w.skew.Load())) },
-		})
+		}
+		if s.API != nil {
+			s.API(&config)
+		}
+		w.API = simulator.New(config)
 		w.host.Store(host)
 		time.Sleep(pollAt)
 		s.Play(w)

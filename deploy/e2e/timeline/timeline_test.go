@@ -68,4 +68,4 @@ func golden(t *testing.T, file, got string) {
 	}
 }
 
-var scenarios = slices.Concat(renewals, revocations, outages, exporters, scrapes, schedules)
+var scenarios = slices.Concat(renewals, revocations, outages, exporters, scrapes, schedules, liveWalks)
