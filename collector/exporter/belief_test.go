@@ -109,8 +109,8 @@ func TestDoubtedLists(t *testing.T) {
 					f.wantTargets("before the end", tt.first)
 					f.pass(5 * time.Minute)
 				} else {
-					f.pass(36 * time.Hour)
-					f.wantTargets("after a day and a half", all)
+					f.pass(25 * time.Hour)
+					f.wantTargets("after 25 hours", all)
 					f.wantLogged(failed, 1)
 					f.reload()
 				}

@@ -15,12 +15,14 @@ import (
 )
 
 const (
-	maxWait   = 30 * time.Second       // of a request for its response
-	maxUnread = 32 << 20               // bytes of responses that clients have not read
-	maxPause  = 200 * time.Millisecond // without progress, after which a response is cut off if its memory is needed
-	pollRoom  = 10 * time.Millisecond  // between two checks for free memory
-	partSize  = 64 << 10               // bytes allocated at a time, and written at a time
+	maxWait  = 30 * time.Second       // of a request for its response
+	maxPause = 200 * time.Millisecond // without progress, after which a response is cut off if its memory is needed
+	pollRoom = 10 * time.Millisecond  // between two checks for free memory
+	partSize = 64 << 10               // bytes allocated at a time, and written at a time
 )
+
+// maxUnread is the limit of bytes of responses that clients have not read. Only tests change it.
+var maxUnread = 32 << 20
 
 // bufferedResponses serves responses from memory, one built at a time. Equal requests that wait at the same time share one
 // response: clients that do not read neither delay others nor multiply the work. Memory has a fixed limit.
