@@ -178,6 +178,16 @@ func TestHTML(t *testing.T) {
 	bubble(t, Config{Version: "1.2.3"}, func(t *testing.T, page, _ func(string) *httptest.ResponseRecorder) {
 		golden(t, "page.html", page("/").Body.Bytes())
 		golden(t, "open.html", page("/?open=riskier:oauth&state=at_risk").Body.Bytes())
+		paused := page("/?open=nightly:jwt").Body.String()
+		for _, want := range []string{
+			"<b>Paused, next token expected by 2000-01-02 20:00 UTC.</b>", "<dd>intermittent</dd>", "<dt>Usual pause</dt><dd>23 h</dd>",
+			"<dt>Week repeats</dt><dd>no</dd>", "<dt>Next token expected by</dt><dd>2000-01-02 20:00:00 UTC</dd>",
+			"<dt>History since</dt><dd>1999-11-26 22:00:00 UTC</dd>", `aria-label="Last five weeks: week from 1999-11-28: 7 h with`,
+		} {
+			if !strings.Contains(paused, want) {
+				t.Errorf("the open target lacks %q", want)
+			}
+		}
 	})
 }
 

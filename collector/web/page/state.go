@@ -14,13 +14,13 @@ var symbols = map[poller.State]string{
 
 // reasons say why a target is in a state.
 var reasons = map[poller.State]string{
-	poller.Lost:       "This consumer usually has a token at all times. A complete walk found none for longer than is accepted.",
+	poller.Lost:       "No token is active, as a complete walk confirms, and this consumer usually has one at all times, or has its own lost_after.",
 	poller.AboutToEnd: "This consumer usually has a token at all times. Its last token expires soon and is not renewed.",
 	poller.Overdue:    "No token is active, and the latest complete walk is later than the time by which one was expected.",
 	poller.NotRenewed: "A token is active, but it is not renewed, and this consumer usually renews it earlier.",
 	poller.AtRisk:     "The last token expires soon. It is unknown how early this consumer renews its tokens.",
 	poller.Unknown:    "No complete walk of this target has succeeded.",
-	poller.Paused:     "No token is active, which is usual for this consumer, and no token is overdue.",
+	poller.Paused:     "No token is active, and the next one is not overdue.",
 	poller.Empty:      "The walk found no token, and no earlier one is known.",
 	poller.Retired:    "No token was active for 35 days and for twice the usual pause. Remove this target if it is no longer used.",
 	poller.OK:         "A token is active, and no renewal is overdue.",

@@ -2,6 +2,7 @@ package page
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -67,6 +68,28 @@ func TestSentences(t *testing.T) {
 		if symbols[s] == "" || reasons[s] == "" {
 			t.Errorf("%s has symbol %q and reason %q", s, symbols[s], reasons[s])
 		}
+	}
+}
+
+// TestReadme compares the README's table of states with the page. Rewrite the table with -update.
+func TestReadme(t *testing.T) {
+	table := "| state | meaning |\n|---|---|\n"
+	for _, s := range poller.Urgency() {
+		table += fmt.Sprintf("| `%s` | %s |\n", s, reasons[s])
+	}
+	const file, begin, end = "../../../README.md", "<!-- states -->\n", "<!-- /states -->"
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, _ := strings.Cut(string(text), begin)
+	got, after, ok := strings.Cut(rest, end)
+	if *update {
+		if err := os.WriteFile(file, []byte(before+begin+table+end+after), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	} else if !ok || got != table {
+		t.Errorf("the table of states in %s is out of date: run go test ./collector/web/page -update", file)
 	}
 }
 
