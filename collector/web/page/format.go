@@ -10,7 +10,7 @@ import (
 )
 
 var functions = template.FuncMap{
-	"count": count, "duration": duration, "word": word,
+	"plural": plural, "duration": duration, "word": word,
 	"columns": func() any { return columns },
 	"states":  func() []poller.State { return append([]poller.State{""}, poller.Urgency()...) },
 	"symbol":  func(s poller.State) string { return symbols[s] },
@@ -42,7 +42,7 @@ func duration(d time.Duration) string {
 	case d < day:
 		return strings.TrimSuffix(fmt.Sprintf("%d h %d min", whole(time.Hour), whole(time.Minute)%60), " 0 min")
 	case d < 14*day:
-		return strings.TrimSuffix(fmt.Sprintf("%s %d h", count(whole(day), "day"), whole(time.Hour)%24), " 0 h")
+		return strings.TrimSuffix(fmt.Sprintf("%s %d h", plural(whole(day), "day"), whole(time.Hour)%24), " 0 h")
 	case d < 100*day:
 		return fmt.Sprint(whole(day), " days")
 	case d < 730*day:
@@ -51,7 +51,7 @@ func duration(d time.Duration) string {
 	return fmt.Sprint(whole(day)/365, " years")
 }
 
-func count(n int, thing string) string {
+func plural(n int, thing string) string {
 	if n == 1 {
 		return "1 " + thing
 	}

@@ -88,7 +88,7 @@ func company() *poller.Snapshot {
 	riskier := reading("riskier", "oauth", func(now time.Time, c *poller.Census) {
 		expiring(c, now.Add(-time.Second), now.Add(50*time.Minute))
 	})
-	riskier.Target.Thresholds.AboutToEnd = poller.Before{}
+	riskier.Target.Thresholds.AboutToEnd, riskier.Target.Thresholds.LostAlone = poller.Before{}, true
 	unread := reading("unread", "oauth", nil)
 	unread.Failure = failure(3 * time.Minute)
 	return &poller.Snapshot{

@@ -1,6 +1,7 @@
 package page
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
@@ -85,42 +86,29 @@ func (r *row) Endangered() bool {
 // week is a line of the strip: seven UTC days.
 type week struct {
 	From                   time.Time
-	Runs                   []run
-	With, Without, Unknown int // hours with and without an active token
-}
-
-// run is a number of equal hours.
-type run struct {
-	X, Width int
-	Active   bool
+	With, Without, Unknown int    // hours with and without an active token
+	Active, Paused         string // SVG paths of these hours
 }
 
 // Weeks are the last five weeks, to the end of today; nil without a history.
 func (r *row) Weeks() []week {
-	if !r.Known || r.Status.HistoryStart == 0 {
+	if !r.Shown || r.Status.HistoryStart == 0 {
 		return nil
 	}
-	weeks := make([]week, 5)
-	now := int(r.now.Unix() / 3600)
+	weeks, now := make([]week, 5), r.now.Unix()/3600
 	for i := range weeks {
-		w, from := &weeks[i], now/24*24+24-168*(len(weeks)-i)
-		w.From = time.Unix(int64(from)*3600, 0).UTC()
-		for x := 0; x < 168 && from+x <= now; x++ {
-			active, known := r.Census.Hour(int64(from + x))
-			last := len(w.Runs) - 1
-			switch {
+		w, from := &weeks[i], now/24*24+24-168*int64(len(weeks)-i)
+		w.From = time.Unix(from*3600, 0).UTC()
+		for x := int64(0); x < 168 && from+x <= now; x++ {
+			switch active, known := r.Census.Hour(from + x); {
 			case !known:
 				w.Unknown++
-				continue
 			case active:
 				w.With++
+				w.Active += fmt.Sprintf("M%d 0h1.1v10h-1.1z", x)
 			default:
 				w.Without++
-			}
-			if last >= 0 && w.Runs[last].Active == active && w.Runs[last].X+w.Runs[last].Width == x {
-				w.Runs[last].Width++
-			} else {
-				w.Runs = append(w.Runs, run{x, 1, active})
+				w.Paused += fmt.Sprintf("M%d 7h1.1v3h-1.1z", x)
 			}
 		}
 	}

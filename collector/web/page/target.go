@@ -13,7 +13,7 @@ type row struct {
 	*poller.Reading
 	poller.States
 	Status   poller.Status
-	Known    bool      // the last complete walk is within max staleness
+	Shown    bool      // the last complete walk is within max staleness, so that its numbers are shown
 	Stale    bool      // it is older than two intervals and 10 minutes
 	ReadAt   time.Time // end of the last complete walk; zero: none
 	rank     int       // in the order of urgency
@@ -27,7 +27,7 @@ func newRow(r *poller.Reading, now time.Time, interval, maxStaleness time.Durati
 		out.ReadAt = c.ReadAt
 		age := now.Sub(c.ReadAt)
 		out.Stale = age > 2*interval+10*time.Minute
-		if out.Known = maxStaleness == 0 || age <= maxStaleness; out.Known {
+		if out.Shown = maxStaleness == 0 || age <= maxStaleness; out.Shown {
 			out.States = c.At(now)
 		}
 	}
@@ -41,7 +41,7 @@ func (r *row) Address() string { return "?open=" + url.QueryEscape(r.Key()) + "#
 
 // Soonest are the active tokens that expire first.
 func (r *row) Soonest() []poller.Expiry {
-	if !r.Known {
+	if !r.Shown {
 		return nil
 	}
 	all := r.Census.Soonest
@@ -117,7 +117,7 @@ func newTarget(r *row, now time.Time) target {
 	if c.Reported >= 0 {
 		out.Reported = &c.Reported
 	}
-	if !r.Known {
+	if !r.Shown {
 		return out
 	}
 	if st := r.Status; st.HistoryStart > 0 {

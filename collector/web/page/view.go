@@ -123,7 +123,7 @@ func (v *view) Summary() (s summary) {
 			continue
 		}
 		s.Oldest = max(s.Oldest, v.Now.Sub(r.ReadAt))
-		if r.Stale || !r.Known {
+		if r.Stale || !r.Shown {
 			stale++
 		}
 	}
@@ -132,7 +132,7 @@ func (v *view) Summary() (s summary) {
 	var parts []string
 	part := func(n int, level poller.State, before, after string) {
 		if n > 0 {
-			s.Level, parts = cmp.Or(s.Level, level), append(parts, before+count(n, "target")+after)
+			s.Level, parts = cmp.Or(s.Level, level), append(parts, before+plural(n, "target")+after)
 		}
 	}
 	s.All = len(v.All)
