@@ -80,7 +80,7 @@ func fold(r rune) rune {
 func (s Scrubber) Clean(text string) string { return s.clean(text, maxText) }
 
 func (s Scrubber) clean(text string, most int) string {
-	odd := func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }
+	odd := func(r rune) bool { return (r < ' ' || r > '~') && (r == utf8.RuneError || !unicode.IsPrint(r)) }
 	if len(s.secrets) == 0 && len(text) <= most && !strings.ContainsFunc(text, odd) { // most texts, some for each token
 		return strings.TrimSpace(text)
 	}
