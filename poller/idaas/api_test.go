@@ -26,7 +26,7 @@ const (
 	testScope  = "urn:cloud:idaas:pam|authentication_token:read"
 )
 
-// pipeListener accepts connections that stay in the process, so that a synctest bubble sees both ends of them.
+// pipeListener accepts connections within the process. Both of their ends are in the synctest bubble.
 type pipeListener struct {
 	conns   chan net.Conn
 	done    chan struct{}
@@ -77,7 +77,7 @@ func (l *pipeListener) Close() error {
 
 func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"} }
 
-// api is the simulated API behind real HTTP framing, and what a Client told of its use.
+// api is the simulated API behind HTTP connections, with the events and the log of its Client.
 type api struct {
 	*simulator.Server
 	listener  *pipeListener
@@ -95,8 +95,8 @@ func (a *api) listsOf(consumer string) int {
 	return a.lists[consumer]
 }
 
-// newAPI must be called inside a bubble; it is gone when the bubble's test ends. It is the year 2020 then: milliseconds
-// before 2001 are taken for seconds.
+// newAPI must be called inside a bubble, and stops with the test. It sets the clock to the year 2020: times before 2001 in milliseconds
+// would be treated as seconds.
 func newAPI(t *testing.T, c simulator.Config) *api {
 	t.Helper()
 	time.Sleep(time.Until(time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)))
@@ -115,7 +115,7 @@ func newAPI(t *testing.T, c simulator.Config) *api {
 	return a
 }
 
-// serve has a handler answer in place of the simulator.
+// serve has a handler respond instead of the simulator.
 func (a *api) serve(t *testing.T, h http.Handler) {
 	listener := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
 	a.listener = listener
@@ -175,7 +175,7 @@ func target(consumer, provider string) poller.Target {
 	return poller.Target{Consumer: consumer, Provider: provider, Label: consumer}
 }
 
-// every is a schedule with due times at whole multiples of itself.
+// every is a schedule with its times at whole multiples of itself.
 type every time.Duration
 
 func (e every) Next(t time.Time) time.Time {
@@ -189,7 +189,7 @@ func (a *api) poller(c *Client, concurrency int, targets ...poller.Target) *poll
 	})
 }
 
-// poll walks the targets once, all at the same time.
+// poll walks the targets once, all in parallel.
 func (a *api) poll(t *testing.T, c *Client, targets ...poller.Target) []*poller.Reading {
 	t.Helper()
 	p := a.poller(c, len(targets), targets...)
@@ -197,7 +197,7 @@ func (a *api) poll(t *testing.T, c *Client, targets ...poller.Target) []*poller.
 	return p.Snapshot().Readings
 }
 
-// run runs p in the background of a bubble; the function returned stops it and waits.
+// run runs p in the background of a bubble. stop stops it and waits.
 func run(p *poller.Poller) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -208,7 +208,7 @@ func run(p *poller.Poller) (stop func()) {
 	}
 }
 
-// checkCounts compares a reading with the simulator's own count.
+// checkCounts compares a reading with the counts of the simulator.
 func (a *api) checkCounts(t *testing.T, r *poller.Reading) {
 	t.Helper()
 	if r.Failure != nil {
@@ -232,7 +232,7 @@ func (a *api) checkCounts(t *testing.T, r *poller.Reading) {
 	}
 }
 
-// logBuffer is a log that may be read while it is written.
+// logBuffer is a log that can be read while it is written.
 type logBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer

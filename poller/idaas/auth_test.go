@@ -57,7 +57,7 @@ func ecKey(t *testing.T, curve elliptic.Curve) *ecdsa.PrivateKey {
 	return key
 }
 
-// idToken is what Kubernetes gives a pod.
+// idToken returns an ID token as Kubernetes gives it to a pod.
 func idToken(t *testing.T, key *ecdsa.PrivateKey, subject string) []byte {
 	t.Helper()
 	text, err := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{
@@ -70,8 +70,7 @@ func idToken(t *testing.T, key *ecdsa.PrivateKey, subject string) []byte {
 	return []byte(text + "\n")
 }
 
-// Every method, from a fresh start, makes one token request and right counts; what a client of another key or secret
-// sends is refused.
+// With every method, a new client sends one token request and its counts are right. Credentials of another client are refused.
 func TestAuthMethods(t *testing.T) {
 	rsa2048, rsa3072, rsa4096 := rsaKey(t, 2048), rsaKey(t, 3072), rsaKey(t, 4096)
 	p256, p384, p521 := ecKey(t, elliptic.P256()), ecKey(t, elliptic.P384()), ecKey(t, elliptic.P521())
@@ -92,7 +91,7 @@ func TestAuthMethods(t *testing.T) {
 		name    string
 		auth    auth.Identity
 		public  map[string]crypto.PublicKey
-		refused string // what the error says; empty: accepted
+		refused string // part of the error; empty: accepted
 	}{
 		{"client_secret_post", secret("client_secret_post", testSecret), nil, ""},
 		{"client_secret_basic", secret("client_secret_basic", testSecret), nil, ""},
@@ -158,14 +157,14 @@ func TestOIDC(t *testing.T) {
 		if r := a.poll(t, c, targets...)[0]; r.Failure == nil || r.Failure.Reason != poller.AccessToken {
 			t.Fatalf("another subject: %+v", r.Failure)
 		}
-		// The kubelet replaces the file; no restart is needed.
+		// The kubelet replaces the file. No restart is necessary.
 		writeFile(t, file, string(idToken(t, issuer, "exporter")))
 		time.Sleep(time.Minute)
 		a.checkCounts(t, a.poll(t, c, targets...)[0])
 	})
 }
 
-// Credential files are read when used: rotation needs no restart.
+// Credential files are read at each use: no restart is necessary after a rotation.
 func TestKeyRotation(t *testing.T) {
 	first, second := ecKey(t, elliptic.P256()), rsaKey(t, 2048)
 	file := newFile(t, pkcs8(t, first))

@@ -10,7 +10,7 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 )
 
-// aPage is the answer that lists a hundred tokens, as the simulator writes it.
+// aPage is a response with a hundred tokens, as the simulator encodes it.
 func aPage(tb testing.TB) []byte {
 	tb.Helper()
 	sim := simulator.New(simulator.Config{Clients: []simulator.Client{{ID: testClient, Secret: testSecret}}})

@@ -10,7 +10,7 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 )
 
-// times returns when requests of an operation came in, "" for all.
+// times returns the times of the requests of an operation; of all for "".
 func (a *api) times(operation string) []time.Time {
 	var all []time.Time
 	for _, r := range a.Log() {
@@ -21,7 +21,7 @@ func (a *api) times(operation string) []time.Time {
 	return all
 }
 
-// closest returns the shortest time between two in a row.
+// closest returns the shortest time between two consecutive times.
 func closest(times []time.Time) time.Duration {
 	shortest := time.Duration(1<<63 - 1)
 	for i := range times[1:] {
@@ -36,14 +36,14 @@ func TestTotalFailureIsBounded(t *testing.T) {
 		targets = 50
 		rate    = 0.125
 		spacing = time.Duration(1 / rate * float64(time.Second))
-		// The limiter counts in floating point.
+		// The limiter computes with floating point numbers.
 		slack = time.Microsecond
 	)
 	for _, tt := range []struct {
 		name   string
 		faults []simulator.Fault
 		refuse bool
-		pause  time.Duration // asked for by every answer
+		pause  time.Duration // requested by every response
 	}{
 		{name: "connections are refused", refuse: true},
 		{name: "500", faults: []simulator.Fault{{Operation: simulator.List, Kind: simulator.Status}}},
@@ -111,7 +111,7 @@ func TestTotalFailureIsBounded(t *testing.T) {
 				}
 				a.listener.refuse.Store(false)
 				end := time.Now()
-				// A schedule, a pause asked for just before, and what a whole cycle takes at this rate.
+				// A schedule, a pause requested just before, and the duration of a cycle at this rate.
 				time.Sleep(5*time.Minute + tt.pause + 2*(targets+1)*spacing)
 				synctest.Wait()
 				for _, r := range p.Snapshot().Readings {
@@ -128,7 +128,7 @@ func TestTotalFailureIsBounded(t *testing.T) {
 	}
 }
 
-// A transport sends a request again by itself when a connection that it used before breaks, on the next of those it has.
+// If a reused connection breaks, a transport repeats the request on the next idle connection.
 func TestRequestsRepeatedByTheTransportKeepTheRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(t, simulator.Config{})
@@ -152,7 +152,7 @@ func TestRequestsRepeatedByTheTransportKeepTheRate(t *testing.T) {
 	})
 }
 
-// Those who waited for a connection together do not send together when they have it.
+// Requests that waited for a connection together are not sent together.
 func TestRequestsThatWaitedForAConnectionKeepTheRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(t, simulator.Config{})

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// A walk that is abandoned while it fetches for all says nothing to those who wait for it: one of them goes on.
+// A walk that is abandoned while it fetches is not a failure for the waiting walks: one of them fetches.
 func TestAnAbandonedFetchIsNobodysFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fetches := 0
@@ -41,7 +41,7 @@ func TestAnAbandonedFetchIsNobodysFailure(t *testing.T) {
 				}
 			})
 		}
-		// One that waits can be abandoned as well, without waiting to the end.
+		// A waiting caller can be abandoned, too, and returns immediately.
 		wg.Go(func() {
 			short, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()

@@ -23,7 +23,7 @@ func writeFile(t *testing.T, path, text string) {
 	}
 }
 
-// accessTokenOf gets an access token as somebody else would, to be handed to the exporter ready-made.
+// accessTokenOf returns an access token that was requested by another client, for use as a ready token.
 func (a *api) accessTokenOf(t *testing.T) string {
 	t.Helper()
 	token, _, err := a.client(func(c *Config) { c.Events = nil }).requestToken(t.Context(), 0)
@@ -108,7 +108,7 @@ func TestATokenFileIsReadAnew(t *testing.T) {
 		writeFile(t, file, "\t"+a.accessTokenOf(t))
 		a.checkCounts(t, a.poll(t, c, targets...)[0])
 
-		// Rotated between two pages: the walk must go on with the new one.
+		// Rotated between two pages: the walk must continue with the new one.
 		next := a.accessTokenOf(t)
 		p := a.poller(c, 1, targets...)
 		pages := 0
@@ -132,7 +132,7 @@ func TestATokenFileIsReadAnew(t *testing.T) {
 	})
 }
 
-// The API may refuse the old token of a file before the request after its rotation is built.
+// The API may refuse the old token of a file after its rotation, before the next request is built.
 func TestATokenFileRotatedDuringARequest(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	synctest.Test(t, func(t *testing.T) {
@@ -227,7 +227,7 @@ func TestASecretFileIsReadAnew(t *testing.T) {
 	})
 }
 
-// A file that does not come back fails those who need it when the time of a request is over, and says which it is.
+// A file that cannot be read in time fails the requests that need it, and the error names it.
 func TestCredentialsInAPipe(t *testing.T) {
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
@@ -252,7 +252,7 @@ func TestCredentialsInAPipe(t *testing.T) {
 	}
 }
 
-// A secret that was put where its file belongs is not shown.
+// A secret that is set as the name of its file is not shown.
 func TestASecretAsTheNameOfItsFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(t, simulator.Config{})

@@ -24,17 +24,17 @@ import (
 
 const podToken = "token-of-the-pod"
 
-// sources is the API with a source of RAM credentials beside it: whatever is not for the API is for the source.
+// sources is the API and a source of RAM credentials: all requests that are not for the API are for the source.
 type sources struct {
 	*api
 	mu      sync.Mutex
 	given   int // sessions
 	fault   func(w http.ResponseWriter, r *http.Request) bool
-	asked   []string // hosts
+	asked   []string // hosts of requests
 	arrived func()   // called with each request of the API
 }
 
-// roleUser is whose sessions the sources give, the n-th with that token.
+// roleUser is the user of the n-th session of the sources.
 func roleUser(n int) simulator.RAMUser {
 	id, token := fmt.Sprint("STS.session-", n), fmt.Sprint("security-token-", n)
 	return simulator.RAMUser{AccessKeyID: id, AccessKeySecret: testKeySecret, SecurityToken: token}
@@ -95,7 +95,7 @@ func (s *sources) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, session)
 }
 
-// faulty has the first n requests for credentials fail.
+// faulty makes the first n requests for credentials fail.
 func (s *sources) faulty(n int, how func(w http.ResponseWriter, r *http.Request)) {
 	s.fault = func(w http.ResponseWriter, r *http.Request) bool {
 		s.mu.Lock()
@@ -109,7 +109,7 @@ func (s *sources) faulty(n int, how func(w http.ResponseWriter, r *http.Request)
 	}
 }
 
-// ramSources are the sources that are reached by HTTP.
+// ramSources are the sources that use HTTP.
 var ramSources = map[string]func(t *testing.T){
 	"metadata": func(*testing.T) {},
 	"URI": func(t *testing.T) {
@@ -132,7 +132,7 @@ var ramSources = map[string]func(t *testing.T){
 
 func noMetadata(t *testing.T) { t.Setenv("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "true") }
 
-// writeProfile makes the only profile of the vendor's CLI.
+// writeProfile writes a file with one profile of the vendor's CLI.
 func writeProfile(t *testing.T, text string) {
 	t.Helper()
 	dir := os.Getenv("HOME") + "/.aliyun"
@@ -147,7 +147,7 @@ func noKeys(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
 }
 
-// A transient failure of a source is retried as one of the API is; what follows a redirect, or has no end, is an error.
+// A transient failure of a source is retried like one of the API. A redirect or an endless body is an error.
 func TestRAMSourceFaults(t *testing.T) {
 	status := func(code int, header ...string) func(http.ResponseWriter, *http.Request) {
 		return func(w http.ResponseWriter, _ *http.Request) {
@@ -221,7 +221,7 @@ func TestRAMSourceFaults(t *testing.T) {
 	}
 }
 
-// A session that is refused is replaced once; one that stays refused is requested no more often.
+// A refused session is replaced once. If the new one is refused, too, no more are requested.
 func TestRAMSessionRefused(t *testing.T) {
 	for source, prepare := range ramSources {
 		t.Run(source, func(t *testing.T) {
@@ -243,7 +243,7 @@ func TestRAMSessionRefused(t *testing.T) {
 	}
 }
 
-// A file that is just being replaced is read again; a key that was refused is replaced by that of the file.
+// A file that is being replaced is read again. A refused key is replaced by that of the file.
 func TestRAMFileReplaced(t *testing.T) {
 	key := `"mode":"AK","access_key_id":"%s","access_key_secret":"` + testKeySecret + `"`
 	for name, before := range map[string]string{"broken": `"mode":`, "a key that is refused": fmt.Sprintf(key, "old")} {
@@ -264,7 +264,7 @@ func TestRAMFileReplaced(t *testing.T) {
 	}
 }
 
-// An identity token that STS refuses, and that was just replaced, is read again.
+// An identity token that STS refuses is read again, because it may be being replaced.
 func TestRAMTokenReplaced(t *testing.T) {
 	noKeys(t)
 	ramSources["RRSA"](t)
@@ -286,7 +286,7 @@ func TestRAMTokenReplaced(t *testing.T) {
 	})
 }
 
-// A session serves many calls, and is replaced ahead of its end; the log has its source once, and each change.
+// A session is used for many calls and replaced before it expires. The log has its source once, and each change.
 func TestRAMSessionRenewed(t *testing.T) {
 	noKeys(t)
 	synctest.Test(t, func(t *testing.T) {
@@ -324,7 +324,7 @@ func TestRAMSessionRenewed(t *testing.T) {
 	})
 }
 
-// STS is reached by TLS with the roots of the transport, and the identity token goes nowhere else.
+// STS requests use TLS with the roots of the transport. The identity token is sent to no other host.
 func TestRAMSourceRoots(t *testing.T) {
 	noKeys(t)
 	ramSources["RRSA"](t)

@@ -64,7 +64,7 @@ func TestPagesThatAreAccepted(t *testing.T) {
 		{`{"entities":[{"authenticationTokenId":"a","revoked":true}]}`, []poller.Token{{ID: "a", Revoked: true}}, -1, ""},
 		{`{"entities":[{"authenticationTokenId":"a","createTime":1649830225,"updateTime":1649830226000}]}`, []poller.Token{{ID: "a", Created: 1649830225000, Updated: 1649830226000}}, -1, ""},
 		{`{"entities":[{"authenticationTokenId":"a","createTime":1649830225000}]}`, []poller.Token{{ID: "a", Created: 1649830225000}}, -1, ""},
-		// The names of what is not known are free.
+		// Unknown fields may have any name.
 		{`{"entities":[{"authenticationTokenId":"a","Extra":{"Revoked":true},"_x":1}],"MaxResults":1,"extra":{"NextToken":"n"}}`, one, -1, ""},
 		{`{"entities":[{"authenticationTokenId":"a","consumerType":"` + strings.Repeat("x", 500) + `"}]}`, []poller.Token{{ID: "a", Info: poller.Info{ConsumerType: strings.Repeat("x", maxText) + "…"}}}, -1, ""},
 		{`{"entities":[{"authenticationTokenId":"a","authenticationTokenType":"j\nwt"}]}`, []poller.Token{{ID: "a", Info: poller.Info{TokenType: "j wt"}}}, -1, ""},
@@ -82,7 +82,7 @@ func TestPagesThatAreMalformed(t *testing.T) {
 		"", " ", "null", "{}", "[]", "0", "true", `"text"`, "nil", "<html></html>", "\xef\xbb\xbf{}",
 		`{"entities":null}`, `{"totalCount":1}`, `{"totalCount":null}`, `{"entities":null,"totalCount":1}`, `{"nextToken":"n"}`,
 		`{"error":"internal_error"}`, `{"Code":"Throttling"}`, `{"Entities":[]}`,
-		// An error that says it has no tokens is no empty list.
+		// An error object with totalCount 0 is not an empty list.
 		`{"code":"Forbidden","message":"no","totalCount":0}`, `{"error":"server_error","entities":[],"totalCount":0}`,
 		`{"Code":"X","Message":"x","entities":[],"totalCount":0}`, `{"error":"server_error","entities":[{"authenticationTokenId":"a"}]}`,
 		`{"error":{"code":"x"},"entities":[]}`,
@@ -106,7 +106,7 @@ func TestPagesThatAreMalformed(t *testing.T) {
 	}
 }
 
-// A known name in another spelling is not passed over, which would make a token that never ends, or the last page.
+// A known name in another spelling is not ignored. Otherwise a token would never expire, or a page would be the last.
 func TestKnownNamesInAnotherSpelling(t *testing.T) {
 	page := []string{"entities", "totalCount", "nextToken", "error"}
 	token := []string{"authenticationTokenId", "revoked", "expirationTime", "createTime", "updateTime", "credentialProviderId", "authenticationTokenType", "consumerType"}
@@ -129,7 +129,7 @@ func TestKnownNamesInAnotherSpelling(t *testing.T) {
 	}
 }
 
-// A page must not show anything of the one before, be that good or not.
+// A page contains nothing of the previous page, after a success or a failure.
 func TestADecoderForgets(t *testing.T) {
 	d := &decoder{}
 	bodies := []string{

@@ -70,7 +70,7 @@ func TestAReadyTokenNeedsNoTokenEndpoint(t *testing.T) {
 	})
 }
 
-// Discovery that fails is tried again with each poll; until then every walk fails with its reason.
+// Discovery that fails is repeated with each poll. Until it succeeds, every walk fails with its reason.
 func TestDiscoveryIsRetriedWithEachPoll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(t, simulator.Config{})
@@ -119,7 +119,7 @@ func TestBadDiscoveryDocuments(t *testing.T) {
 					}
 					_, _ = io.WriteString(w, tt.instance)
 				}))
-				// The test's transport speaks no TLS.
+				// The transport of the test has no TLS.
 				a.transport.DialTLSContext = a.transport.DialContext
 				_, err := a.client(discovered(func(*Config) {})).Locate(t.Context())
 				if err == nil || poller.ReasonOf(err) != poller.Malformed || !strings.Contains(err.Error(), tt.want) {
@@ -130,7 +130,7 @@ func TestBadDiscoveryDocuments(t *testing.T) {
 	}
 }
 
-// replies answers every request with the next of its bodies.
+// replies responds to each request with the next of its bodies.
 type replies []string
 
 func (r *replies) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -139,7 +139,7 @@ func (r *replies) RoundTrip(req *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), Request: req}, nil
 }
 
-// Whatever the two documents say, what is discovered is complete and safe to send credentials to, or an error.
+// Discovered values are complete and safe destinations of credentials, or there is an error.
 func FuzzDiscovery(f *testing.F) {
 	const issuer = `{"token_endpoint":"https://issuer.example.com/token"}`
 	f.Add(`{"instance_id":"idaas_1","developer_api_endpoint":{"internet":"https://api.example.com"},"default_authorization_server_issuer":"issuer.example.com/x"}`, issuer)
@@ -173,10 +173,10 @@ func FuzzDiscovery(f *testing.F) {
 	})
 }
 
-// What was discovered is discovered again when it does not answer, or not as the API does; what answers at all is not doubted.
+// An endpoint is discovered again if it does not respond, or not like the API, and only then.
 func TestAnEndpointThatMoves(t *testing.T) {
 	for name, tt := range map[string]struct {
-		fault       simulator.Fault // of the place it has left
+		fault       simulator.Fault // of the old endpoint
 		rediscovers bool
 	}{
 		"refused":         {simulator.Fault{Kind: simulator.Reset}, true},
@@ -236,7 +236,7 @@ func TestAnEndpointThatMoves(t *testing.T) {
 	}
 }
 
-// An outage of everything costs discovery little, and what was known is not forgotten.
+// During an outage of everything, discovery sends few requests, and the discovered values are kept.
 func TestDiscoveryInAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(t, simulator.Config{})

@@ -12,7 +12,7 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 )
 
-// TestEmptyPagesWithoutEndAreALoop: also when each has a nextToken never seen before.
+// TestEmptyPagesWithoutEndAreALoop: also if each page has a new nextToken.
 func TestEmptyPagesWithoutEndAreALoop(t *testing.T) {
 	token := `{"authenticationTokenId":"a","expirationTime":1}`
 	for _, tt := range []struct {

@@ -62,7 +62,7 @@ func TestCodesThatSaySlowDown(t *testing.T) {
 	}
 }
 
-// Each status is answered on the second of three pages until the walk gives up.
+// Each status is the response to the second of three pages, until the walk fails.
 func TestStatuses(t *testing.T) {
 	t.Parallel()
 	const retried = 4 + 1
@@ -245,7 +245,7 @@ func TestCleanTexts(t *testing.T) {
 	}
 }
 
-// A failure that goes on is the same one, whatever is new in each response or connection.
+// A continuing failure has the same text, independent of request ids and ports.
 func TestAFailureThatGoesOnIsTheSame(t *testing.T) {
 	reset := func(port int) error {
 		return noResponse(&net.OpError{

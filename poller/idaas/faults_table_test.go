@@ -7,7 +7,7 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 )
 
-// outcome is what one request that keeps meeting a fault comes to. The zero outcome is a right answer.
+// outcome is the outcome of one request that always meets a fault. The zero outcome is a correct response.
 type outcome struct {
 	reason   poller.Reason
 	requests int // 0: one
@@ -24,25 +24,25 @@ var (
 	slowDown    = outcome{poller.Throttled, tries}
 	late        = outcome{poller.Timeout, tries}
 	broken      = outcome{poller.Connection, tries}
-	unaffected  = fine // the fault is of pages only
+	unaffected  = fine // the fault changes pages only
 )
 
-// variant is one way in which a kind of fault shows.
+// variant is one form of a kind of fault.
 type variant struct {
 	fault simulator.Fault // with Operation: of that one only
 	list  outcome         // on any page
 	token outcome         // at the token endpoint
-	// pages: where a page of the list call may well be answered so, what the walk then takes. By default it is as without the fault.
+	// pages: the outcome of a walk if the fault is a valid response to a page of the list call. The default is that without the fault.
 	pages map[int]pages
-	page  int // only this one, for faults that cost real time
-	// anyStates: the answer is right in form and says something else of the tokens.
+	page  int // only on this page, for faults that take real time
+	// anyStates: the response is valid, with other states of the tokens.
 	anyStates bool
 }
 
-// pages is how many requests a walk takes, and how many tokens it then counts; 0: as many as there are.
+// pages is the number of requests of a walk, and the number of tokens it counts; 0: all.
 type pages struct{ requests, tokens int }
 
-// faultTable says for every kind what is to happen, in a walk over 18 tokens on 5 pages of 4.
+// faultTable has the outcome for every kind, in a walk over 18 tokens on 5 pages of 4.
 var faultTable = map[simulator.FaultKind][]variant{
 	simulator.Slow: {
 		{fault: simulator.Fault{}},
@@ -68,7 +68,7 @@ var faultTable = map[simulator.FaultKind][]variant{
 	simulator.Null:            {{list: malformed, token: malformed}},
 	simulator.HugeBody: {
 		{fault: simulator.Fault{Size: maxBody + 1}, list: malformed, token: malformed, page: 3},
-		// Right in form, this one: an empty last page. After others, its totalCount of 0 contradicts theirs.
+		// Valid as the first page: an empty list. Later, its totalCount of 0 contradicts the earlier pages.
 		{fault: simulator.Fault{Size: 1000}, pages: map[int]pages{1: {1, -1}}, token: malformed, page: 1},
 		{fault: simulator.Fault{Size: 1000}, list: malformed, token: malformed, page: 3},
 		{fault: simulator.Fault{Size: 1000}, list: malformed, token: malformed, page: 5},
@@ -128,7 +128,7 @@ func statusVariants() []variant {
 		}
 		all = append(all, variant{fault: simulator.Fault{Status: status}, list: list, token: token})
 	}
-	// A hint that is not honoured must not hide a reason either.
+	// A retry-after that is ignored must not change the reason.
 	all = append(all, variant{fault: simulator.Fault{Status: 500, RetryAfter: "5", TimeLeft: time.Second}, list: unavailable, token: unavailable})
 	for _, shape := range []simulator.Shape{simulator.ShapeService, simulator.ShapeLower, simulator.ShapeGateway} {
 		all = append(all, variant{fault: simulator.Fault{Status: 400, Shape: shape, Code: "provider_not_found"}, list: outcome{poller.NotFound, 1}, token: denied})
@@ -155,7 +155,7 @@ func throttleVariants() []variant {
 			all = append(all, variant{fault: simulator.Fault{Status: status, Shape: shape, Code: codes[(i+j)%len(codes)]}, list: slowDown, token: slowDown})
 		}
 	}
-	// No code can be read from plain text: its status must say it.
+	// Plain text has no code: the status decides.
 	for status, v := range map[int]variant{
 		200: {list: malformed, token: malformed},
 		400: {list: refusal, token: denied},
@@ -166,7 +166,7 @@ func throttleVariants() []variant {
 		v.fault = simulator.Fault{Status: status, Shape: simulator.ShapeText}
 		all = append(all, v)
 	}
-	// In the message only, beside a gateway's code of its own, which is a number.
+	// In the message only, of an error with a number as code.
 	for _, body := range []string{
 		`{"code":400,"message":"Throttling.User: Request was denied due to user flow control."}`,
 		`{"Code":"400","Message":"code: 400, Throttling.Api, denied"}`,
@@ -176,7 +176,7 @@ func throttleVariants() []variant {
 			all = append(all, variant{fault: simulator.Fault{Status: status, Body: body}, list: slowDown, token: slowDown})
 		}
 	}
-	// The header that says it, whatever else the answer is.
+	// With this header, any response is throttling.
 	for _, status := range []int{200, 302, 400, 401, 403, 404, 422, 500, 502} {
 		all = append(all, variant{fault: simulator.Fault{Status: status, Shape: simulator.ShapeText, AcsAfter: 3 * time.Second}, list: slowDown, token: slowDown})
 	}
@@ -224,12 +224,12 @@ func wrongTypes() []variant {
 			all = append(all, variant{fault: simulator.Fault{Operation: simulator.Access, Field: field, Body: value}, token: malformed})
 		}
 	}
-	// Not used, or null and as good as absent.
+	// Unused, or null like absent.
 	all = append(all, each(simulator.List, "", "instanceId", "creatorType", "creatorId", "consumerId", "maxResults", "neverheardof")...)
 	all = append(all, each(simulator.Access, "", "token_type", "expires_at", "neverheardof")...)
 	all = append(all, each(simulator.List, "null", "totalCount", "createTime", "updateTime", "credentialProviderId", "authenticationTokenType", "consumerType")...)
 	all = append(all, each(simulator.Access, "null", "expires_in")...)
-	// In other forms, or only shown.
+	// In other formats, or for display only.
 	all = append(all, each(simulator.Access, `"1200"`, "expires_in", "scope")...)
 	all = append(all, each(simulator.Access, "1.2e3", "expires_in", "scope")...)
 	all = append(all, each(simulator.Access, `["a","b"]`, "scope")...)
@@ -257,7 +257,7 @@ func missingFields() []variant {
 	return append(all, each(simulator.Access, "", "expires_in", "expires_at", "token_type", "scope")...)
 }
 
-// each makes variants that do no harm.
+// each returns variants without effect.
 func each(operation, body string, fields ...string) []variant {
 	var all []variant
 	for _, field := range fields {
@@ -266,7 +266,7 @@ func each(operation, body string, fields ...string) []variant {
 	return all
 }
 
-// namesGivenTwice are refused wherever they are, also in what is not used.
+// namesGivenTwice are refused everywhere, in unused parts, too.
 func namesGivenTwice() []variant {
 	all := []variant{{list: malformed, token: malformed}}
 	for _, field := range []string{"totalCount", "nextToken", "maxResults", "revoked", "expirationTime", "createTime", "consumerId", "instanceId"} {

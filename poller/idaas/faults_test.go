@@ -23,8 +23,8 @@ func TestTheFaultTableIsComplete(t *testing.T) {
 	}
 }
 
-// TestFaults has every fault stay on the first, a middle and the last page of one of two targets, and on the token
-// endpoint, for one cycle of a poller.
+// TestFaults applies every fault to the first, a middle and the last page of one of two targets, and to the token endpoint, for one
+// cycle of a poller.
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	var cases atomic.Int64
@@ -55,7 +55,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// faultRun is a poller that walks two targets every five minutes, the API it asks, and what was right last time.
+// faultRun is a poller that walks two targets every five minutes, with the API and the previous correct readings.
 type faultRun struct {
 	t    *testing.T
 	api  *api
@@ -73,7 +73,7 @@ const (
 
 func newFaultRun(t *testing.T, kind simulator.FaultKind) *faultRun {
 	a := newAPI(t, simulator.Config{End: simulator.EndNull, AccessTokenLifetime: 1000 * time.Hour})
-	// A transport repeats by itself what breaks on a connection that it used before; here requests are counted.
+	// A transport would repeat requests on reused connections. This test counts requests.
 	a.transport.DisableKeepAlives = kind == simulator.Reset
 	if kind == simulator.HugeBody {
 		a.transport.ReadBufferSize = 64 << 10
@@ -94,12 +94,12 @@ func newFaultRun(t *testing.T, kind simulator.FaultKind) *faultRun {
 		}},
 	})
 	r.stop = run(r.p)
-	// Later on, a due time is always four minutes ahead.
+	// From now on, the scheduled time is always four minutes ahead.
 	time.Sleep(time.Minute)
 	return r
 }
 
-// cycle lets one due time pass and returns the readings, and the requests for each target and for access tokens.
+// cycle runs one scheduled poll and returns the readings, and the requests for each target and for access tokens.
 func (r *faultRun) cycle() (readings []*poller.Reading, lists [2]int, token int) {
 	r.mu.Lock()
 	clear(r.failed)
@@ -110,7 +110,7 @@ func (r *faultRun) cycle() (readings []*poller.Reading, lists [2]int, token int)
 	return r.p.Snapshot().Readings, lists, r.api.Requests(simulator.Access) - before[2]
 }
 
-// page has a page of the first target's list meet a fault.
+// page makes a page of the first target's list meet a fault.
 func (r *faultRun) page(v variant, page int) {
 	r.t.Helper()
 	name := fmt.Sprintf("%+v on page %d", describe(v.fault), page)
@@ -143,7 +143,7 @@ func (r *faultRun) page(v variant, page int) {
 	r.healed(name)
 }
 
-// tokenEndpoint has the request for a new access token meet a fault.
+// tokenEndpoint makes the request for a new access token meet a fault.
 func (r *faultRun) tokenEndpoint(v variant) {
 	r.t.Helper()
 	name := fmt.Sprintf("%+v at the token endpoint", describe(v.fault))
@@ -168,7 +168,7 @@ func (r *faultRun) tokenEndpoint(v variant) {
 	r.healed(name)
 }
 
-// right checks a walk that was complete in spite of the fault.
+// right checks a walk that is complete in spite of the fault.
 func (r *faultRun) right(name string, v variant, page int, after *poller.Reading, requests int) {
 	r.t.Helper()
 	if after.Failure != nil {
@@ -197,7 +197,7 @@ func (r *faultRun) right(name string, v variant, page int, after *poller.Reading
 	}
 }
 
-// wrong checks that a failed walk left nothing of itself but its failure.
+// wrong checks that a failed walk changes only the failure.
 func (r *faultRun) wrong(name string, reason poller.Reason, before, after *poller.Reading) {
 	r.t.Helper()
 	if after.Failure == nil || after.Failure.Reason != reason {
@@ -222,7 +222,7 @@ func (r *faultRun) fresh(name string, before, after *poller.Reading) {
 	r.api.checkCounts(r.t, after)
 }
 
-// healed checks that the next cycle is right in all, and as cheap as ever.
+// healed checks that the next cycle is correct and sends no more requests than before.
 func (r *faultRun) healed(name string) {
 	r.t.Helper()
 	before := r.p.Snapshot().Readings
@@ -235,7 +235,7 @@ func (r *faultRun) healed(name string) {
 	}
 }
 
-// describe leaves out what is not set.
+// describe omits empty fields.
 func describe(f simulator.Fault) string {
 	text := f.Kind.String()
 	for _, part := range []struct {

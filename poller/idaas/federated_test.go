@@ -20,22 +20,22 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator/identities"
 )
 
-// start2020 is when newAPI lets the bubble's clock begin.
+// start2020 is the start of the bubble's clock after newAPI.
 var start2020 = time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// audience is what a document says it is for.
+// audience returns the audience of a document.
 func audience(instance string, at time.Time) string {
 	return fmt.Sprintf(`{"aud":%q,"signingTime":%d}`, instance, at.Unix())
 }
 
-// newPKCS7 returns a simulator that takes the documents of an instance, and how to show it one.
+// newPKCS7 returns a simulator that accepts the documents of an instance, with the instance and its identity.
 func newPKCS7(t *testing.T, c simulator.Config) (*api, *identities.ECS, auth.Identity) {
 	ecs := identities.NewECS(t, start2020)
 	c.Clients = []simulator.Client{{ID: testClient, FederatedCredential: "machines", PKCS7: ecs.Verify}}
 	return newAPI(t, c), ecs, auth.Identity{Method: "pkcs7", FederatedCredential: "machines", Metadata: ecs}
 }
 
-// Each access token is got with a document made for it, so none gets old, whatever the lives of both are.
+// Each access token is requested with a new document, so no document expires.
 func TestPKCS7(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, ecs, identity := newPKCS7(t, simulator.Config{AccessTokenLifetime: 3 * time.Hour})
@@ -51,7 +51,7 @@ func TestPKCS7(t *testing.T) {
 	})
 }
 
-// A document in a file is read anew each time; what is wrong with it is said by the token endpoint.
+// A document in a file is read at each use. The token endpoint checks it.
 func TestPKCS7File(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, ecs, identity := newPKCS7(t, simulator.Config{AccessTokenLifetime: time.Minute})
@@ -93,7 +93,7 @@ func newResponse(status int, body string) *http.Response {
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// A failure of the metadata service is one line, after as many retries as a request has.
+// A failure of the metadata service is one line, after the retries of a request.
 func TestMetadataService(t *testing.T) {
 	answer := func(status int, body string) roundTripper {
 		return func(*http.Request) (*http.Response, error) { return newResponse(status, body), nil }
@@ -136,7 +136,7 @@ func TestMetadataService(t *testing.T) {
 	}
 }
 
-// What is asked of the metadata service: the audience has the instance that was discovered, and the time.
+// The audience in requests of the metadata service has the discovered instance and the time.
 func TestMetadataRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, ecs, identity := newPKCS7(t, simulator.Config{InstanceID: "idaas_found"})
@@ -208,7 +208,7 @@ func TestPCA(t *testing.T) {
 	}
 }
 
-// Certificate, chain and key are read when used, so a renewed certificate needs no restart; one that cannot be read is named.
+// Certificate, chain and key are read at each use: no restart is necessary after a renewal. The error names an unreadable file.
 func TestPCAFiles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first, second := ecKey(t, elliptic.P256()), ecKey(t, elliptic.P256())

@@ -17,7 +17,7 @@ import (
 
 const maxText = 200
 
-// fit fails unless a text is fit to be shown: one line, printable, bounded.
+// fit fails unless a text can be shown: one line, printable, bounded.
 func fit(t *testing.T, text string) {
 	t.Helper()
 	n := utf8.RuneCountInString(text)
@@ -37,7 +37,7 @@ func FuzzDecodePage(f *testing.F) {
 		`{"code":"Throttling","message":"x"}`, `<html>`, `{"entities":[{"authenticationTokenId":"a","expirationTime":1e3}]}`,
 		`{"entities":[{"authenticationTokenId":"a","unknown":922337203685e775807,"authenticationTokenType":" jwt","consumerType":"\u2003"}]}`,
 		`{"entities":[{"authenticationTokenId":"a","ExpirationTime":1}]}`, `{"entities":[],"next_token":"n"}`, `{"entities":[{"authenticationTokenId":"a","expirationTime":253402300799}]}`,
-		// Names in other spellings, also by letters that only fold to the right ones, and quoted otherwise.
+		// Names in other spellings, with letters that fold to the right ones, or with escapes.
 		`{"entities":[{"authentication\u0054okenId":"a","expiration-Time":1}]}`, `{"entitie\u0073":[],"to-tal_Count":1}`, `{"entities":[{"authenticationTo\u212aenId":"a"}]}`,
 		`{"entities":[{"authenticationTokenId":"a","revoked":null,"error":1,"entities":1}],"revoked":1,"\u0065rror":"x"}`, `{"entities":[],"totalCount":-0}`, `{"entities":[],"totalCount":-01}`,
 		`{"entities":[{"authenticationTokenId":"a","createTime":-9223372036854775808,"updateTime":-9223372036854775809}]}`, `{"entities":[],}`, `{"entities":[{"authenticationTokenId":"a"},]}`,
@@ -58,7 +58,7 @@ func FuzzDecodePage(f *testing.F) {
 		if page.Total < -1 || !utf8.ValidString(next) {
 			t.Errorf("total %d, next %q", page.Total, next)
 		}
-		// An independent reading, laxer than ours: what ours accepts must be the same there.
+		// An independent, laxer decoder must decode the same from what ours accepts.
 		var whole map[string]json.RawMessage
 		if err := json.Unmarshal(body, &whole); err != nil {
 			t.Fatalf("accepted what is no JSON object: %v", err)
@@ -66,7 +66,7 @@ func FuzzDecodePage(f *testing.F) {
 		var entities []map[string]any
 		if raw, ok := whole["entities"]; ok {
 			read := json.NewDecoder(bytes.NewReader(raw))
-			read.UseNumber() // Fields that are not ours may hold numbers that fit nowhere.
+			read.UseNumber() // Unknown fields may have numbers of any size.
 			if err := read.Decode(&entities); err != nil {
 				t.Fatalf("accepted entities that are no list of objects: %v", err)
 			}
@@ -166,7 +166,7 @@ func FuzzDecodeToken(f *testing.F) {
 		if !token.expires.IsZero() && (!sent.Before(lease.renew) || !lease.renew.Before(lease.until) || !lease.until.Before(token.expires)) {
 			t.Errorf("sent, renewed, used until, expired: %v, %v, %v, %v", sent, lease.renew, lease.until, token.expires)
 		}
-		// As a ready token it would be looked into.
+		// A ready token would be parsed as a JWT.
 		_ = jwtExpiration(token.text)
 	})
 }

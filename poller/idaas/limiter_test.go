@@ -17,8 +17,8 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 )
 
-// Requests that have their connection are kept apart, but not for less than a timer is worth: one that was once late by as
-// little would have all after it wait twice.
+// Requests with a connection are sent at the rate, but none waits for less than minSleep: otherwise one request that is late by less
+// makes all later ones wait twice.
 func TestSendsWaitForNoTrifle(t *testing.T) {
 	for _, tt := range []struct{ after, want time.Duration }{
 		{0, 10 * time.Millisecond}, {8 * time.Millisecond, 2 * time.Millisecond}, {9 * time.Millisecond, 0}, {9500 * time.Microsecond, 0}, {20 * time.Millisecond, 0},
@@ -36,14 +36,14 @@ func TestSendsWaitForNoTrifle(t *testing.T) {
 	}
 }
 
-// Each API has its rate limit and its pauses: those of one do not hold back the other.
+// Each API has its own rate limit and pauses. They do not delay the other API.
 func TestEachAPIHasItsGate(t *testing.T) {
 	withKeys(t, testKeyID, testKeySecret, "")
 	user := simulator.RAMUser{AccessKeyID: testKeyID, AccessKeySecret: testKeySecret}
 	const hint = 100 * time.Second
 	for name, tt := range map[string]struct {
 		throttled          string        // operation
-		listed, discovered time.Duration // when the call of each API ends, at the earliest
+		listed, discovered time.Duration // the earliest end of the calls of each API
 	}{
 		"neither throttles":            {"none", 0, 0},
 		"the management API throttles": {simulator.Providers, 0, hint},
@@ -76,7 +76,7 @@ func TestEachAPIHasItsGate(t *testing.T) {
 				listed = time.Since(start)
 			})
 			wg.Wait()
-			const paced = 10 * time.Second // 20 requests, two in a second
+			const paced = 10 * time.Second // 20 requests, two per second
 			for what, took := range map[string][2]time.Duration{"the walks": {listed, tt.listed}, "the lists": {discovered, tt.discovered}} {
 				if took[0] < took[1] || took[0] > took[1]+paced+time.Second {
 					t.Errorf("%s: %s took %v, want %v and up to %v", name, what, took[0], took[1], paced)
@@ -86,7 +86,7 @@ func TestEachAPIHasItsGate(t *testing.T) {
 	}
 }
 
-// A pause that begins while a request has no connection yet is no part of its timeout, and costs neither a retry nor the transport.
+// A pause that begins before a request has its connection is not part of its timeout, uses no retry and does not replace the transport.
 func TestAPauseIsNoTimeout(t *testing.T) {
 	const timeout = 10 * time.Second
 	for name, tt := range map[string]struct {
@@ -148,7 +148,7 @@ func TestAPauseIsNoTimeout(t *testing.T) {
 	}
 }
 
-// The clock of a server is that of a response which comes from the server, not from a cache.
+// The clock skew is computed from responses of the server, not of a cache.
 func TestCachedResponsesHaveNoClock(t *testing.T) {
 	for name, tt := range map[string]struct {
 		header http.Header

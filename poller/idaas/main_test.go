@@ -8,7 +8,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// Many small heaps of short life: collecting them often is a quarter of the time.
+	// There are many small heaps: frequent garbage collections take a quarter of the time.
 	debug.SetGCPercent(400)
 	goleak.VerifyTestMain(m)
 }

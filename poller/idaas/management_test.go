@@ -21,7 +21,7 @@ const (
 	testKeySecret = "ram+s3cret/="
 )
 
-// withKeys gives this process RAM credentials.
+// withKeys sets RAM credentials in the environment.
 func withKeys(t *testing.T, id, secret, token string) {
 	t.Setenv("ALIBABA_CLOUD_ACCESS_KEY_ID", id)
 	t.Setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", secret)
@@ -98,7 +98,7 @@ func TestRAM(t *testing.T) {
 	}
 }
 
-// What is refused is found anew, so that a rotation needs no restart; an access token is renewed ahead of its end, by one request.
+// Refused credentials are found again, so no restart is necessary after a rotation. An access token is renewed early, by one request.
 func TestRAMRotation(t *testing.T) {
 	withKeys(t, testKeyID, "old", "")
 	synctest.Test(t, func(t *testing.T) {
@@ -119,7 +119,7 @@ func TestRAMRotation(t *testing.T) {
 	})
 }
 
-// Secrets that the management API sends back are not shown.
+// Secrets in responses of the management API are not shown.
 func TestRAMSecretsSentBack(t *testing.T) {
 	const session = "session-token+/="
 	withKeys(t, testKeyID, testKeySecret, session)
@@ -156,7 +156,7 @@ func identifiers(found []poller.Listed) []string {
 	return names
 }
 
-// All pages are read, beside any method of authentication; those that are disabled are left out.
+// All pages are read, with any method of authentication. Disabled providers are omitted.
 func TestProviders(t *testing.T) {
 	withKeys(t, testKeyID, testKeySecret, "")
 	synctest.Test(t, func(t *testing.T) {
@@ -186,7 +186,7 @@ func TestProviders(t *testing.T) {
 	})
 }
 
-// A list that is not surely whole is an error.
+// A list that may be incomplete is an error.
 func TestBadProviders(t *testing.T) {
 	const entry = `{"CredentialProviderIdentifier":"a","CredentialProviderType":"jwt","Status":"enabled"}`
 	withKeys(t, testKeyID, testKeySecret, "")
@@ -247,7 +247,7 @@ func TestProvidersRefused(t *testing.T) {
 	}
 }
 
-// It ends with its context, also while the API hangs; what hangs is tried again.
+// A call ends with its context, also while the API hangs. A hanging request is retried.
 func TestProvidersHang(t *testing.T) {
 	withKeys(t, testKeyID, testKeySecret, "")
 	synctest.Test(t, func(t *testing.T) {
@@ -270,7 +270,7 @@ func TestProvidersHang(t *testing.T) {
 	})
 }
 
-// A list that has always another page ends with an error.
+// An endless list is an error.
 func TestProvidersWithoutEnd(t *testing.T) {
 	withKeys(t, testKeyID, testKeySecret, "")
 	synctest.Test(t, func(t *testing.T) {
@@ -286,7 +286,7 @@ func TestProvidersWithoutEnd(t *testing.T) {
 	})
 }
 
-// Pages are one list only if they agree on how many there are.
+// Pages are one list only if they have the same totalCount.
 func TestPagesOfProvidersDisagree(t *testing.T) {
 	const entry = `{"CredentialProviderIdentifier":"%c","CredentialProviderType":"jwt","Status":"enabled"}`
 	withKeys(t, testKeyID, testKeySecret, "")
@@ -329,7 +329,7 @@ func TestPagesOfProvidersDisagree(t *testing.T) {
 	}
 }
 
-// A provider that cannot be watched is reported with the reason; a disabled one is left out.
+// A provider that cannot be watched has a Problem. A disabled one is omitted.
 func TestProvidersWithAProblem(t *testing.T) {
 	withKeys(t, testKeyID, testKeySecret, "")
 	for _, tt := range []struct{ identifier, kind, status, problem string }{

@@ -29,7 +29,7 @@ func liveHeap() uint64 {
 	return m.HeapAlloc
 }
 
-// Every failure here has a text of its own, so that anything kept of it would show.
+// Every failure has a different text, so memory that holds them would grow.
 func TestFailingWalksLeaveNothingBehind(t *testing.T) { synctest.Test(t, failingWalks) }
 
 func failingWalks(t *testing.T) {

@@ -7,13 +7,13 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
-// model is what the tokens of one target were at every moment, kept apart from the simulator.
+// model has the tokens of one target at every moment, independent of the simulator.
 type model struct {
 	tokens map[string]*life
-	drifts []time.Time // when a token came away from before others, so that pages by offset drift
+	drifts []time.Time // when a token was removed before others, so that pages by offset drift
 }
 
-// life is what a token was: each form from its time on, until the next.
+// life has the forms of a token, each until the time of the next.
 type life struct{ forms []form }
 
 type form struct {
@@ -35,7 +35,7 @@ func (m *model) set(id string, f form) {
 
 func (l *life) now() form { return l.forms[len(l.forms)-1] }
 
-// within returns the forms that l had at any moment of a span. At the very moment of a change it had both.
+// within returns the forms of l during a span. At the moment of a change, it has both.
 func (l *life) within(start, end time.Time) []form {
 	var all []form
 	for i, f := range l.forms {
@@ -69,16 +69,16 @@ func (f form) state(at time.Time) string {
 	return active
 }
 
-// bounds are the least and the most tokens that a right walk may have counted in each state, and in all.
+// bounds are the smallest and the largest counts, by state and in total, of a correct walk.
 type bounds struct {
 	least, most map[string]int
 	total       [2]int
 	changes     int // during the walk
-	loose       int // how far a live walk may be off, since it adds up counts of different moments
+	loose       int // error of a live walk, which adds counts of different moments
 }
 
-// bounds says what may be shown at a time of a walk over a span. A token that stayed as it was counts once, one that changed at most once,
-// as one of what it was. If a walk may miss tokens, nothing is sure to be counted. With several times, any of them may decide what is expired.
+// bounds returns the possible counts at a time of a walk over a span. An unchanged token counts once, a changed one at most once, in one of
+// its forms. If a walk may miss tokens, no count has a minimum. If there are several times, each of them may decide what has expired.
 func (m *model) bounds(start, end time.Time, mayMiss bool, at ...time.Time) bounds {
 	b := bounds{least: map[string]int{}, most: map[string]int{}}
 	for _, l := range m.tokens {
@@ -119,7 +119,7 @@ func (m *model) drifted(start, end time.Time) bool {
 	return false
 }
 
-// wrong returns what of the states shown at a time cannot be; empty if all can.
+// wrong returns the impossible counts among those shown at a time; empty if all are possible.
 func (b bounds) wrong(s poller.States) string {
 	if s.Active+s.Expired+s.Revoked != s.Total {
 		return fmt.Sprintf("the states do not sum up to the total: %+v", s)
@@ -135,7 +135,7 @@ func (b bounds) wrong(s poller.States) string {
 	return ""
 }
 
-// forget drops what no walk can still have seen.
+// forget removes forms that no walk can have seen.
 func (m *model) forget(before time.Time) {
 	for id, l := range m.tokens {
 		if f := l.now(); !f.exists && f.from.Before(before) {

@@ -11,9 +11,9 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
-// What follows read pages before the decoder did: slower, but plain to see through. Both must accept and refuse the same.
+// This decoder was used before the current one: slower, but simple. Both must accept and refuse the same bodies.
 
-// plainWirePage is an answer of the list call, as far as it is used. A null field counts as absent.
+// plainWirePage is a response of the list call, with the fields used. A null field counts as absent.
 type plainWirePage struct {
 	Entities   []plainWireToken `json:"entities"`
 	TotalCount *wireCount       `json:"totalCount"`
@@ -46,8 +46,8 @@ type plainWireToken struct {
 	ConsumerType2 otherSpelling `json:"_consumerType,case:ignore"`
 }
 
-// decodeByStructs reads a page and its nextToken; the tokens are appended to tokens. An answer that is not surely a page is
-// an error, never an empty page.
+// decodeByStructs decodes a page and its nextToken, and appends the tokens to tokens. A body that may not be a page is an error, never an
+// empty page.
 func decodeByStructs(body []byte, tokens []poller.Token) (poller.Page, string, error) {
 	var w plainWirePage
 	if err := json.Unmarshal(body, &w); err != nil {
@@ -83,7 +83,7 @@ func decodeByStructs(body []byte, tokens []poller.Token) (poller.Page, string, e
 	return page, w.NextToken, nil
 }
 
-// decodePage reads a single page after what is in tokens.
+// decodePage decodes a single page and appends its tokens to tokens.
 func decodePage(body []byte, tokens []poller.Token) (poller.Page, string, error) {
 	page, next, err := new(decoder).read(body)
 	if err == nil {
@@ -92,7 +92,7 @@ func decodePage(body []byte, tokens []poller.Token) (poller.Page, string, error)
 	return page, next, err
 }
 
-// sameAsByStructs fails unless both decoders make the same of a body.
+// sameAsByStructs fails unless both decoders return the same for a body.
 func sameAsByStructs(t *testing.T, body []byte) {
 	t.Helper()
 	got, next, err := decodePage(body, nil)

@@ -12,7 +12,7 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 )
 
-// mixed makes tokens of every state: the i-th is one of revoked, never expiring, expired or active.
+// mixed returns tokens of every state: the i-th is revoked, never expiring, expired or active.
 func mixed(name string, n int) []simulator.Token {
 	tokens := make([]simulator.Token, n)
 	now := time.Now()
@@ -196,7 +196,7 @@ func TestManyTokens(t *testing.T) {
 	})
 }
 
-// One walk is over when its list is; the source must not read on for a consumer that stopped listening.
+// A walk ends at the end of its list. The source must not read more pages after the consumer stopped.
 func TestPagesStopsWhenTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(t, simulator.Config{})
@@ -221,7 +221,7 @@ func TestAListThatNeverEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(t, simulator.Config{})
 		targets := a.fill(1, 0)
-		// Each token and each nextToken is another one, so this is no loop that could be told.
+		// Each token and each nextToken is new, so this loop cannot be detected.
 		requests := 0
 		a.serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			requests++
@@ -251,7 +251,7 @@ func TestARepeatedNextTokenIsALoop(t *testing.T) {
 		{"the third page leads to itself", simulator.Fault{Page: 3}, 3},
 		{"the third page leads to the second", simulator.Fault{Page: 3, Size: 2}, 3},
 		{"the last page leads to the second", simulator.Fault{Page: 5, Size: 4}, 5},
-		// That nextToken is the first of its kind: only the second round shows the loop.
+		// That nextToken is new at first: only the second round shows the loop.
 		{"the last page leads to the first", simulator.Fault{Page: 5, Size: 5}, 6},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -23,7 +23,7 @@ import (
 // breaks returns a text with other line breaks.
 func breaks(text, with string) string { return strings.ReplaceAll(text, "\n", with) }
 
-// received has the forms of all token requests recorded, as they arrive.
+// received records the forms of all token requests.
 func (a *api) received(forms *[]url.Values) func(*Config) {
 	return func(c *Config) {
 		c.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
@@ -38,7 +38,7 @@ func (a *api) received(forms *[]url.Values) func(*Config) {
 	}
 }
 
-// refusedBy reports whether an access token could not be got for a reason.
+// refusedBy reports whether an access token was refused for a reason.
 func refusedBy(r *poller.Reading, text string) bool {
 	return r.Failure != nil && r.Failure.Reason == poller.AccessToken && strings.Contains(r.Failure.Text, text)
 }
@@ -61,7 +61,7 @@ func checkHidden(t *testing.T, secrets []string, forms []url.Values, texts ...st
 	}
 }
 
-// Of certificate files, the token endpoint receives the certificates and nothing else; a file with a private key is refused.
+// The token endpoint receives only the certificates of certificate files. A file with a private key is refused.
 func TestCertificateFiles(t *testing.T) {
 	const refusedKey = "contains a private key"
 	ec, rsa := ecKey(t, elliptic.P256()), rsaKey(t, 2048)
@@ -185,7 +185,7 @@ func TestCertificateFiles(t *testing.T) {
 	}
 }
 
-// What is no PKCS#7 signed document is not sent, whether it is in the file or comes from the metadata service.
+// A document that is not a PKCS#7 signed document is not sent, from the file or from the metadata service.
 func TestWhatIsNoDocument(t *testing.T) {
 	const refused, unsigned = "is not a PKCS#7 signed document", "the signature of the PKCS#7 document is not valid"
 	armor := func(kind, text string) string {
@@ -231,7 +231,7 @@ func TestWhatIsNoDocument(t *testing.T) {
 		"half a length":            {func(string) string { return base(0x30, 0x83, 1) }, refused},
 		"indefinite without end":   {func(string) string { return base(append([]byte{0x30, 0x80}, signed...)...) }, refused},
 		"nested deep, without end": {func(string) string { return base([]byte(strings.Repeat("\x30\x80", 20_000))...) }, refused},
-		// These are for the token endpoint to refuse: AWS and OpenSSL write indefinite lengths.
+		// The token endpoint refuses these: AWS and OpenSSL write indefinite lengths.
 		"indefinite": {func(string) string { return base(slices.Concat([]byte{0x30, 0x80}, signed, []byte{0, 0})...) }, unsigned},
 		"indefinite inside": {func(string) string {
 			return base(element(slices.Concat(signed[:11], []byte{0xa0, 0x80, 0x30, 0x80, 0, 0, 0, 0})...)...)
@@ -275,7 +275,7 @@ func TestWhatIsNoDocument(t *testing.T) {
 	}
 }
 
-// An ID token, a secret or an access token that is a private key by mistake is not sent, nor is an ID token that is no JWT.
+// An ID token, secret or access token that is a private key is not sent. An ID token that is no JWT is not sent.
 func TestWhatIsNoToken(t *testing.T) {
 	key := identities.PrivateKey(t, ecKey(t, elliptic.P256()))
 	for name, tt := range map[string]struct{ text, refused string }{

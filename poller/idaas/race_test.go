@@ -2,5 +2,5 @@
 
 package idaas
 
-// The race detector has no use of append(nil, make([]byte, n)...) as one step, which is how a bytes.Buffer grows.
+// With the race detector, append(nil, make([]byte, n)...) allocates twice. A bytes.Buffer grows by it.
 func init() { copies = 2 }

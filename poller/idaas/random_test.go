@@ -19,9 +19,9 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 )
 
-// TestRandomRun lets a poller, a client and the API run for hours of virtual time while everything changes that can, and compares what is
-// published with a model. RANDOM_SEED=n runs that seed alone, RANDOM_STEPS=n sets how long. The steps are those of the seed; what the client
-// draws for its jitter is not.
+// TestRandomRun runs a poller, a client and the API for hours of virtual time with random changes and faults, and compares the published
+// readings with a model. RANDOM_SEED=n runs only that seed, RANDOM_STEPS=n sets the duration. The seed determines the steps, but not the
+// jitter of the client.
 func TestRandomRun(t *testing.T) {
 	t.Parallel()
 	steps := 500
@@ -61,7 +61,7 @@ type randomRun struct {
 	source   *watched
 	seen     []*poller.Census
 	removers []func()
-	tokens   int // ever made
+	tokens   int // added so far
 
 	mu    sync.Mutex
 	skew  time.Duration // of the server's clock
@@ -70,20 +70,20 @@ type randomRun struct {
 	checked, changed, exact int
 }
 
-// skewed is a skew from a time on.
+// skewed is a clock skew from a time on.
 type skewed struct {
 	from time.Time
 	by   time.Duration
 }
 
-// setSkew sets the clock of the server.
+// setSkew sets the clock skew of the server.
 func (r *randomRun) setSkew(d time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.skew, r.skews = d, append(r.skews, skewed{time.Now(), d})
 }
 
-// ahead returns by how much the clock of the server was ahead, at most, in a span.
+// ahead returns the maximum clock skew of the server in a span.
 func (r *randomRun) ahead(start, end time.Time) (most time.Duration) {
 	for i, s := range r.skews {
 		if !s.from.After(end) && (i+1 == len(r.skews) || !r.skews[i+1].from.Before(start)) {
@@ -93,7 +93,7 @@ func (r *randomRun) ahead(start, end time.Time) (most time.Duration) {
 	return most
 }
 
-// unreadable is the target that is never read.
+// unreadable is a target whose walks always fail.
 const unreadable = 3
 
 func newRandomRun(t *testing.T, seed uint64) *randomRun {
@@ -140,7 +140,7 @@ func (r *randomRun) run(steps int) {
 		synctest.Wait()
 		r.check()
 	}
-	// All is well again within one schedule of the end of the last fault, and of the pause it may have asked for.
+	// All readings are correct within one schedule after the end of the last fault and of the pause it may have requested.
 	for _, remove := range r.removers {
 		remove()
 	}
@@ -167,7 +167,7 @@ func (r *randomRun) fatalf(format string, args ...any) {
 	r.t.Fatalf("step %d: %s\nagain with: RANDOM_SEED=%d RANDOM_STEPS=%d go test -run TestRandomRun", r.step, fmt.Sprintf(format, args...), r.seed, r.step+1)
 }
 
-// act does one random thing or a few.
+// act makes one or several random changes.
 func (r *randomRun) act() {
 	switch n := r.rand.IntN(100); {
 	case n < 55:
@@ -228,7 +228,7 @@ func (r *randomRun) remove(m *model, id string) {
 	m.drifts = append(m.drifts, time.Now())
 }
 
-// expiration is mostly soon, so that tokens expire during walks as well as between them.
+// expiration is mostly soon: tokens expire during walks and between them.
 func (r *randomRun) expiration() time.Time {
 	switch r.rand.IntN(6) {
 	case 0:
@@ -239,7 +239,7 @@ func (r *randomRun) expiration() time.Time {
 	return time.Now().Add(time.Duration(r.rand.IntN(300_000)-30_000) * time.Millisecond)
 }
 
-// cleanUp removes what has expired of one target, as a provider may.
+// cleanUp removes the expired tokens of one target.
 func (r *randomRun) cleanUp() {
 	m := r.models[r.rand.IntN(len(r.models))]
 	for _, id := range slices.Sorted(maps.Keys(m.tokens)) {
@@ -249,7 +249,7 @@ func (r *randomRun) cleanUp() {
 	}
 }
 
-// inject switches a fault on that either fails a walk or does not change what it counts.
+// inject adds a fault that fails a walk or does not change the counts.
 func (r *randomRun) inject() {
 	f := simulator.Fault{Kind: simulator.FaultKind(r.rand.IntN(len(simulator.AllFaults())))}
 	switch f.Kind {
@@ -300,7 +300,7 @@ func (r *randomRun) inject() {
 	}
 }
 
-// check compares what is published with the model.
+// check compares the published readings with the model.
 func (r *randomRun) check() {
 	r.t.Helper()
 	now := time.Now()
@@ -310,7 +310,7 @@ func (r *randomRun) check() {
 		case i == unreadable && (reading.Census != nil || !good.end.IsZero()):
 			r.fatalf("target %d was never read and is shown: %+v", i, reading.Census)
 		case r.live && reading.Census == nil && reading.Failure == nil:
-			continue // a live walk ended that is being repeated
+			continue // an unproved live walk, which is being repeated
 		case !r.live && good.end.IsZero() != (reading.Census == nil):
 			r.fatalf("target %d: the last complete walk ended at %v, published: %+v", i, good.end, reading.Census)
 		case last.end.IsZero():
@@ -353,7 +353,7 @@ func (r *randomRun) check() {
 	}
 }
 
-// watched is a Client whose walks are watched.
+// watched is a Client that records its walks.
 type watched struct {
 	client *Client
 

@@ -59,8 +59,8 @@ func TestHints(t *testing.T) {
 	}
 }
 
-// In each case the first list call of one target is answered so, and another target is walked soon after: when do the
-// next requests come?
+// In each case the first list call of one target gets this response, and another target is walked soon after. The test checks the times of
+// the next requests.
 func TestAHintStopsAllRequests(t *testing.T) {
 	const none = time.Duration(0)
 	for _, tt := range []struct {
@@ -117,7 +117,7 @@ func TestAHintStopsAllRequests(t *testing.T) {
 					t.Errorf("paused for %v", d)
 				}
 
-				// The same once more, now with others about to be walked.
+				// The same again, with other walks about to start.
 				if strings.HasSuffix(tt.fault.RetryAfter, "GMT") {
 					tt.fault.RetryAfter = time.Now().Add(tt.pause).UTC().Format(http.TimeFormat)
 					tt.pause = tt.pause.Truncate(time.Second)
@@ -160,7 +160,7 @@ func TestAPauseIsNeverShortened(t *testing.T) {
 	})
 }
 
-// A pause that begins while requests queue for the rate limit holds for them as well.
+// A pause that begins while requests wait for the rate limit applies to them, too.
 func TestAPauseHoldsForThoseWhoQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(t, simulator.Config{})
@@ -191,7 +191,7 @@ func TestAPauseHoldsForThoseWhoQueue(t *testing.T) {
 	})
 }
 
-// Who gives up waiting for the rate limit gives back the place in it.
+// A request that is abandoned while it waits for the rate limit returns its slot.
 func TestAPlaceGivenUpIsNotLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := New(Config{RateLimit: 1}).developer

@@ -67,7 +67,7 @@ func TestBackoffIsExponentialWithFullJitter(t *testing.T) {
 				d := waits[walk*(attempts-1)+i]
 				least, most, sum = min(least, d), max(most, d), sum+d
 			}
-			// The chances are under one in 1e10, for a uniform distribution over 40 waits.
+			// The probability is below 1e-10 for a uniform distribution over 40 waits.
 			if most > bound || most < bound/2 || least > bound/2 || sum/walks < bound/5 || sum/walks > bound*4/5 {
 				t.Errorf("before retry %d: from %v to %v, mean %v; want full jitter under %v", i+1, least, most, sum/walks, bound)
 			}
@@ -114,7 +114,7 @@ func TestAPageSizeThatIsRefused(t *testing.T) {
 	})
 }
 
-// What is no answer about the size leaves it: any 400, as long as it does not come twice, and then not for the small one.
+// A 400 that is no refusal of the page size keeps it: if it is not repeated, or also returned for the small size.
 func TestAStrayBadRequestLeavesThePageSize(t *testing.T) {
 	for name, body := range map[string]string{
 		"HTML":           "<html><body>400 Bad Request</body></html>",
@@ -145,7 +145,7 @@ func TestAStrayBadRequestLeavesThePageSize(t *testing.T) {
 	}
 }
 
-// A refused size is tried again after an hour, by one walk at a time, and taken when the API takes it.
+// A refused size is tried again after an hour, by one walk at a time, and used if the API accepts it.
 func TestARefusedPageSizeIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(t, simulator.Config{})

@@ -16,7 +16,7 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 )
 
-// forms are the ways in which a text may be sent back.
+// forms are the encodings in which a text may be returned.
 func forms(s string) map[string]string {
 	quoted, _ := json.Marshal(s)
 	escaped := strings.Trim(string(quoted), `"`)
@@ -61,7 +61,7 @@ func lowerEscapes(s string) string {
 	return string(out)
 }
 
-// leaks returns the forms of a secret that a text shows.
+// leaks returns the forms of a secret that are in a text.
 func leaks(text string, forms map[string]string) []string {
 	var found []string
 	for name, form := range forms {
@@ -72,7 +72,7 @@ func leaks(text string, forms map[string]string) []string {
 	return found
 }
 
-// shown is all that a poll leaves to be read.
+// shown is all output of a poll.
 func (a *api) shown(p *poller.Poller) string {
 	text := a.log.String()
 	for _, r := range p.Snapshot().Readings {
@@ -86,7 +86,7 @@ func (a *api) shown(p *poller.Poller) string {
 	return text
 }
 
-// Bodies with a text in them, in a form that is right inside a JSON string or is plain text.
+// Bodies with a text, inside a JSON string or as plain text.
 var echoes = []string{
 	`{"error":"x","error_description":"you sent %s here"}`,
 	`{"error":"%s"}`,
@@ -104,13 +104,13 @@ var echoes = []string{
 	`<html>%s</html>`,
 }
 
-// The API sends back in every way what it was sent in confidence.
+// The API returns confidential parts of requests in every encoding.
 func TestSecretsSentBackAreNotShown(t *testing.T) {
 	t.Parallel()
 	const consumer = `someone+else@example.com/"x" <ä>`
 	for _, tt := range []struct {
 		name      string
-		operation string // whose answer it is sent back in
+		operation string // whose response contains it
 		ready     bool   // the access token is
 		secret    func(token string) string
 	}{
@@ -173,7 +173,7 @@ func TestSecretsSentBackAreNotShown(t *testing.T) {
 	}
 }
 
-// What is no HTTP at all is quoted in the errors of net/http.
+// Responses that are not HTTP are quoted in the errors of net/http.
 func TestSecretsInBrokenAnswersAreNotShown(t *testing.T) {
 	const consumer, token = "someone@example.com", "the-access-token"
 	for _, answer := range []string{
@@ -217,7 +217,7 @@ func TestAConsumerIdThatIsItsLabelIsShown(t *testing.T) {
 	})
 }
 
-// A text of any size instead of an access token is refused, and nothing of it or of the client secret is shown.
+// A text of any size instead of an access token is refused. Nothing of it or of the client secret is shown.
 func TestAnAccessTokenHasALimit(t *testing.T) {
 	for size, fails := range map[int]bool{maxToken: false, maxToken + 1: true, 3 << 20: true} {
 		token := strings.Repeat("0123456789abcdef", size/16+1)[:size]

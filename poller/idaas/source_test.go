@@ -24,7 +24,7 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator/identities"
 )
 
-// Requests to the metadata service have the retries, timeouts and bounds of all others.
+// Requests to the metadata service have the retries, timeouts and limits of all requests.
 func TestMetadataRetries(t *testing.T) {
 	answer := func(status int, header, value, body string) roundTripper {
 		return func(*http.Request) (*http.Response, error) {
@@ -100,7 +100,7 @@ func TestMetadataRetries(t *testing.T) {
 	}
 }
 
-// What is on disk after a refusal is tried once; what has not changed is not sent twice.
+// A file that changed after a refusal is used once. An unchanged file is not sent twice.
 func TestReplacedFiles(t *testing.T) {
 	first, second := ecKey(t, elliptic.P256()), ecKey(t, elliptic.P256())
 	ca := identities.NewCA(t, start2020)
@@ -110,7 +110,7 @@ func TestReplacedFiles(t *testing.T) {
 	wrong := string(idToken(t, second, "exporter"))
 	for name, tt := range map[string]struct {
 		method   string
-		before   string // of the file that is replaced half a second after the request begins
+		before   string // contents of the file, which is replaced half a second after the request begins
 		after    string
 		missing  bool // before
 		requests int
@@ -166,7 +166,7 @@ func TestReplacedFiles(t *testing.T) {
 	}
 }
 
-// Failures of a file system are retried as those of requests are; those of a file are not.
+// Failures of a file system are retried like those of requests. Failures of a file are not.
 func TestDiskFailures(t *testing.T) {
 	for _, tt := range []struct {
 		err   error

@@ -13,7 +13,7 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 )
 
-// fill makes targets with a few tokens each.
+// fill adds targets with the given number of tokens.
 func (a *api) fill(targets, tokens int) []poller.Target {
 	var all []poller.Target
 	for i := range targets {
@@ -39,7 +39,7 @@ func TestOneAccessTokenForAllTargets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(t, simulator.Config{Latency: 300 * time.Millisecond})
 		p := a.poller(a.client(), 50, a.fill(200, 3)...)
-		// The second time is just before its renewal is due.
+		// The second poll is just before the renewal of the token.
 		for _, pause := range []time.Duration{790 * time.Second, 0} {
 			p.Once(t.Context())
 			if failed := failures(p.Snapshot().Readings); len(failed) > 0 {
@@ -83,7 +83,7 @@ func TestRenewedAtTwoThirdsOfItsLife(t *testing.T) {
 	})
 }
 
-// tokenRequests returns when the token endpoint was asked.
+// tokenRequests returns the times of token requests.
 func (a *api) tokenRequests() []time.Time {
 	var times []time.Time
 	for _, r := range a.Log() {
@@ -117,7 +117,7 @@ func TestTheOldTokenServesWhileRenewalFails(t *testing.T) {
 				p.Once(t.Context())
 				tt.fault.Operation = simulator.Access
 				remove := a.Inject(tt.fault)
-				// While the old token lives: not one failed walk, and no flood of tries.
+				// While the old token is valid: no failed walk, and a bounded number of attempts.
 				for time.Since(start) < 1160*time.Second {
 					time.Sleep(25 * time.Second)
 					p.Once(t.Context())
@@ -151,8 +151,8 @@ func TestTheOldTokenServesWhileRenewalFails(t *testing.T) {
 	}
 }
 
-// A failed try to renew has no retries, for the token in use is still good. Should that end while the try is under
-// way, a walk must get its retries all the same.
+// A failed attempt to renew has no retries, because the token in use is still valid. If that expires during the attempt, a walk must
+// still get its retries.
 func TestAFailedRenewalCostsNoWalk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(t, simulator.Config{AccessTokenLifetime: 12 * time.Second})
@@ -229,7 +229,7 @@ func TestARefusedTokenIsReplacedOnce(t *testing.T) {
 			[]simulator.Fault{{Operation: simulator.List, Kind: simulator.Status, Status: 401}, {Operation: simulator.Access, Kind: simulator.Status, Status: 403, When: afterASecond()}},
 			1, 2, poller.AccessToken,
 		},
-		// A throttle, whatever its status, says nothing about the token.
+		// Throttling, with any status, is not a refusal of the token.
 		{"throttled under 401", []simulator.Fault{{Operation: simulator.List, Kind: simulator.Status, Status: 401, Code: "Throttling.User", Times: 5}}, 5, 1, poller.Throttled},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -258,7 +258,7 @@ func TestARefusedTokenIsReplacedOnce(t *testing.T) {
 	}
 }
 
-// afterASecond matches in bubbles, whose clocks start at the same moment, once a second has passed.
+// afterASecond matches in bubbles, which start at the same time, after the first second.
 func afterASecond() func(time.Time) bool {
 	start := time.Date(2020, 1, 1, 0, 0, 1, 0, time.UTC)
 	return func(now time.Time) bool { return now.After(start) }
@@ -303,7 +303,7 @@ func TestBothWaysToSendTheSecret(t *testing.T) {
 	}
 }
 
-// A ready access token has expired if its exp is in the past, and only then; what is no number says nothing.
+// A ready access token has expired only if its exp is in the past. An exp that is no number is ignored.
 func TestExpirationOfAReadyToken(t *testing.T) {
 	now := time.Now()
 	for exp, want := range map[string]string{

@@ -35,7 +35,7 @@ func TestNewTransport(t *testing.T) {
 	}
 }
 
-// vanishing is a network whose connections can go dead: nothing that is written arrives, and nothing says so.
+// vanishing is a network whose connections can go dead: written data is lost without an error.
 type vanishing struct {
 	net.Dialer
 	dials atomic.Int32
@@ -68,7 +68,7 @@ func (v *vanishing) dial(ctx context.Context, network, address string) (net.Conn
 	return c, nil
 }
 
-// vanish has every connection that is there go dead.
+// vanish makes all existing connections go dead.
 func (v *vanishing) vanish() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -77,7 +77,7 @@ func (v *vanishing) vanish() {
 	}
 }
 
-// secure serves the simulator by TLS, with HTTP/2 or without, and returns a client of it.
+// secure serves the simulator by TLS, with or without HTTP/2, and returns a client of it.
 func secure(t *testing.T, http2 bool) (*api, *Client, *vanishing) {
 	a := &api{Server: simulator.New(simulator.Config{Clients: []simulator.Client{{ID: testClient, Secret: testSecret}}}), lists: map[string]int{}}
 	server := httptest.NewUnstartedServer(a.Server)
@@ -102,7 +102,7 @@ func secure(t *testing.T, http2 bool) (*api, *Client, *vanishing) {
 	return a, c, v
 }
 
-// The attempt after a timeout uses another connection: the one before may be dead. golang/go#36026, #59690.
+// The attempt after a timeout uses another connection: the old one may be dead. golang/go#36026, #59690.
 func TestAConnectionThatIsDeadIsLeft(t *testing.T) {
 	for _, http2 := range []bool{true, false} {
 		a, c, v := secure(t, http2)
@@ -122,7 +122,7 @@ func TestAConnectionThatIsDeadIsLeft(t *testing.T) {
 	}
 }
 
-// A request that is slow does not take along those beside it.
+// A slow request does not break requests in parallel.
 func TestLeavingAConnectionLetsOtherRequestsEnd(t *testing.T) {
 	a, c, v := secure(t, true)
 	targets := a.fill(2, 1)
@@ -136,7 +136,7 @@ func TestLeavingAConnectionLetsOtherRequestsEnd(t *testing.T) {
 	}
 }
 
-// What a proxy answers to CONNECT is said to be the proxy's.
+// The error for a refused CONNECT names the proxy.
 func TestAProxyThatRefuses(t *testing.T) {
 	for _, status := range []int{403, 407, 502, 503} {
 		proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
