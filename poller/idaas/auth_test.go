@@ -72,7 +72,7 @@ func idToken(t *testing.T, key *ecdsa.PrivateKey, subject string) []byte {
 
 // With every method, a new client sends one token request and its counts are right. Credentials of another client are refused.
 func TestAuthMethods(t *testing.T) {
-	rsa2048, rsa3072, rsa4096 := rsaKey(t, 2048), rsaKey(t, 3072), rsaKey(t, 4096)
+	rsa2048, rsa3072, rsa3080 := rsaKey(t, 2048), rsaKey(t, 3072), rsaKey(t, 3080)
 	p256, p384, p521 := ecKey(t, elliptic.P256()), ecKey(t, elliptic.P384()), ecKey(t, elliptic.P521())
 	sec1, err := x509.MarshalECPrivateKey(p256)
 	if err != nil {
@@ -100,9 +100,13 @@ func TestAuthMethods(t *testing.T) {
 		{"client_secret_basic, wrong secret", secret("client_secret_basic", "wrong"), nil, "invalid_client"},
 		{"client_secret_jwt, wrong secret", secret("client_secret_jwt", "wrong"), nil, "invalid_client"},
 		{"RS256", key(pkcs8(t, rsa2048), ""), map[string]crypto.PublicKey{"": rsa2048.Public()}, ""},
-		{"RS256, PKCS #1, kid", key(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(rsa2048)}), "k1"), map[string]crypto.PublicKey{"k1": rsa2048.Public()}, ""},
+		{
+			"RS256, PKCS #1, kid",
+			key(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(rsa2048)}), "k1"),
+			map[string]crypto.PublicKey{"k1": rsa2048.Public()}, "",
+		},
 		{"RS384", key(pkcs8(t, rsa3072), ""), map[string]crypto.PublicKey{"": rsa3072.Public()}, ""},
-		{"RS512", key(pkcs8(t, rsa4096), ""), map[string]crypto.PublicKey{"": rsa4096.Public()}, ""},
+		{"RS512", key(pkcs8(t, rsa3080), ""), map[string]crypto.PublicKey{"": rsa3080.Public()}, ""},
 		{"ES256, SEC 1 after its parameters", key(append(
 			pem.EncodeToMemory(&pem.Block{Type: "EC PARAMETERS", Bytes: []byte{6, 8, 42, 134, 72, 206, 61, 3, 1, 7}}),
 			pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: sec1})...), ""), map[string]crypto.PublicKey{"": p256.Public()}, ""},
@@ -149,7 +153,9 @@ func TestOIDC(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(t, simulator.Config{AccessTokenLifetime: time.Minute, Clients: []simulator.Client{{
 			ID: testClient, FederatedCredential: "pods",
-			OIDC: simulator.OIDC{Issuer: "https://kubernetes.test", Subject: "exporter", PublicKeys: map[string]crypto.PublicKey{"": issuer.Public()}},
+			OIDC: simulator.OIDC{
+				Issuer: "https://kubernetes.test", Subject: "exporter", PublicKeys: map[string]crypto.PublicKey{"": issuer.Public()},
+			},
 		}}})
 		targets := a.fill(1, 4)
 		file := newFile(t, idToken(t, issuer, "someone else"))
@@ -193,19 +199,22 @@ func TestBadPrivateKeys(t *testing.T) {
 		text []byte
 		want string
 	}{
-		"no PEM":      {[]byte("c2VjcmV0LWtleQ=="), "the private key: no PEM block PRIVATE KEY"},
-		"certificate": {pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("secret-key")}), "the private key: no PEM block PRIVATE KEY"},
-		"encrypted":   {pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte("secret-key")}), `"ENCRYPTED PRIVATE KEY"`},
-		"broken":      {pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: []byte("secret-key")}), `"RSA PRIVATE KEY"`},
-		"Ed25519":     {pkcs8(t, ed), "neither RSA nor EC"},
-		"P-224":       {pkcs8(t, p224), "neither RSA nor EC"},
+		"no PEM": {[]byte("c2VjcmV0LWtleQ=="), "the private key: no PEM block PRIVATE KEY"},
+		"certificate": {
+			pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("secret-key")}), "the private key: no PEM block PRIVATE KEY",
+		},
+		"encrypted": {pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte("secret-key")}), `"ENCRYPTED PRIVATE KEY"`},
+		"broken":    {pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: []byte("secret-key")}), `"RSA PRIVATE KEY"`},
+		"Ed25519":   {pkcs8(t, ed), "neither RSA nor EC"},
+		"P-224":     {pkcs8(t, p224), "neither RSA nor EC"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a := newAPI(t, simulator.Config{})
 				c := a.client(by(auth.Identity{Method: "private_key_jwt", PrivateKey: auth.Credential{File: newFile(t, tt.text)}}))
 				r := a.poll(t, c, a.fill(1, 1)...)[0]
-				if r.Failure == nil || r.Failure.Reason != poller.AccessToken || !strings.Contains(r.Failure.Text, tt.want) || strings.Contains(r.Failure.Text, "secret-key") {
+				if r.Failure == nil || r.Failure.Reason != poller.AccessToken || !strings.Contains(r.Failure.Text, tt.want) ||
+					strings.Contains(r.Failure.Text, "secret-key") {
 					t.Errorf("%+v", r.Failure)
 				}
 				if n := a.Requests(""); n != 0 {

@@ -194,7 +194,8 @@ func TestASecretFileThatCannotBeUsed(t *testing.T) {
 				a := newAPI(t, simulator.Config{})
 				c := a.client(func(c *Config) { c.Auth.Method, c.Auth.Secret = method, auth.Credential{File: tt.file} })
 				r := a.poll(t, c, a.fill(1, 3)...)[0]
-				if r.Failure == nil || r.Failure.Reason != poller.AccessToken || !strings.Contains(r.Failure.Text, tt.says) || !strings.Contains(r.Failure.Text, tt.file) ||
+				if r.Failure == nil || r.Failure.Reason != poller.AccessToken || !strings.Contains(r.Failure.Text, tt.says) ||
+					!strings.Contains(r.Failure.Text, tt.file) ||
 					strings.Contains(r.Failure.Text, "hush") {
 					t.Errorf("%s: %+v, want %q", tt.file, r.Failure, tt.says)
 				}

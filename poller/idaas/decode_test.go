@@ -59,15 +59,28 @@ func TestPagesThatAreAccepted(t *testing.T) {
 		{`{"entities":[],"totalCount":-7}`, nil, -1, ""},
 		{`{"entities":[{"authenticationTokenId":"a"}],"nextToken":""}`, one, -1, ""},
 		{` { "entities" : [ { "authenticationTokenId" : "a" } ] } ` + "\n", one, -1, ""},
-		{`{"entities":[{"authenticationTokenId":"a","revoked":null,"expirationTime":null,"createTime":null,"updateTime":null,"credentialProviderId":null,"authenticationTokenType":null,"consumerType":null}]}`, one, -1, ""},
+		{
+			`{"entities":[{"authenticationTokenId":"a","revoked":null,"expirationTime":null,"createTime":null,"updateTime":null,` +
+				`"credentialProviderId":null,"authenticationTokenType":null,"consumerType":null}]}`,
+			one, -1, "",
+		},
 		{`{"entities":[{"authenticationTokenId":"\u0061"}]}`, one, -1, ""},
 		{`{"entities":[{"authenticationTokenId":"a","revoked":true}]}`, []poller.Token{{ID: "a", Revoked: true}}, -1, ""},
-		{`{"entities":[{"authenticationTokenId":"a","createTime":1649830225,"updateTime":1649830226000}]}`, []poller.Token{{ID: "a", Created: 1649830225000, Updated: 1649830226000}}, -1, ""},
+		{
+			`{"entities":[{"authenticationTokenId":"a","createTime":1649830225,"updateTime":1649830226000}]}`,
+			[]poller.Token{{ID: "a", Created: 1649830225000, Updated: 1649830226000}}, -1, "",
+		},
 		{`{"entities":[{"authenticationTokenId":"a","createTime":1649830225000}]}`, []poller.Token{{ID: "a", Created: 1649830225000}}, -1, ""},
 		// Unknown fields may have any name.
 		{`{"entities":[{"authenticationTokenId":"a","Extra":{"Revoked":true},"_x":1}],"MaxResults":1,"extra":{"NextToken":"n"}}`, one, -1, ""},
-		{`{"entities":[{"authenticationTokenId":"a","consumerType":"` + strings.Repeat("x", 500) + `"}]}`, []poller.Token{{ID: "a", Info: poller.Info{ConsumerType: strings.Repeat("x", maxText) + "…"}}}, -1, ""},
-		{`{"entities":[{"authenticationTokenId":"a","authenticationTokenType":"j\nwt"}]}`, []poller.Token{{ID: "a", Info: poller.Info{TokenType: "j wt"}}}, -1, ""},
+		{
+			`{"entities":[{"authenticationTokenId":"a","consumerType":"` + strings.Repeat("x", 500) + `"}]}`,
+			[]poller.Token{{ID: "a", Info: poller.Info{ConsumerType: strings.Repeat("x", maxText) + "…"}}}, -1, "",
+		},
+		{
+			`{"entities":[{"authenticationTokenId":"a","authenticationTokenType":"j\nwt"}]}`,
+			[]poller.Token{{ID: "a", Info: poller.Info{TokenType: "j wt"}}}, -1, "",
+		},
 	} {
 		sameAsByStructs(t, []byte(tt.body))
 		page, next, err := decodePage([]byte(tt.body), nil)
@@ -86,14 +99,21 @@ func TestPagesThatAreMalformed(t *testing.T) {
 		`{"code":"Forbidden","message":"no","totalCount":0}`, `{"error":"server_error","entities":[],"totalCount":0}`,
 		`{"Code":"X","Message":"x","entities":[],"totalCount":0}`, `{"error":"server_error","entities":[{"authenticationTokenId":"a"}]}`,
 		`{"error":{"code":"x"},"entities":[]}`,
-		`{"entities":{}}`, `{"entities":"[]"}`, `{"entities":0}`, `{"entities":[null]}`, `{"entities":[{}]}`, `{"entities":[[]]}`, `{"entities":["a"]}`,
-		`{"entities":[{"authenticationTokenId":""}]}`, `{"entities":[{"authenticationTokenId":null}]}`, `{"entities":[{"authenticationTokenId":1}]}`,
+		`{"entities":{}}`, `{"entities":"[]"}`, `{"entities":0}`, `{"entities":[null]}`, `{"entities":[{}]}`, `{"entities":[[]]}`,
+		`{"entities":["a"]}`,
+		`{"entities":[{"authenticationTokenId":""}]}`, `{"entities":[{"authenticationTokenId":null}]}`,
+		`{"entities":[{"authenticationTokenId":1}]}`,
 		`{"entities":[{"authenticationTokenId":"a"},{"authenticationTokenID":"b"}]}`,
 		`{"entities":[{"authenticationTokenId":"a","revoked":"true"}]}`, `{"entities":[{"authenticationTokenId":"a","revoked":1}]}`,
-		`{"entities":[{"authenticationTokenId":"a","expirationTime":"1772693568000"}]}`, `{"entities":[{"authenticationTokenId":"a","expirationTime":1.5}]}`,
-		`{"entities":[{"authenticationTokenId":"a","expirationTime":9223372036854775808}]}`, `{"entities":[{"authenticationTokenId":"a","expirationTime":[]}]}`,
-		`{"entities":[],"totalCount":""}`, `{"entities":[],"totalCount":"x"}`, `{"entities":[],"totalCount":0.5}`, `{"entities":[],"totalCount":"NaN"}`, `{"entities":[],"totalCount":true}`, `{"entities":[],"nextToken":5}`, `{"entities":[],"nextToken":{}}`,
-		`{"entities":[],"entities":[]}`, `{"entities":[{"authenticationTokenId":"a","authenticationTokenId":"a"}]}`, `{"entities":[],"x":1,"x":1}`,
+		`{"entities":[{"authenticationTokenId":"a","expirationTime":"1772693568000"}]}`,
+		`{"entities":[{"authenticationTokenId":"a","expirationTime":1.5}]}`,
+		`{"entities":[{"authenticationTokenId":"a","expirationTime":9223372036854775808}]}`,
+		`{"entities":[{"authenticationTokenId":"a","expirationTime":[]}]}`,
+		`{"entities":[],"totalCount":""}`, `{"entities":[],"totalCount":"x"}`, `{"entities":[],"totalCount":0.5}`,
+		`{"entities":[],"totalCount":"NaN"}`, `{"entities":[],"totalCount":true}`, `{"entities":[],"nextToken":5}`,
+		`{"entities":[],"nextToken":{}}`,
+		`{"entities":[],"entities":[]}`, `{"entities":[{"authenticationTokenId":"a","authenticationTokenId":"a"}]}`,
+		`{"entities":[],"x":1,"x":1}`,
 		`{"entities":[]}{}`, `{"entities":[]} x`, `{"entities":[]},`, `{"entities":[]`, `{"entities":[`, `{"entities":[],}`, `{'entities':[]}`,
 		"{\"entities\":[{\"authenticationTokenId\":\"\xff\"}]}", "{\"entities\":[],\"\xff\":1}",
 		`{"entities":[],"nested":` + strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000) + `}`,
@@ -109,7 +129,10 @@ func TestPagesThatAreMalformed(t *testing.T) {
 // A known name in another spelling is not ignored. Otherwise a token would never expire, or a page would be the last.
 func TestKnownNamesInAnotherSpelling(t *testing.T) {
 	page := []string{"entities", "totalCount", "nextToken", "error"}
-	token := []string{"authenticationTokenId", "revoked", "expirationTime", "createTime", "updateTime", "credentialProviderId", "authenticationTokenType", "consumerType"}
+	token := []string{
+		"authenticationTokenId", "revoked", "expirationTime", "createTime", "updateTime", "credentialProviderId", "authenticationTokenType",
+		"consumerType",
+	}
 	for i, name := range slices.Concat(page, token) {
 		text := `{"entities":[{"authenticationTokenId":"a"}],%q:null}`
 		if i >= len(page) {
@@ -133,9 +156,12 @@ func TestKnownNamesInAnotherSpelling(t *testing.T) {
 func TestADecoderForgets(t *testing.T) {
 	d := &decoder{}
 	bodies := []string{
-		`{"entities":[{"authenticationTokenId":"a","revoked":true,"expirationTime":1,"createTime":2,"consumerType":"custom"},{"authenticationTokenId":"b"}],"totalCount":7,"nextToken":"n"}`,
+		`{"entities":[{"authenticationTokenId":"a","revoked":true,"expirationTime":1,"createTime":2,"consumerType":"custom"},` +
+			`{"authenticationTokenId":"b"}],"totalCount":7,"nextToken":"n"}`,
 		`{"entities":[{"authenticationTokenId":"c"},{"authenticationTokenId":"d","expirationTime":"x"}]}`,
-		`{"entities":[{"authenticationTokenId":"e"`, `{"error":"x"}`, `{"totalCount":3}`, `{"entities":null}`, `{"entities":[{}]}`, `{"entities":[]}`, `{"totalCount":1}`, `{"entities":[{"authenticationTokenId":"f"}]}`, `{"entities":[],"nextToken":null}`, `{"totalCount":0,"nextToken":""}`,
+		`{"entities":[{"authenticationTokenId":"e"`, `{"error":"x"}`, `{"totalCount":3}`, `{"entities":null}`, `{"entities":[{}]}`,
+		`{"entities":[]}`, `{"totalCount":1}`, `{"entities":[{"authenticationTokenId":"f"}]}`, `{"entities":[],"nextToken":null}`,
+		`{"totalCount":0,"nextToken":""}`,
 	}
 	for range 3 {
 		for _, body := range bodies {
@@ -155,10 +181,16 @@ func TestTokenResponses(t *testing.T) {
 		text               string
 		life, until, renew time.Duration
 	}{
-		{`{"access_token":"abc","token_type":"Bearer","expires_in":1200,"expires_at":1}`, "abc", 1200 * time.Second, 1198 * time.Second, 800 * time.Second},
+		{
+			`{"access_token":"abc","token_type":"Bearer","expires_in":1200,"expires_at":1}`, "abc", 1200 * time.Second, 1198 * time.Second,
+			800 * time.Second,
+		},
 		{`{"access_token":"abc","expires_in":3}`, "abc", 3 * time.Second, 2700 * time.Millisecond, 2 * time.Second},
 		{`{"access_token":"abc","expires_in":1}`, "abc", time.Second, 900 * time.Millisecond, 666_666_666},
-		{`{"access_token":"abc","expires_in":9223372036854775807}`, "abc", (1 << 31) * time.Second, (1<<31 - 2) * time.Second, (1 << 31) * time.Second * 2 / 3},
+		{
+			`{"access_token":"abc","expires_in":9223372036854775807}`, "abc", (1 << 31) * time.Second, (1<<31 - 2) * time.Second,
+			(1 << 31) * time.Second * 2 / 3,
+		},
 		{`{"access_token":"abc","expires_in":0}`, "abc", 0, 0, 0},
 		{`{"access_token":"abc","expires_in":-5}`, "abc", 0, 0, 0},
 		{`{"access_token":"abc","expires_in":null}`, "abc", 0, 0, 0},
@@ -200,7 +232,8 @@ func TestTokenResponses(t *testing.T) {
 			}
 			return sent.Add(d)
 		}
-		if !got.expires.Equal(after(tt.life)) || !got.until.Equal(after(tt.until)) || !l.until.Equal(got.until) || !l.renew.Equal(after(tt.renew)) {
+		if !got.expires.Equal(after(tt.life)) || !got.until.Equal(after(tt.until)) || !l.until.Equal(got.until) ||
+			!l.renew.Equal(after(tt.renew)) {
 			t.Errorf("%s: %+v, %+v", tt.body, got, l)
 		}
 	}

@@ -30,10 +30,22 @@ func TestDiscovery(t *testing.T) {
 		want     Instance
 	}{
 		{"everything", func(*Config) {}, 2, Instance{"idaas_simulator", "http://127.0.0.1", "http://localhost" + simulator.TokenPath, ""}},
-		{"inside a VPC", func(c *Config) { c.Network = "vpc" }, 2, Instance{"idaas_simulator", "http://127.0.0.2", "http://localhost" + simulator.TokenPath, ""}},
-		{"what is set wins", func(c *Config) { c.Endpoint = "http://127.0.0.3" }, 2, Instance{"idaas_simulator", "http://127.0.0.3", "http://localhost" + simulator.TokenPath, ""}},
-		{"token endpoint set", func(c *Config) { c.TokenEndpoint = "http://localhost" + simulator.TokenPath }, 1, Instance{"idaas_simulator", "http://127.0.0.1", "http://localhost" + simulator.TokenPath, ""}},
-		{"only the token endpoint unset", func(c *Config) { c.InstanceID, c.Endpoint = "idaas_simulator", "http://127.0.0.3" }, 2, Instance{"idaas_simulator", "http://127.0.0.3", "http://localhost" + simulator.TokenPath, ""}},
+		{
+			"inside a VPC", func(c *Config) { c.Network = "vpc" }, 2,
+			Instance{"idaas_simulator", "http://127.0.0.2", "http://localhost" + simulator.TokenPath, ""},
+		},
+		{
+			"what is set wins", func(c *Config) { c.Endpoint = "http://127.0.0.3" }, 2,
+			Instance{"idaas_simulator", "http://127.0.0.3", "http://localhost" + simulator.TokenPath, ""},
+		},
+		{
+			"token endpoint set", func(c *Config) { c.TokenEndpoint = "http://localhost" + simulator.TokenPath }, 1,
+			Instance{"idaas_simulator", "http://127.0.0.1", "http://localhost" + simulator.TokenPath, ""},
+		},
+		{
+			"only the token endpoint unset", func(c *Config) { c.InstanceID, c.Endpoint = "idaas_simulator", "http://127.0.0.3" }, 2,
+			Instance{"idaas_simulator", "http://127.0.0.3", "http://localhost" + simulator.TokenPath, ""},
+		},
 		{"everything set", func(c *Config) {
 			c.InstanceID, c.Endpoint, c.TokenEndpoint = "idaas_simulator", "http://127.0.0.3", "http://localhost"+simulator.TokenPath
 		}, 0, Instance{"idaas_simulator", "http://127.0.0.3", "http://localhost" + simulator.TokenPath, ""}},
@@ -94,17 +106,27 @@ func TestDiscoveryIsRetriedWithEachPoll(t *testing.T) {
 }
 
 func TestBadDiscoveryDocuments(t *testing.T) {
-	const instanceDocument = `{"instance_id":"idaas_1","developer_api_endpoint":{"internet":"https://api.example.com"},"default_authorization_server_issuer":"https://issuer.example.com/x"}`
+	const instanceDocument = `{"instance_id":"idaas_1","developer_api_endpoint":{"internet":"https://api.example.com"},` +
+		`"default_authorization_server_issuer":"https://issuer.example.com/x"}`
 	for _, tt := range []struct{ name, instance, issuer, want string }{
 		{"not JSON", "<html>", "", "instance document: "},
 		{"empty", "{}", "", "no instance_id"},
 		{"null", "null", "", "no instance_id"},
 		{"dots", strings.Replace(instanceDocument, "idaas_1", "..", 1), "", "no instance_id"},
-		{"no endpoint for the network", strings.Replace(instanceDocument, `"internet"`, `"vpc"`, 1), "", "developer_api_endpoint for internet: no host"},
+		{
+			"no endpoint for the network", strings.Replace(instanceDocument, `"internet"`, `"vpc"`, 1), "",
+			"developer_api_endpoint for internet: no host",
+		},
 		{"plain http", strings.Replace(instanceDocument, "https://api", "http://api", 1), "", "loopback"},
 		{"wrong type", strings.Replace(instanceDocument, `"idaas_1"`, "7", 1), "", "instance document: "},
-		{"no issuer", strings.Replace(instanceDocument, "https://issuer.example.com/x", "", 1), "", "default_authorization_server_issuer: no host"},
-		{"plain http issuer", strings.Replace(instanceDocument, "https://issuer", "http://issuer", 1), "", "default_authorization_server_issuer: http://"},
+		{
+			"no issuer", strings.Replace(instanceDocument, "https://issuer.example.com/x", "", 1), "",
+			"default_authorization_server_issuer: no host",
+		},
+		{
+			"plain http issuer", strings.Replace(instanceDocument, "https://issuer", "http://issuer", 1), "",
+			"default_authorization_server_issuer: http://",
+		},
 		{"no token endpoint", instanceDocument, "{}", "OpenID document: its token_endpoint: no host"},
 		{"plain http token endpoint", instanceDocument, `{"token_endpoint":"http://issuer.example.com/token"}`, "loopback"},
 		{"token endpoint of a wrong type", instanceDocument, `{"token_endpoint":["x"]}`, "OpenID document: "},
@@ -142,9 +164,16 @@ func (r *replies) RoundTrip(req *http.Request) (*http.Response, error) {
 // Discovered values are complete and safe destinations of credentials, or there is an error.
 func FuzzDiscovery(f *testing.F) {
 	const issuer = `{"token_endpoint":"https://issuer.example.com/token"}`
-	f.Add(`{"instance_id":"idaas_1","developer_api_endpoint":{"internet":"https://api.example.com"},"default_authorization_server_issuer":"issuer.example.com/x"}`, issuer)
+	f.Add(
+		`{"instance_id":"idaas_1","developer_api_endpoint":{"internet":"https://api.example.com"},`+
+			`"default_authorization_server_issuer":"issuer.example.com/x"}`,
+		issuer,
+	)
 	f.Add(`{"instance_id":"..","developer_api_endpoint":{"internet":"http://api.example.com"}}`, issuer)
-	f.Add(`{"instance_id":"a/b?c","developer_api_endpoint":{"internet":"127.0.0.1"},"default_authorization_server_issuer":"http://[::1]/x"}`, `{"token_endpoint":"http://example.com/token"}`)
+	f.Add(
+		`{"instance_id":"a/b?c","developer_api_endpoint":{"internet":"127.0.0.1"},"default_authorization_server_issuer":"http://[::1]/x"}`,
+		`{"token_endpoint":"http://example.com/token"}`,
+	)
 	f.Add(`{"developer_api_endpoint":[]}`, `null`)
 	f.Add(`{"instance_id":null,"developer_api_endpoint":null}`, "\xff")
 	f.Fuzz(func(t *testing.T, instance, openID string) {

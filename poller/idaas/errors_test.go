@@ -24,9 +24,15 @@ func TestErrorBodies(t *testing.T) {
 		want apiError
 		text string
 	}{
-		{`{"error":"invalid_client","error_description":"no such client","request_id":"r1"}`, apiError{"invalid_client", "no such client", "r1"}, "invalid_client: no such client"},
+		{
+			`{"error":"invalid_client","error_description":"no such client","request_id":"r1"}`,
+			apiError{"invalid_client", "no such client", "r1"}, "invalid_client: no such client",
+		},
 		{`{"code":"c","message":"m","requestId":"r2"}`, apiError{"c", "m", "r2"}, "c: m"},
-		{`{"Code":"Throttling.User","Message":"denied","RequestId":"r3","HostId":"h","Recommend":"x"}`, apiError{"Throttling.User", "denied", "r3"}, "Throttling.User: denied"},
+		{
+			`{"Code":"Throttling.User","Message":"denied","RequestId":"r3","HostId":"h","Recommend":"x"}`,
+			apiError{"Throttling.User", "denied", "r3"}, "Throttling.User: denied",
+		},
 		{`{"error":"only"}`, apiError{code: "only"}, "only"},
 		{`{"message":"only"}`, apiError{message: "only"}, "only"},
 		{`{"error":"","Code":"second"}`, apiError{code: "second"}, "second"},
@@ -73,7 +79,8 @@ func TestStatuses(t *testing.T) {
 	of := map[int]want{
 		401: {poller.Unauthorized, 2}, 403: {poller.Forbidden, 1}, 404: {poller.NotFound, 1}, 429: {poller.Throttled, retried},
 		408: {poller.ClientError, retried}, 425: {poller.ClientError, retried},
-		201: {poller.Malformed, 1}, 202: {poller.Malformed, 1}, 203: {poller.Malformed, 1}, 204: {poller.Malformed, 1}, 205: {poller.Malformed, 1}, 206: {poller.Malformed, 1}, 299: {poller.Malformed, 1},
+		201: {poller.Malformed, 1}, 202: {poller.Malformed, 1}, 203: {poller.Malformed, 1}, 204: {poller.Malformed, 1},
+		205: {poller.Malformed, 1}, 206: {poller.Malformed, 1}, 299: {poller.Malformed, 1},
 	}
 	statuses := []int{201, 202, 203, 204, 205, 206, 299}
 	for status := 300; status < 600; status++ {
@@ -105,7 +112,8 @@ func TestStatuses(t *testing.T) {
 			if n := a.Requests(simulator.List) - before - 1; n != want.requests {
 				t.Errorf("%d: %d requests for the page, want %d", status, n, want.requests)
 			}
-			if !strings.HasPrefix(r.Failure.Text, fmt.Sprintf("page 2: %d %s", status, http.StatusText(status))) || !strings.Contains(r.Failure.Text, "request id ") {
+			if !strings.HasPrefix(r.Failure.Text, fmt.Sprintf("page 2: %d %s", status, http.StatusText(status))) ||
+				!strings.Contains(r.Failure.Text, "request id ") {
 				t.Errorf("%d: text %q", status, r.Failure.Text)
 			}
 			after := a.events.soFar()
@@ -144,7 +152,10 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 						want = poller.AccessToken
 					}
 					if r.Failure == nil || r.Failure.Reason != want || a.Requests(operation) != 1 || a.Requests("unknown") != 0 {
-						t.Errorf("%s %d to %s: %+v after %d requests, %d of them elsewhere", operation, status, location, r.Failure, a.Requests(""), a.Requests("unknown"))
+						t.Errorf(
+							"%s %d to %s: %+v after %d requests, %d of them elsewhere", operation, status, location, r.Failure, a.Requests(""),
+							a.Requests("unknown"),
+						)
 					}
 				})
 			}
@@ -183,7 +194,8 @@ func TestErrorsWithoutAnAnswer(t *testing.T) {
 		targets := a.fill(1, 3)
 		a.listener.refuse.Store(true)
 		r := a.poll(t, a.client(), targets...)[0]
-		if r.Failure == nil || r.Failure.Reason != poller.Connection || r.Failure.Text != "access token: dial tcp: connection refused" || len(a.listener.dialled()) != 5 {
+		if r.Failure == nil || r.Failure.Reason != poller.Connection || r.Failure.Text != "access token: dial tcp: connection refused" ||
+			len(a.listener.dialled()) != 5 {
 			t.Errorf("%+v after %d dials", r.Failure, len(a.listener.dialled()))
 		}
 		a.listener.refuse.Store(false)
@@ -249,7 +261,8 @@ func TestCleanTexts(t *testing.T) {
 func TestAFailureThatGoesOnIsTheSame(t *testing.T) {
 	reset := func(port int) error {
 		return noResponse(&net.OpError{
-			Op: "read", Net: "tcp", Source: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: port}, Addr: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 2), Port: 443}, Err: syscall.ECONNRESET,
+			Op: "read", Net: "tcp", Source: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: port},
+			Addr: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 2), Port: 443}, Err: syscall.ECONNRESET,
 		}, 10*time.Second, "page 1", poller.Scrubber{})
 	}
 	if got := reset(50001).Error(); got != "page 1: read tcp 10.0.0.2:443: connection reset by peer" || got != reset(50002).Error() {
@@ -259,7 +272,9 @@ func TestAFailureThatGoesOnIsTheSame(t *testing.T) {
 		a := newAPI(t, simulator.Config{})
 		p := a.poller(a.client(retries(0)), 1, a.fill(1, 1)...)
 		failed := func(message string) *poller.Failure {
-			defer a.Inject(simulator.Fault{Operation: simulator.List, Kind: simulator.Status, Status: 403, Body: `{"error":"forbidden","message":"` + message + `"}`})()
+			defer a.Inject(simulator.Fault{
+				Operation: simulator.List, Kind: simulator.Status, Status: 403, Body: `{"error":"forbidden","message":"` + message + `"}`,
+			})()
 			p.Once(t.Context())
 			return p.Snapshot().Readings[0].Failure
 		}

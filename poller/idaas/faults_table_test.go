@@ -116,7 +116,8 @@ func statusVariants() []variant {
 	again := outcome{poller.ClientError, tries}
 	for status, list := range map[int]outcome{
 		201: malformed, 204: malformed, 301: refusal, 302: refusal, 307: refusal,
-		400: refusal, 401: {poller.Unauthorized, 2}, 403: {poller.Forbidden, 1}, 404: {poller.NotFound, 1}, 408: again, 425: again, 422: refusal, 499: refusal,
+		400: refusal, 401: {poller.Unauthorized, 2}, 403: {poller.Forbidden, 1}, 404: {poller.NotFound, 1}, 408: again, 425: again, 422: refusal,
+		499: refusal,
 		500: unavailable, 502: unavailable, 503: unavailable, 504: unavailable, 599: unavailable,
 	} {
 		token := list
@@ -129,9 +130,13 @@ func statusVariants() []variant {
 		all = append(all, variant{fault: simulator.Fault{Status: status}, list: list, token: token})
 	}
 	// A retry-after that is ignored must not change the reason.
-	all = append(all, variant{fault: simulator.Fault{Status: 500, RetryAfter: "5", TimeLeft: time.Second}, list: unavailable, token: unavailable})
+	all = append(all, variant{
+		fault: simulator.Fault{Status: 500, RetryAfter: "5", TimeLeft: time.Second}, list: unavailable, token: unavailable,
+	})
 	for _, shape := range []simulator.Shape{simulator.ShapeService, simulator.ShapeLower, simulator.ShapeGateway} {
-		all = append(all, variant{fault: simulator.Fault{Status: 400, Shape: shape, Code: "provider_not_found"}, list: outcome{poller.NotFound, 1}, token: denied})
+		all = append(all, variant{
+			fault: simulator.Fault{Status: 400, Shape: shape, Code: "provider_not_found"}, list: outcome{poller.NotFound, 1}, token: denied,
+		})
 	}
 	for _, shape := range []simulator.Shape{simulator.ShapeLower, simulator.ShapeGateway, simulator.ShapeText} {
 		all = append(all,
@@ -152,7 +157,9 @@ func throttleVariants() []variant {
 	var all []variant
 	for i, status := range []int{200, 302, 400, 401, 403, 404, 429, 500, 503} {
 		for j, shape := range []simulator.Shape{simulator.ShapeService, simulator.ShapeLower, simulator.ShapeGateway} {
-			all = append(all, variant{fault: simulator.Fault{Status: status, Shape: shape, Code: codes[(i+j)%len(codes)]}, list: slowDown, token: slowDown})
+			all = append(all, variant{
+				fault: simulator.Fault{Status: status, Shape: shape, Code: codes[(i+j)%len(codes)]}, list: slowDown, token: slowDown,
+			})
 		}
 	}
 	// Plain text has no code: the status decides.
@@ -178,7 +185,9 @@ func throttleVariants() []variant {
 	}
 	// With this header, any response is throttling.
 	for _, status := range []int{200, 302, 400, 401, 403, 404, 422, 500, 502} {
-		all = append(all, variant{fault: simulator.Fault{Status: status, Shape: simulator.ShapeText, AcsAfter: 3 * time.Second}, list: slowDown, token: slowDown})
+		all = append(all, variant{
+			fault: simulator.Fault{Status: status, Shape: simulator.ShapeText, AcsAfter: 3 * time.Second}, list: slowDown, token: slowDown,
+		})
 	}
 	return append(all,
 		variant{fault: simulator.Fault{RetryAfter: "3"}, list: slowDown, token: slowDown},
@@ -227,7 +236,12 @@ func wrongTypes() []variant {
 	// Unused, or null like absent.
 	all = append(all, each(simulator.List, "", "instanceId", "creatorType", "creatorId", "consumerId", "maxResults", "neverheardof")...)
 	all = append(all, each(simulator.Access, "", "token_type", "expires_at", "neverheardof")...)
-	all = append(all, each(simulator.List, "null", "totalCount", "createTime", "updateTime", "credentialProviderId", "authenticationTokenType", "consumerType")...)
+	all = append(
+		all,
+		each(
+			simulator.List, "null", "totalCount", "createTime", "updateTime", "credentialProviderId", "authenticationTokenType", "consumerType",
+		)...,
+	)
 	all = append(all, each(simulator.Access, "null", "expires_in")...)
 	// In other formats, or for display only.
 	all = append(all, each(simulator.Access, `"1200"`, "expires_in", "scope")...)
@@ -238,7 +252,10 @@ func wrongTypes() []variant {
 		variant{fault: simulator.Fault{Operation: simulator.List, Field: "expirationTime", Body: "null"}, anyStates: true},
 		variant{fault: simulator.Fault{Operation: simulator.List, Field: "totalCount", Body: "-18"}},
 		variant{fault: simulator.Fault{Operation: simulator.List, Field: "nextToken", Body: "null"}, pages: map[int]pages{1: {1, 4}, 3: {3, 12}}},
-		variant{fault: simulator.Fault{Operation: simulator.List, Field: "entities", Body: "[]"}, pages: map[int]pages{1: {5, 14}, 3: {5, 14}, 5: {5, 16}}},
+		variant{
+			fault: simulator.Fault{Operation: simulator.List, Field: "entities", Body: "[]"},
+			pages: map[int]pages{1: {5, 14}, 3: {5, 14}, 5: {5, 16}},
+		},
 	)
 }
 
@@ -252,7 +269,8 @@ func missingFields() []variant {
 	}
 	all = append(all, each(
 		simulator.List, "",
-		"totalCount", "maxResults", "createTime", "updateTime", "credentialProviderId", "authenticationTokenType", "consumerType", "consumerId", "instanceId",
+		"totalCount", "maxResults", "createTime", "updateTime", "credentialProviderId", "authenticationTokenType", "consumerType", "consumerId",
+		"instanceId",
 	)...)
 	return append(all, each(simulator.Access, "", "expires_in", "expires_at", "token_type", "scope")...)
 }
@@ -269,7 +287,9 @@ func each(operation, body string, fields ...string) []variant {
 // namesGivenTwice are refused everywhere, in unused parts, too.
 func namesGivenTwice() []variant {
 	all := []variant{{list: malformed, token: malformed}}
-	for _, field := range []string{"totalCount", "nextToken", "maxResults", "revoked", "expirationTime", "createTime", "consumerId", "instanceId"} {
+	for _, field := range []string{
+		"totalCount", "nextToken", "maxResults", "revoked", "expirationTime", "createTime", "consumerId", "instanceId",
+	} {
 		all = append(all, variant{fault: simulator.Fault{Operation: simulator.List, Field: field}, list: malformed})
 	}
 	for _, field := range []string{"access_token", "expires_in", "token_type"} {

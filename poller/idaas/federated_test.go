@@ -78,7 +78,8 @@ func TestPKCS7File(t *testing.T) {
 			r := a.poll(t, c, targets...)[0]
 			if tt.refused == "" {
 				a.checkCounts(t, r)
-			} else if r.Failure == nil || r.Failure.Reason != poller.AccessToken || !strings.Contains(r.Failure.Text, tt.refused) || strings.Contains(r.Failure.Text, tt.document) {
+			} else if r.Failure == nil || r.Failure.Reason != poller.AccessToken || !strings.Contains(r.Failure.Text, tt.refused) ||
+				strings.Contains(r.Failure.Text, tt.document) {
 				t.Errorf("%s: %+v", tt.refused, r.Failure)
 			}
 		}
@@ -106,10 +107,13 @@ func TestMetadataService(t *testing.T) {
 		metadata roundTripper
 		want     string
 	}{
-		"404":    {answer(404, "secret-of-the-service"), "the ECS metadata service, 100.100.100.200, PUT api/token: 404 Not Found"},
-		"empty":  {answer(200, " \n"), "the response of the ECS metadata service is not a PKCS#7 signed document"},
-		"absent": {func(*http.Request) (*http.Response, error) { return nil, errors.New("connect: no route to host") }, "PUT api/token: connect: no route to host"},
-		"hangs":  {hang, "PUT api/token: no complete response within 10s"},
+		"404":   {answer(404, "secret-of-the-service"), "the ECS metadata service, 100.100.100.200, PUT api/token: 404 Not Found"},
+		"empty": {answer(200, " \n"), "the response of the ECS metadata service is not a PKCS#7 signed document"},
+		"absent": {
+			func(*http.Request) (*http.Response, error) { return nil, errors.New("connect: no route to host") },
+			"PUT api/token: connect: no route to host",
+		},
+		"hangs": {hang, "PUT api/token: no complete response within 10s"},
 		"404 for the document": {func(r *http.Request) (*http.Response, error) {
 			if r.Method == http.MethodPut {
 				return newResponse(200, "secret-of-the-service"), nil
@@ -124,7 +128,8 @@ func TestMetadataService(t *testing.T) {
 				identity.Metadata = tt.metadata
 				began := time.Now()
 				r := a.poll(t, a.client(by(identity)), a.fill(1, 1)...)[0]
-				if r.Failure == nil || r.Failure.Reason != poller.AccessToken || !strings.Contains(r.Failure.Text, tt.want) || strings.ContainsAny(r.Failure.Text, "\n{") ||
+				if r.Failure == nil || r.Failure.Reason != poller.AccessToken || !strings.Contains(r.Failure.Text, tt.want) ||
+					strings.ContainsAny(r.Failure.Text, "\n{") ||
 					strings.Contains(r.Failure.Text, "secret") {
 					t.Errorf("%+v", r.Failure)
 				}
@@ -151,7 +156,8 @@ func TestMetadataRequests(t *testing.T) {
 		a.checkCounts(t, a.poll(t, c, a.fill(1, 4)...)[0])
 		want := []string{
 			"PUT http://100.100.100.200/latest/api/token",
-			"GET http://100.100.100.200/latest/dynamic/instance-identity/pkcs7?audience=%7B%22aud%22%3A%22idaas_found%22%2C%22signingTime%22%3A1577836800%7D",
+			"GET http://100.100.100.200/latest/dynamic/instance-identity/" +
+				"pkcs7?audience=%7B%22aud%22%3A%22idaas_found%22%2C%22signingTime%22%3A1577836800%7D",
 		}
 		if !slices.Equal(asked, want) {
 			t.Errorf("%q", asked)
@@ -170,37 +176,63 @@ func TestPCA(t *testing.T) {
 		skew               time.Duration // of the server's clock
 		refused            string
 	}{
-		"RSA":            {key: rsa2048, certificate: ca.Issue(t, "exporter", rsa2048.Public(), before, after), chain: ca.Chain, common: "exporter"},
-		"P-256":          {key: p256, certificate: ca.Issue(t, "exporter", p256.Public(), before, after), chain: ca.Chain},
-		"P-384":          {key: p384, certificate: ca.Issue(t, "exporter", p384.Public(), before, after), chain: ca.Chain + ca.Root},
-		"another key":    {key: rsa2048, certificate: ca.Issue(t, "exporter", p256.Public(), before, after), chain: ca.Chain, refused: `the certificate "exporter" is of another key`},
-		"expired":        {key: p256, certificate: ca.Issue(t, "exporter", p256.Public(), before, start2020.Add(-time.Minute)), chain: ca.Chain, refused: `the certificate "exporter" expired at 2019-12-31T23:59:00Z`},
+		"RSA": {
+			key: rsa2048, certificate: ca.Issue(t, "exporter", rsa2048.Public(), before, after), chain: ca.Chain, common: "exporter",
+		},
+		"P-256": {key: p256, certificate: ca.Issue(t, "exporter", p256.Public(), before, after), chain: ca.Chain},
+		"P-384": {key: p384, certificate: ca.Issue(t, "exporter", p384.Public(), before, after), chain: ca.Chain + ca.Root},
+		"another key": {
+			key: rsa2048, certificate: ca.Issue(t, "exporter", p256.Public(), before, after), chain: ca.Chain,
+			refused: `the certificate "exporter" is of another key`,
+		},
+		"expired": {
+			key: p256, certificate: ca.Issue(t, "exporter", p256.Public(), before, start2020.Add(-time.Minute)), chain: ca.Chain,
+			refused: `the certificate "exporter" expired at 2019-12-31T23:59:00Z`,
+		},
 		"not yet":        {key: p256, certificate: ca.Issue(t, "exporter", p256.Public(), after, after), chain: ca.Chain, refused: "not trusted"},
 		"no certificate": {key: p256, certificate: "nonsense", chain: ca.Chain, refused: "has no PEM block CERTIFICATE"},
 		"a key instead":  {key: p256, certificate: identities.PrivateKey(t, p256), chain: ca.Chain, refused: "contains a private key"},
 		"a broken one": {
 			key: p256, certificate: "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----", chain: ca.Chain, refused: "parsed: x509",
 		},
-		"another CA":           {key: p256, certificate: other.Issue(t, "exporter", p256.Public(), before, after), chain: other.Chain, refused: "not trusted"},
-		"another chain":        {key: p256, certificate: ca.Issue(t, "exporter", p256.Public(), before, after), chain: other.Chain, refused: "not trusted"},
-		"no chain":             {key: p256, certificate: ca.Issue(t, "exporter", p256.Public(), before, after), refused: "is empty"},
-		"another name":         {key: p256, certificate: ca.Issue(t, "other", p256.Public(), before, after), chain: ca.Chain, common: "exporter", refused: "verification condition"},
-		"clock 6 minutes late": {key: p256, certificate: ca.Issue(t, "exporter", p256.Public(), before, after), chain: ca.Chain, skew: 6 * time.Minute, refused: "expired_token"},
-		"clock 5 minutes fast": {key: p256, certificate: ca.Issue(t, "exporter", p256.Public(), before, after), chain: ca.Chain, skew: -5 * time.Minute, refused: "used before issued"},
+		"another CA": {
+			key: p256, certificate: other.Issue(t, "exporter", p256.Public(), before, after), chain: other.Chain, refused: "not trusted",
+		},
+		"another chain": {
+			key: p256, certificate: ca.Issue(t, "exporter", p256.Public(), before, after), chain: other.Chain, refused: "not trusted",
+		},
+		"no chain": {key: p256, certificate: ca.Issue(t, "exporter", p256.Public(), before, after), refused: "is empty"},
+		"another name": {
+			key: p256, certificate: ca.Issue(t, "other", p256.Public(), before, after), chain: ca.Chain, common: "exporter",
+			refused: "verification condition",
+		},
+		"clock 6 minutes late": {
+			key: p256, certificate: ca.Issue(t, "exporter", p256.Public(), before, after), chain: ca.Chain, skew: 6 * time.Minute,
+			refused: "expired_token",
+		},
+		"clock 5 minutes fast": {
+			key: p256, certificate: ca.Issue(t, "exporter", p256.Public(), before, after), chain: ca.Chain, skew: -5 * time.Minute,
+			refused: "used before issued",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a := newAPI(t, simulator.Config{
-					Now:     func() time.Time { return time.Now().Add(tt.skew) },
-					Clients: []simulator.Client{{ID: testClient, FederatedCredential: "laptops", PCA: simulator.PCA{Roots: ca.Roots, CommonName: tt.common}}},
+					Now: func() time.Time { return time.Now().Add(tt.skew) },
+					Clients: []simulator.Client{
+						{ID: testClient, FederatedCredential: "laptops", PCA: simulator.PCA{Roots: ca.Roots, CommonName: tt.common}},
+					},
 				})
 				file := func(text string) auth.Credential { return auth.Credential{File: newFile(t, []byte(text))} }
 				key := identities.PrivateKey(t, tt.key)
-				c := a.client(by(auth.Identity{Method: "pca", FederatedCredential: "laptops", PrivateKey: file(key), Certificate: file(tt.certificate), Chain: file(tt.chain)}))
+				c := a.client(by(auth.Identity{
+					Method: "pca", FederatedCredential: "laptops", PrivateKey: file(key), Certificate: file(tt.certificate), Chain: file(tt.chain),
+				}))
 				r := a.poll(t, c, a.fill(1, 4)...)[0]
 				if tt.refused == "" {
 					a.checkCounts(t, r)
-				} else if r.Failure == nil || r.Failure.Reason != poller.AccessToken || !strings.Contains(r.Failure.Text, tt.refused) || strings.ContainsAny(r.Failure.Text, "\n") {
+				} else if r.Failure == nil || r.Failure.Reason != poller.AccessToken || !strings.Contains(r.Failure.Text, tt.refused) ||
+					strings.ContainsAny(r.Failure.Text, "\n") {
 					t.Errorf("%+v", r.Failure)
 				}
 			})
@@ -213,11 +245,15 @@ func TestPCAFiles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first, second := ecKey(t, elliptic.P256()), ecKey(t, elliptic.P256())
 		ca := identities.NewCA(t, start2020)
-		a := newAPI(t, simulator.Config{AccessTokenLifetime: time.Minute, Clients: []simulator.Client{{ID: testClient, FederatedCredential: "laptops", PCA: simulator.PCA{Roots: ca.Roots}}}})
+		a := newAPI(t, simulator.Config{
+			AccessTokenLifetime: time.Minute,
+			Clients:             []simulator.Client{{ID: testClient, FederatedCredential: "laptops", PCA: simulator.PCA{Roots: ca.Roots}}},
+		})
 		targets := a.fill(1, 4)
 		key, certificate, chain := newFile(t, nil), newFile(t, nil), newFile(t, []byte(ca.Chain))
 		c := a.client(by(auth.Identity{
-			Method: "pca", FederatedCredential: "laptops", PrivateKey: auth.Credential{File: key}, Certificate: auth.Credential{File: certificate}, Chain: auth.Credential{File: chain},
+			Method: "pca", FederatedCredential: "laptops", PrivateKey: auth.Credential{File: key}, Certificate: auth.Credential{File: certificate},
+			Chain: auth.Credential{File: chain},
 		}))
 		for _, k := range []crypto.Signer{first, second} {
 			writeFile(t, key, identities.PrivateKey(t, k))

@@ -30,17 +30,25 @@ func fit(t *testing.T, text string) {
 func FuzzDecodePage(f *testing.F) {
 	f.Add(vendorExample(f))
 	for _, seed := range []string{
-		"", "null", "{}", "[]", `{"entities":[]}`, `{"totalCount":0}`, `{"entities":null,"totalCount":0,"nextToken":"n"}`, `{"entities":[],"entities":[]}`,
-		`{"entities":[{"authenticationTokenId":"a","revoked":true,"expirationTime":-1,"createTime":1,"updateTime":9223372036854775807}],"totalCount":-5}`,
-		`{"entities":[{"authenticationTokenId":"a","credentialProviderId":"\u0000\u2028é"},{"authenticationTokenId":"a"}],"totalCount":9223372036854775807}`,
-		`{"entities":[{"authenticationTokenId":"\ud800"}]}`, `{"entities":[[[[[]]]]]}`, `{"entities":[{}]} x`, "\xef\xbb\xbf{}", "{\"entities\":[],\"\xff\":1}",
+		"", "null", "{}", "[]", `{"entities":[]}`, `{"totalCount":0}`, `{"entities":null,"totalCount":0,"nextToken":"n"}`,
+		`{"entities":[],"entities":[]}`,
+		`{"entities":[{"authenticationTokenId":"a","revoked":true,"expirationTime":-1,"createTime":1,` +
+			`"updateTime":9223372036854775807}],"totalCount":-5}`,
+		`{"entities":[{"authenticationTokenId":"a","credentialProviderId":"\u0000\u2028é"},{"authenticationTokenId":"a"}],` +
+			`"totalCount":9223372036854775807}`,
+		`{"entities":[{"authenticationTokenId":"\ud800"}]}`, `{"entities":[[[[[]]]]]}`, `{"entities":[{}]} x`, "\xef\xbb\xbf{}",
+		"{\"entities\":[],\"\xff\":1}",
 		`{"code":"Throttling","message":"x"}`, `<html>`, `{"entities":[{"authenticationTokenId":"a","expirationTime":1e3}]}`,
 		`{"entities":[{"authenticationTokenId":"a","unknown":922337203685e775807,"authenticationTokenType":" jwt","consumerType":"\u2003"}]}`,
-		`{"entities":[{"authenticationTokenId":"a","ExpirationTime":1}]}`, `{"entities":[],"next_token":"n"}`, `{"entities":[{"authenticationTokenId":"a","expirationTime":253402300799}]}`,
+		`{"entities":[{"authenticationTokenId":"a","ExpirationTime":1}]}`, `{"entities":[],"next_token":"n"}`,
+		`{"entities":[{"authenticationTokenId":"a","expirationTime":253402300799}]}`,
 		// Names in other spellings, with letters that fold to the right ones, or with escapes.
-		`{"entities":[{"authentication\u0054okenId":"a","expiration-Time":1}]}`, `{"entitie\u0073":[],"to-tal_Count":1}`, `{"entities":[{"authenticationTo\u212aenId":"a"}]}`,
-		`{"entities":[{"authenticationTokenId":"a","revoked":null,"error":1,"entities":1}],"revoked":1,"\u0065rror":"x"}`, `{"entities":[],"totalCount":-0}`, `{"entities":[],"totalCount":-01}`,
-		`{"entities":[{"authenticationTokenId":"a","createTime":-9223372036854775808,"updateTime":-9223372036854775809}]}`, `{"entities":[],}`, `{"entities":[{"authenticationTokenId":"a"},]}`,
+		`{"entities":[{"authentication\u0054okenId":"a","expiration-Time":1}]}`, `{"entitie\u0073":[],"to-tal_Count":1}`,
+		`{"entities":[{"authenticationTo\u212aenId":"a"}]}`,
+		`{"entities":[{"authenticationTokenId":"a","revoked":null,"error":1,"entities":1}],"revoked":1,"\u0065rror":"x"}`,
+		`{"entities":[],"totalCount":-0}`, `{"entities":[],"totalCount":-01}`,
+		`{"entities":[{"authenticationTokenId":"a","createTime":-9223372036854775808,"updateTime":-9223372036854775809}]}`, `{"entities":[],}`,
+		`{"entities":[{"authenticationTokenId":"a"},]}`,
 	} {
 		f.Add([]byte(seed))
 	}
@@ -75,7 +83,8 @@ func FuzzDecodePage(f *testing.F) {
 			t.Fatalf("%d tokens of %d entities", len(page.Tokens)-1, len(entities))
 		}
 		for i, token := range page.Tokens[1:] {
-			if token.ID == "" || token.ID != entities[i]["authenticationTokenId"] || token.Revoked != (entities[i]["revoked"] == true) || token.Expires < 0 || token.Created < 0 || token.Updated < 0 {
+			if token.ID == "" || token.ID != entities[i]["authenticationTokenId"] || token.Revoked != (entities[i]["revoked"] == true) ||
+				token.Expires < 0 || token.Created < 0 || token.Updated < 0 {
 				t.Errorf("%+v of %v", token, entities[i])
 			}
 			for _, text := range []string{token.Info.ProviderID, token.Info.TokenType, token.Info.ConsumerType} {
@@ -92,8 +101,10 @@ func FuzzDecodePage(f *testing.F) {
 func FuzzParseError(f *testing.F) {
 	for _, seed := range []string{
 		"", "null", "{}", "[]", `{"error":"invalid_client","error_description":"d","request_id":"r"}`, `{"Code":"Throttling.User","Message":"m"}`,
-		`{"code":1,"message":{},"requestId":[]}`, `{"error":"a\nb\u0000","error":"twice"}`, "{\"error\":\"\xff\"}", strings.Repeat(`{"error":`, 300), `{"error":"` + strings.Repeat("é", 300) + `"}`,
-		"Throttling.User: slow down", "<html>", `{"Code":"?Throttling.User","Message":"m"}`, `{"Code":"Busy","Message":"see Throttling.Api"}`, `{"Code":"NoThrottling","Message":"Throttlings, Throttling_"}`,
+		`{"code":1,"message":{},"requestId":[]}`, `{"error":"a\nb\u0000","error":"twice"}`, "{\"error\":\"\xff\"}",
+		strings.Repeat(`{"error":`, 300), `{"error":"` + strings.Repeat("é", 300) + `"}`,
+		"Throttling.User: slow down", "<html>", `{"Code":"?Throttling.User","Message":"m"}`, `{"Code":"Busy","Message":"see Throttling.Api"}`,
+		`{"Code":"NoThrottling","Message":"Throttlings, Throttling_"}`,
 	} {
 		f.Add([]byte(seed), 403, "s3cret")
 	}
@@ -111,7 +122,8 @@ func FuzzParseError(f *testing.F) {
 		hide := poller.Scrubber{}.Hide(secret, "[secret]")
 		fit(t, hide.Clean(said.String()))
 		fit(t, hide.Clean(said.requestID))
-		if f := (&call{what: "page 1", hide: hide}).refused(status, said); !strings.HasPrefix(f.Error(), "page 1: ") || strings.ContainsAny(f.Error(), "\r\n") || len(f.Error()) > 8*maxText+200 {
+		if f := (&call{what: "page 1", hide: hide}).refused(status, said); !strings.HasPrefix(f.Error(), "page 1: ") ||
+			strings.ContainsAny(f.Error(), "\r\n") || len(f.Error()) > 8*maxText+200 {
 			t.Errorf("%q", f.Error())
 		}
 	})
@@ -132,7 +144,9 @@ func FuzzRetryAfter(f *testing.F) {
 			return http.Header{"Retry-After": {after}, "X-Ratelimit-User": {user}, "X-Ratelimit-User-Api": {api}, "Date": {date}}
 		}
 		all := retryAfter(header(after, user, api), now)
-		if want := max(retryAfter(header(after, "", ""), now), retryAfter(header("", user, ""), now), retryAfter(header("", "", api), now)); all != want || all < 0 {
+		if want := max(
+			retryAfter(header(after, "", ""), now), retryAfter(header("", user, ""), now), retryAfter(header("", "", api), now),
+		); all != want || all < 0 {
 			t.Errorf("%v of all, %v of the largest", all, want)
 		}
 	})
@@ -140,10 +154,13 @@ func FuzzRetryAfter(f *testing.F) {
 
 func FuzzDecodeToken(f *testing.F) {
 	for _, seed := range []string{
-		"", "null", "{}", `{"access_token":"abc","expires_in":1200,"scope":"s"}`, `{"access_token":"abc","expires_in":9223372036854775807}`, `{"access_token":"abc","expires_in":-1}`,
+		"", "null", "{}", `{"access_token":"abc","expires_in":1200,"scope":"s"}`, `{"access_token":"abc","expires_in":9223372036854775807}`,
+		`{"access_token":"abc","expires_in":-1}`,
 		`{"access_token":"a b"}`, `{"access_token":"a\u000d\u000ab"}`, `{"access_token":"é"}`, `{"access_token":1}`, `{"access_token":"a"} x`,
-		`{"access_token":"eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjF9.x"}`, `{"access_token":"eyJhbGciOiJub25lIn0.eyJleHAiOjFlMzA4fQ."}`, `{"access_token":"..","expires_in":1}`,
-		`{"access_token":"abc","expires_in":"1.2e3","scope":["a","b"]}`, `{"access_token":"abc","expires_in":1e-9}`, `{"access_token":"abc","expires_in":"Inf"}`,
+		`{"access_token":"eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjF9.x"}`, `{"access_token":"eyJhbGciOiJub25lIn0.eyJleHAiOjFlMzA4fQ."}`,
+		`{"access_token":"..","expires_in":1}`,
+		`{"access_token":"abc","expires_in":"1.2e3","scope":["a","b"]}`, `{"access_token":"abc","expires_in":1e-9}`,
+		`{"access_token":"abc","expires_in":"Inf"}`,
 	} {
 		f.Add([]byte(seed))
 	}

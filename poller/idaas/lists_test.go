@@ -71,7 +71,10 @@ func TestWholeApplications(t *testing.T) {
 	entries := func(from, to int) string {
 		var texts []string
 		for i := from; i < to; i++ {
-			texts = append(texts, fmt.Sprintf(`{"ApplicationId":"app_%d","ApplicationName":"n","ApplicationIdentityType":"agent","Status":"enabled","CreateTime":1}`, i))
+			texts = append(
+				texts,
+				fmt.Sprintf(`{"ApplicationId":"app_%d","ApplicationName":"n","ApplicationIdentityType":"agent","Status":"enabled","CreateTime":1}`, i),
+			)
 		}
 		return strings.Join(texts, ",")
 	}
@@ -148,7 +151,8 @@ func TestApplicationsRefused(t *testing.T) {
 			requests: 2,
 		},
 		"half of a page": {
-			user: listUser, fault: simulator.Fault{Operation: simulator.Applications, Kind: simulator.TruncatedJSON}, requests: 3, want: poller.Malformed,
+			user: listUser, fault: simulator.Fault{Operation: simulator.Applications, Kind: simulator.TruncatedJSON}, requests: 3,
+			want: poller.Malformed,
 		},
 	} {
 		synctest.Test(t, func(t *testing.T) {
@@ -158,7 +162,8 @@ func TestApplicationsRefused(t *testing.T) {
 				a.Inject(tt.fault)
 			}
 			found, err := a.client(byRAM).Applications(t.Context())
-			if tt.want == "" && (err != nil || len(found) != 60) || tt.want != "" && (poller.ReasonOf(err) != tt.want || !strings.Contains(fmt.Sprint(err), tt.text)) {
+			if tt.want == "" && (err != nil || len(found) != 60) || tt.want != "" &&
+				(poller.ReasonOf(err) != tt.want || !strings.Contains(fmt.Sprint(err), tt.text)) {
 				t.Errorf("%s: %d, %v", name, len(found), err)
 			}
 			if n := a.Requests(simulator.Applications); n != tt.requests {
@@ -184,7 +189,8 @@ func TestApplicationsDeletedMeanwhile(t *testing.T) {
 			}})
 			found, err := a.client(byRAM).Applications(t.Context())
 			lacks := !slices.Contains(listedIDs(found), "app_0100")
-			if requests := a.Requests(simulator.Applications); err != nil || lacks != created || requests != map[bool]int{false: 4, true: 2}[created] {
+			if requests := a.Requests(simulator.Applications); err != nil || lacks != created ||
+				requests != map[bool]int{false: 4, true: 2}[created] {
 				t.Errorf("created %v: lacks a live one: %v, %d requests, %v", created, lacks, requests, err)
 			}
 		})
@@ -206,7 +212,9 @@ func TestApplicationsWithAProblem(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			a := newAPI(t, simulator.WithRAM(simulator.Config{}))
-			body := fmt.Sprintf(`{"Applications":[{"ApplicationId":%q,"ApplicationIdentityType":%q,"Status":%q}],"TotalCount":1}`, tt.id, tt.kind, tt.status)
+			body := fmt.Sprintf(
+				`{"Applications":[{"ApplicationId":%q,"ApplicationIdentityType":%q,"Status":%q}],"TotalCount":1}`, tt.id, tt.kind, tt.status,
+			)
 			a.Inject(simulator.Fault{Operation: simulator.Applications, Kind: simulator.Status, Status: 200, Body: body})
 			var want []poller.Listed
 			if tt.problem != "left out" {

@@ -50,19 +50,49 @@ func TestRAM(t *testing.T) {
 	}{
 		{name: "an access key", user: user, id: testKeyID, secret: testKeySecret},
 		{name: "a role", user: role, id: "STS.test", secret: testKeySecret, token: role.SecurityToken},
-		{name: "several permissions", user: user, id: testKeyID, secret: testKeySecret, change: func(c *Config) { c.Auth.Scope += " urn:cloud:idaas:pam|.all" }},
+		{
+			name: "several permissions", user: user, id: testKeyID, secret: testKeySecret,
+			change: func(c *Config) { c.Auth.Scope += " urn:cloud:idaas:pam|.all" },
+		},
 		{name: "a clock five minutes off", user: user, id: testKeyID, secret: testKeySecret, behind: 5 * time.Minute},
-		{name: "a clock an hour off", user: user, id: testKeyID, secret: testKeySecret, behind: time.Hour, refused: "400 Bad Request: InvalidTimeStamp.Expired: "},
+		{
+			name: "a clock an hour off", user: user, id: testKeyID, secret: testKeySecret, behind: time.Hour,
+			refused: "400 Bad Request: InvalidTimeStamp.Expired: ",
+		},
 		{name: "another key", user: user, id: "LTAI-other", secret: testKeySecret, refused: "404 Not Found: InvalidAccessKeyId.NotFound: "},
 		{name: "another secret", user: user, id: testKeyID, secret: "other", refused: "400 Bad Request: SignatureDoesNotMatch: "},
-		{name: "another session", user: role, id: "STS.test", secret: testKeySecret, token: "other", refused: "400 Bad Request: InvalidSecurityToken.MismatchWithAccessKey: "},
-		{name: "an old session", user: old, id: "STS.test", secret: testKeySecret, token: role.SecurityToken, refused: "400 Bad Request: InvalidSecurityToken.Expired: "},
-		{name: "another policy", user: listsOnly, id: testKeyID, secret: testKeySecret, refused: "403 Forbidden: NoPermission: You are not authorized to perform this operation. Action: eiam:GenerateOauthToken"},
-		{name: "another application", user: user, id: testKeyID, secret: testKeySecret, change: func(c *Config) { c.Auth.ClientID = "app_other" }, refused: "404 Not Found: EntityNotFound.Application: "},
-		{name: "another instance", user: user, id: testKeyID, secret: testKeySecret, change: func(c *Config) { c.InstanceID = "idaas_other" }, refused: "404 Not Found: EntityNotFound.Instance: "},
-		{name: "a scope that is none", user: user, id: testKeyID, secret: testKeySecret, change: func(c *Config) { c.Auth.Scope = "read" }, refused: "IDAAS_SCOPE is not a list of"},
-		{name: "two audiences", user: user, id: testKeyID, secret: testKeySecret, change: func(c *Config) { c.Auth.Scope += " other|read" }, refused: "IDAAS_SCOPE is not a list of"},
-		{name: "no management API", user: user, id: testKeyID, secret: testKeySecret, change: func(c *Config) { c.Management = "" }, refused: "no region in http://api.test; set IDAAS_MANAGEMENT_ENDPOINT"},
+		{
+			name: "another session", user: role, id: "STS.test", secret: testKeySecret, token: "other",
+			refused: "400 Bad Request: InvalidSecurityToken.MismatchWithAccessKey: ",
+		},
+		{
+			name: "an old session", user: old, id: "STS.test", secret: testKeySecret, token: role.SecurityToken,
+			refused: "400 Bad Request: InvalidSecurityToken.Expired: ",
+		},
+		{
+			name: "another policy", user: listsOnly, id: testKeyID, secret: testKeySecret,
+			refused: "403 Forbidden: NoPermission: You are not authorized to perform this operation. Action: eiam:GenerateOauthToken",
+		},
+		{
+			name: "another application", user: user, id: testKeyID, secret: testKeySecret,
+			change: func(c *Config) { c.Auth.ClientID = "app_other" }, refused: "404 Not Found: EntityNotFound.Application: ",
+		},
+		{
+			name: "another instance", user: user, id: testKeyID, secret: testKeySecret, change: func(c *Config) { c.InstanceID = "idaas_other" },
+			refused: "404 Not Found: EntityNotFound.Instance: ",
+		},
+		{
+			name: "a scope that is none", user: user, id: testKeyID, secret: testKeySecret, change: func(c *Config) { c.Auth.Scope = "read" },
+			refused: "IDAAS_SCOPE is not a list of",
+		},
+		{
+			name: "two audiences", user: user, id: testKeyID, secret: testKeySecret, change: func(c *Config) { c.Auth.Scope += " other|read" },
+			refused: "IDAAS_SCOPE is not a list of",
+		},
+		{
+			name: "no management API", user: user, id: testKeyID, secret: testKeySecret, change: func(c *Config) { c.Management = "" },
+			refused: "no region in http://api.test; set IDAAS_MANAGEMENT_ENDPOINT",
+		},
 		{name: "half a key", user: user, id: testKeyID, refused: "no RAM credentials: "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -102,7 +132,9 @@ func TestRAM(t *testing.T) {
 func TestRAMRotation(t *testing.T) {
 	withKeys(t, testKeyID, "old", "")
 	synctest.Test(t, func(t *testing.T) {
-		a := newAPI(t, simulator.WithRAM(simulator.Config{AccessTokenLifetime: time.Minute}, simulator.RAMUser{AccessKeyID: testKeyID, AccessKeySecret: testKeySecret}))
+		a := newAPI(t, simulator.WithRAM(simulator.Config{AccessTokenLifetime: time.Minute}, simulator.RAMUser{
+			AccessKeyID: testKeyID, AccessKeySecret: testKeySecret,
+		}))
 		targets := a.fill(1, 4)
 		c := a.client(byRAM)
 		if r := a.poll(t, c, targets...)[0]; r.Failure == nil {
@@ -124,7 +156,9 @@ func TestRAMSecretsSentBack(t *testing.T) {
 	const session = "session-token+/="
 	withKeys(t, testKeyID, testKeySecret, session)
 	synctest.Test(t, func(t *testing.T) {
-		a := newAPI(t, simulator.WithRAM(simulator.Config{}, simulator.RAMUser{AccessKeyID: testKeyID, AccessKeySecret: testKeySecret, SecurityToken: session}))
+		a := newAPI(t, simulator.WithRAM(simulator.Config{}, simulator.RAMUser{
+			AccessKeyID: testKeyID, AccessKeySecret: testKeySecret, SecurityToken: session,
+		}))
 		for _, secret := range []string{testKeySecret, session} {
 			all := forms(secret)
 			for _, status := range []int{200, 403} {
@@ -230,9 +264,15 @@ func TestProvidersRefused(t *testing.T) {
 		reason poller.Reason
 		text   string
 	}{
-		"key":    {simulator.RAMUser{AccessKeyID: "another"}, poller.AccessToken, "credential providers, page 1: 404 Not Found: InvalidAccessKeyId.NotFound: "},
+		"key": {
+			simulator.RAMUser{AccessKeyID: "another"}, poller.AccessToken,
+			"credential providers, page 1: 404 Not Found: InvalidAccessKeyId.NotFound: ",
+		},
 		"secret": {simulator.RAMUser{AccessKeyID: testKeyID}, poller.AccessToken, "SignatureDoesNotMatch"},
-		"policy": {simulator.RAMUser{AccessKeyID: testKeyID, AccessKeySecret: testKeySecret, Actions: []string{}}, poller.Forbidden, "Action: eiam:ListCredentialProviders"},
+		"policy": {
+			simulator.RAMUser{AccessKeyID: testKeyID, AccessKeySecret: testKeySecret, Actions: []string{}}, poller.Forbidden,
+			"Action: eiam:ListCredentialProviders",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			withKeys(t, testKeyID, testKeySecret, "")

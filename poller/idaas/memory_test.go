@@ -37,7 +37,9 @@ func failingWalks(t *testing.T) {
 	n := 0
 	answer := func(status int, format string) (*http.Response, error) {
 		body := fmt.Sprintf(format, n, strings.Repeat("x", 500))
-		return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body))}, nil
+		return &http.Response{
+			StatusCode: status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body)),
+		}, nil
 	}
 	c := (&api{}).client(readyText("ready"), rateLimit(1e9), retries(0), func(c *Config) {
 		c.Events = nil

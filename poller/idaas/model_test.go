@@ -124,7 +124,9 @@ func (b bounds) wrong(s poller.States) string {
 	if s.Active+s.Expired+s.Revoked != s.Total {
 		return fmt.Sprintf("the states do not sum up to the total: %+v", s)
 	}
-	for state, n := range map[string]int{revoked: s.Revoked, expired: s.Expired, active: s.Active - s.NeverExpiring, endless: s.NeverExpiring} {
+	for state, n := range map[string]int{
+		revoked: s.Revoked, expired: s.Expired, active: s.Active - s.NeverExpiring, endless: s.NeverExpiring,
+	} {
 		if n < b.least[state]-b.loose || n > b.most[state]+b.loose {
 			return fmt.Sprintf("%d %s, want from %d to %d", n, state, b.least[state], b.most[state])
 		}

@@ -94,7 +94,9 @@ func TestLongPagesAreInMemoryOnce(t *testing.T) {
 // A page costs fewer than 10 allocations more than the HTTP exchange, independent of the number of tokens.
 func TestAllocationsOfAPage(t *testing.T) {
 	body := aPage(t)
-	answer := &http.Response{StatusCode: 200, Header: http.Header{"Date": {time.Now().UTC().Format(http.TimeFormat)}}, ContentLength: int64(len(body))}
+	answer := &http.Response{
+		StatusCode: 200, Header: http.Header{"Date": {time.Now().UTC().Format(http.TimeFormat)}}, ContentLength: int64(len(body)),
+	}
 	transport := roundTripFunc(func(r *http.Request) (*http.Response, error) {
 		answer.Request, answer.Body = r, io.NopCloser(bytes.NewReader(body))
 		return answer, nil

@@ -56,7 +56,10 @@ func TestCountsEqualAnIndependentCount(t *testing.T) {
 		{"expirations in seconds", simulator.Config{Seconds: true}, 25, nil, 9},
 		{"short pages", simulator.Config{}, 9, faults{{Kind: simulator.ShortPage}}, 9},
 		{"an empty first page", simulator.Config{}, 7, faults{{Kind: simulator.EmptyPage, Page: 1}}, 4},
-		{"empty pages in the middle", simulator.Config{}, 9, faults{{Kind: simulator.EmptyPage, Page: 2}, {Kind: simulator.EmptyPage, Page: 3}}, 5},
+		{
+			"empty pages in the middle", simulator.Config{}, 9,
+			faults{{Kind: simulator.EmptyPage, Page: 2}, {Kind: simulator.EmptyPage, Page: 3}}, 5,
+		},
 		{"an empty page before the last", simulator.Config{}, 7, faults{{Kind: simulator.EmptyPage, Page: 3}}, 4},
 		{"every last token of a page again on the next", simulator.Config{}, 9, faults{{Kind: simulator.Duplicates}}, 4},
 		{"unknown fields", simulator.Config{}, 9, faults{{Kind: simulator.UnknownFields}}, 3},
@@ -100,8 +103,14 @@ func TestFormsOfExpiration(t *testing.T) {
 			{`"expirationTime":0`, poller.States{Total: 1, Active: 1, NeverExpiring: 1}},
 			{`"expirationTime":-1`, poller.States{Total: 1, Active: 1, NeverExpiring: 1}},
 			{`"expirationTime":-9223372036854775808`, poller.States{Total: 1, Active: 1, NeverExpiring: 1}},
-			{fmt.Sprintf(`"expirationTime":%d`, now.Unix()+60), poller.States{Total: 1, Active: 1, Earliest: now.UnixMilli() + 60e3, Latest: now.UnixMilli() + 60e3}},
-			{fmt.Sprintf(`"expirationTime":%d`, now.UnixMilli()+60e3), poller.States{Total: 1, Active: 1, Earliest: now.UnixMilli() + 60e3, Latest: now.UnixMilli() + 60e3}},
+			{
+				fmt.Sprintf(`"expirationTime":%d`, now.Unix()+60),
+				poller.States{Total: 1, Active: 1, Earliest: now.UnixMilli() + 60e3, Latest: now.UnixMilli() + 60e3},
+			},
+			{
+				fmt.Sprintf(`"expirationTime":%d`, now.UnixMilli()+60e3),
+				poller.States{Total: 1, Active: 1, Earliest: now.UnixMilli() + 60e3, Latest: now.UnixMilli() + 60e3},
+			},
 			{fmt.Sprintf(`"expirationTime":%d`, now.Unix()-60), poller.States{Total: 1, Expired: 1}},
 			{`"expirationTime":99999999999`, poller.States{Total: 1, Active: 1, Earliest: 99999999999e3, Latest: 99999999999e3}},
 			{`"expirationTime":253402300799`, poller.States{Total: 1, Active: 1, Earliest: 253402300799e3, Latest: 253402300799e3}},
@@ -129,8 +138,10 @@ func TestFormsOfExpiration(t *testing.T) {
 
 func TestConsumersAndProvidersAreSentAsTheyAre(t *testing.T) {
 	consumers := []string{
-		"plain", "with:colon", `with "quotes"`, "with 'apostrophe'", "with space", "with+plus", "with%percent", "with%20escape", "with/slash", "../up",
-		"someone@example.com", "a&b=c", "a?b#c", `back\slash`, "semi;colon", "tab\there", "line\nbreak", "日本語", "é", "e\u0301", "🙂", "*~._-", "{}[]|^`<>",
+		"plain", "with:colon", `with "quotes"`, "with 'apostrophe'", "with space", "with+plus", "with%percent", "with%20escape", "with/slash",
+		"../up",
+		"someone@example.com", "a&b=c", "a?b#c", `back\slash`, "semi;colon", "tab\there", "line\nbreak",
+		"日本語", "é", "e\u0301", "🙂", "*~._-", "{}[]|^`<>",
 		strings.Repeat("long", 200),
 	}
 	synctest.Test(t, func(t *testing.T) {
@@ -163,7 +174,9 @@ func TestWhatARequestSays(t *testing.T) {
 			if got := r.Method + " http://" + r.Host + r.RequestURI; got != want {
 				t.Errorf("%s, want %s", got, want)
 			}
-			for name, want := range map[string]string{"Authorization": "Bearer ready", "Accept": "application/json", "User-Agent": "idaas-token-exporter/test", "Content-Type": ""} {
+			for name, want := range map[string]string{
+				"Authorization": "Bearer ready", "Accept": "application/json", "User-Agent": "idaas-token-exporter/test", "Content-Type": "",
+			} {
 				if got := r.Header.Get(name); got != want {
 					t.Errorf("%s: %q, want %q", name, got, want)
 				}

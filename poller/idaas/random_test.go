@@ -126,7 +126,8 @@ func newRandomRun(t *testing.T, seed uint64) *randomRun {
 		live = r.source
 	}
 	r.p = poller.New(poller.Config{
-		Source: r.source, Live: live, Schedule: every(40 * time.Second), Targets: r.targets, Concurrency: 3, Timeout: 3 * time.Minute, Log: r.api.client().config.Log,
+		Source: r.source, Live: live, Schedule: every(40 * time.Second), Targets: r.targets, Concurrency: 3, Timeout: 3 * time.Minute,
+		Log: r.api.client().config.Log,
 	})
 	return r
 }
@@ -156,15 +157,24 @@ func (r *randomRun) run(steps int) {
 	}
 	good, failed := r.source.count()
 	if r.checked < steps/20 || r.changed == 0 || r.exact == 0 || failed == 0 {
-		r.fatalf("%d censuses checked, of which %d with changes during the walk and %d exactly; %d walks failed: this proves little", r.checked, r.changed, r.exact, failed)
+		r.fatalf(
+			"%d censuses checked, of which %d with changes during the walk and %d exactly; %d walks failed: this proves little", r.checked,
+			r.changed, r.exact, failed,
+		)
 	}
-	r.t.Logf("seed %d: %d steps, %v of virtual time, %d walks complete and %d failed, %d censuses checked: %d of them with changes during the walk, %d exactly; %d tokens, %d requests",
-		r.seed, steps, time.Since(time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)).Round(time.Second), good, failed, r.checked, r.changed, r.exact, r.tokens, r.api.Requests(""))
+	r.t.Logf("seed %d: %d steps, %v of virtual time, %d walks complete and %d failed, %d censuses checked: %d of them with changes "+
+		"during the walk, %d exactly; %d tokens, %d requests",
+		r.seed, steps, time.Since(
+			time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC),
+		).Round(time.Second), good, failed, r.checked, r.changed, r.exact, r.tokens, r.api.Requests(""))
 }
 
 func (r *randomRun) fatalf(format string, args ...any) {
 	r.t.Helper()
-	r.t.Fatalf("step %d: %s\nagain with: RANDOM_SEED=%d RANDOM_STEPS=%d go test -run TestRandomRun", r.step, fmt.Sprintf(format, args...), r.seed, r.step+1)
+	r.t.Fatalf(
+		"step %d: %s\nagain with: RANDOM_SEED=%d RANDOM_STEPS=%d go test -run TestRandomRun", r.step, fmt.Sprintf(format, args...), r.seed,
+		r.step+1,
+	)
 }
 
 // act makes one or several random changes.
@@ -199,7 +209,9 @@ func (r *randomRun) change() {
 		r.tokens++
 		f := form{exists: true, revoked: r.rand.IntN(6) == 0, expires: r.expiration()}
 		id := fmt.Sprintf("token-%06d", r.tokens)
-		r.api.Add(target.Consumer, target.Provider, simulator.Token{ID: id, Created: time.Now().Add(r.ahead(time.Now(), time.Now())), Revoked: f.revoked, Expires: f.expires})
+		r.api.Add(target.Consumer, target.Provider, simulator.Token{
+			ID: id, Created: time.Now().Add(r.ahead(time.Now(), time.Now())), Revoked: f.revoked, Expires: f.expires,
+		})
 		m.set(id, f)
 		return
 	}

@@ -30,8 +30,14 @@ func TestHints(t *testing.T) {
 		{"very many seconds", map[string]string{"Retry-After": "99999999999999999999"}, maxRetryAfter},
 		{"a date", map[string]string{"Retry-After": date(30 * time.Second)}, 30 * time.Second},
 		{"a date past", map[string]string{"Retry-After": date(-30 * time.Second)}, 0},
-		{"a date by a clock ahead", map[string]string{"Retry-After": date(time.Hour + 30*time.Second), "Date": date(time.Hour)}, 30 * time.Second},
-		{"a date by a clock behind", map[string]string{"Retry-After": date(-time.Hour + 30*time.Second), "Date": date(-time.Hour)}, 30 * time.Second},
+		{
+			"a date by a clock ahead", map[string]string{"Retry-After": date(time.Hour + 30*time.Second), "Date": date(time.Hour)},
+			30 * time.Second,
+		},
+		{
+			"a date by a clock behind", map[string]string{"Retry-After": date(-time.Hour + 30*time.Second), "Date": date(-time.Hour)},
+			30 * time.Second,
+		},
 		{"a date, and no valid clock", map[string]string{"Retry-After": date(30 * time.Second), "Date": "today"}, 30 * time.Second},
 		{"user", map[string]string{"x-ratelimit-user": "Limit:1,Remain:0,TimeLeft:2000,Reset:1234"}, 2 * time.Second},
 		{"api", map[string]string{"x-ratelimit-user-api": "Limit:1,Remain:0,TimeLeft:1500,Reset:1234"}, 1500 * time.Millisecond},
@@ -45,9 +51,18 @@ func TestHints(t *testing.T) {
 		{"the vendor's own, very long", map[string]string{"x-acs-retry-after": "99999999999999999999"}, maxRetryAfter},
 		{"the vendor's own, no number", map[string]string{"x-acs-retry-after": "soon"}, 0},
 		{"the larger wins", map[string]string{"x-acs-retry-after": "6000", "x-ratelimit-user": "TimeLeft:2000"}, 6 * time.Second},
-		{"the larger wins", map[string]string{"Retry-After": "3", "x-ratelimit-user": "TimeLeft:2000", "x-ratelimit-user-api": "TimeLeft:1000"}, 3 * time.Second},
-		{"the larger wins", map[string]string{"Retry-After": "3", "x-ratelimit-user": "TimeLeft:4000", "x-ratelimit-user-api": "TimeLeft:1000"}, 4 * time.Second},
-		{"the larger wins", map[string]string{"Retry-After": "3", "x-ratelimit-user": "TimeLeft:4000", "x-ratelimit-user-api": "TimeLeft:5000"}, 5 * time.Second},
+		{
+			"the larger wins",
+			map[string]string{"Retry-After": "3", "x-ratelimit-user": "TimeLeft:2000", "x-ratelimit-user-api": "TimeLeft:1000"}, 3 * time.Second,
+		},
+		{
+			"the larger wins",
+			map[string]string{"Retry-After": "3", "x-ratelimit-user": "TimeLeft:4000", "x-ratelimit-user-api": "TimeLeft:1000"}, 4 * time.Second,
+		},
+		{
+			"the larger wins",
+			map[string]string{"Retry-After": "3", "x-ratelimit-user": "TimeLeft:4000", "x-ratelimit-user-api": "TimeLeft:5000"}, 5 * time.Second,
+		},
 	} {
 		header := http.Header{}
 		for name, value := range tt.header {
@@ -72,7 +87,10 @@ func TestAHintStopsAllRequests(t *testing.T) {
 		{"429, a date", simulator.Fault{Kind: simulator.Throttle, RetryAfter: "Wed, 01 Jan 2020 00:00:40 GMT"}, 40 * time.Second},
 		{"429, user", simulator.Fault{Kind: simulator.Throttle, TimeLeft: 2500 * time.Millisecond}, 2500 * time.Millisecond},
 		{"429, api", simulator.Fault{Kind: simulator.Throttle, TimeLeftAPI: 5 * time.Second}, 5 * time.Second},
-		{"429, all three", simulator.Fault{Kind: simulator.Throttle, RetryAfter: "3", TimeLeft: 9 * time.Second, TimeLeftAPI: 5 * time.Second}, 9 * time.Second},
+		{
+			"429, all three",
+			simulator.Fault{Kind: simulator.Throttle, RetryAfter: "3", TimeLeft: 9 * time.Second, TimeLeftAPI: 5 * time.Second}, 9 * time.Second,
+		},
 		{"429, an hour is too long", simulator.Fault{Kind: simulator.Throttle, RetryAfter: "3600"}, 2 * time.Minute},
 		{"429, an hour is too long", simulator.Fault{Kind: simulator.Throttle, TimeLeft: time.Hour}, 2 * time.Minute},
 		{"429 of another code", simulator.Fault{Kind: simulator.Status, Status: 429, Code: "whatever", RetryAfter: "30"}, 30 * time.Second},
@@ -82,18 +100,39 @@ func TestAHintStopsAllRequests(t *testing.T) {
 		{"503 with both", simulator.Fault{Kind: simulator.Status, Status: 503, RetryAfter: "30", TimeLeft: time.Minute}, time.Minute},
 		{"503 with TimeLeft only", simulator.Fault{Kind: simulator.Status, Status: 503, TimeLeft: 30 * time.Second}, none},
 		{"503 with a throttling code", simulator.Fault{Kind: simulator.Throttle, Status: 503, TimeLeft: 30 * time.Second}, 30 * time.Second},
-		{"400 with a throttling code", simulator.Fault{Kind: simulator.Throttle, Status: 400, Shape: simulator.ShapeGateway, TimeLeft: 30 * time.Second}, 30 * time.Second},
-		{"403 with a throttling code", simulator.Fault{Kind: simulator.Throttle, Status: 403, Code: "Throttling", RetryAfter: "30"}, 30 * time.Second},
-		{"200 with a throttling code", simulator.Fault{Kind: simulator.Throttle, Status: 200, Code: "Throttling.Api", RetryAfter: "30"}, 30 * time.Second},
-		{"500 with a throttling code", simulator.Fault{Kind: simulator.Throttle, Status: 500, Shape: simulator.ShapeLower, RetryAfter: "30"}, 30 * time.Second},
+		{
+			"400 with a throttling code",
+			simulator.Fault{Kind: simulator.Throttle, Status: 400, Shape: simulator.ShapeGateway, TimeLeft: 30 * time.Second}, 30 * time.Second,
+		},
+		{
+			"403 with a throttling code", simulator.Fault{Kind: simulator.Throttle, Status: 403, Code: "Throttling", RetryAfter: "30"},
+			30 * time.Second,
+		},
+		{
+			"200 with a throttling code", simulator.Fault{Kind: simulator.Throttle, Status: 200, Code: "Throttling.Api", RetryAfter: "30"},
+			30 * time.Second,
+		},
+		{
+			"500 with a throttling code", simulator.Fault{Kind: simulator.Throttle, Status: 500, Shape: simulator.ShapeLower, RetryAfter: "30"},
+			30 * time.Second,
+		},
 		{"500 with hints", simulator.Fault{Kind: simulator.Status, RetryAfter: "30", TimeLeft: 30 * time.Second}, none},
 		{"502 with hints", simulator.Fault{Kind: simulator.Status, Status: 502, RetryAfter: "30"}, none},
 		{"404 with hints", simulator.Fault{Kind: simulator.Status, Status: 404, RetryAfter: "30"}, none},
 		{"302 with hints", simulator.Fault{Kind: simulator.Redirect, RetryAfter: "30"}, none},
-		{"a right answer with hints", simulator.Fault{Kind: simulator.Slow, RetryAfter: "30", TimeLeft: 30 * time.Second, AcsAfter: 30 * time.Second}, none},
-		{"400 with the vendor's header", simulator.Fault{Kind: simulator.Status, Status: 400, AcsAfter: 2500 * time.Millisecond}, 2500 * time.Millisecond},
+		{
+			"a right answer with hints",
+			simulator.Fault{Kind: simulator.Slow, RetryAfter: "30", TimeLeft: 30 * time.Second, AcsAfter: 30 * time.Second}, none,
+		},
+		{
+			"400 with the vendor's header", simulator.Fault{Kind: simulator.Status, Status: 400, AcsAfter: 2500 * time.Millisecond},
+			2500 * time.Millisecond,
+		},
 		{"401 with the vendor's header", simulator.Fault{Kind: simulator.Status, Status: 401, AcsAfter: 30 * time.Second}, 30 * time.Second},
-		{"500 with the vendor's header and others", simulator.Fault{Kind: simulator.Status, RetryAfter: "40", AcsAfter: 30 * time.Second}, 40 * time.Second},
+		{
+			"500 with the vendor's header and others", simulator.Fault{Kind: simulator.Status, RetryAfter: "40", AcsAfter: 30 * time.Second},
+			40 * time.Second,
+		},
 		{"HTML with the vendor's header", simulator.Fault{Kind: simulator.HTML, AcsAfter: 30 * time.Second}, 30 * time.Second},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -219,7 +258,10 @@ func TestAWaitEndsWithItsContext(t *testing.T) {
 		a := newAPI(t, simulator.Config{})
 		targets := a.fill(1, 1)
 		a.Inject(simulator.Fault{Operation: simulator.List, Kind: simulator.Throttle, RetryAfter: "100"})
-		p := poller.New(poller.Config{Source: a.client(), Schedule: every(time.Hour), Targets: targets, Concurrency: 1, Timeout: 30 * time.Second, Log: a.client().config.Log})
+		p := poller.New(poller.Config{
+			Source: a.client(), Schedule: every(time.Hour), Targets: targets, Concurrency: 1, Timeout: 30 * time.Second,
+			Log: a.client().config.Log,
+		})
 		start := time.Now()
 		p.Once(t.Context())
 		r := p.Snapshot().Readings[0]

@@ -84,7 +84,8 @@ func TestAPageSizeThatIsRefused(t *testing.T) {
 		if n := a.Requests(simulator.List); n != 2+3 {
 			t.Errorf("%d requests, want the refused one twice and three pages", n)
 		}
-		if log := a.log.String(); strings.Count(log, "WARN") != 1 || !strings.Contains(log, "page size refused") || !strings.Contains(log, "refused=100 size=20") {
+		if log := a.log.String(); strings.Count(log, "WARN") != 1 || !strings.Contains(log, "page size refused") ||
+			!strings.Contains(log, "refused=100 size=20") {
 			t.Errorf("log:\n%s", log)
 		}
 		for _, r := range a.poll(t, c, targets...) {
@@ -223,7 +224,9 @@ func TestABadRequestThatIsNotAboutTheSize(t *testing.T) {
 				a := newAPI(t, simulator.Config{})
 				targets := a.fill(1, 45)
 				c := a.client(pageSize(tt.size))
-				remove := a.Inject(simulator.Fault{Operation: simulator.List, Kind: simulator.Status, Status: 400, Code: "invalid_parameter", Page: tt.page})
+				remove := a.Inject(simulator.Fault{
+					Operation: simulator.List, Kind: simulator.Status, Status: 400, Code: "invalid_parameter", Page: tt.page,
+				})
 				r := a.poll(t, c, targets...)[0]
 				if r.Failure == nil || r.Failure.Reason != poller.ClientError || !strings.Contains(r.Failure.Text, "invalid_parameter") {
 					t.Errorf("%+v", r.Failure)
@@ -255,7 +258,8 @@ func TestEventsOfAQuietWalk(t *testing.T) {
 			if len(events.requests) != 2 || events.requests["token 200"] != 1 || events.requests["list 200"] != 3 {
 				t.Errorf("requests %v", events.requests)
 			}
-			if events.retries != 0 || events.throttled != 0 || len(events.failed) != 0 || len(events.expires) != 1 || events.expires[0].Sub(start) != 20*time.Minute {
+			if events.retries != 0 || events.throttled != 0 || len(events.failed) != 0 || len(events.expires) != 1 ||
+				events.expires[0].Sub(start) != 20*time.Minute {
 				t.Errorf("%d retries, %d throttled, %v failed, tokens until %v", events.retries, events.throttled, events.failed, events.expires)
 			}
 			if len(events.waited) != 1 || events.waited[WaitLimiter] != 3*600*time.Millisecond {

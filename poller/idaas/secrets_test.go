@@ -177,8 +177,10 @@ func TestSecretsSentBackAreNotShown(t *testing.T) {
 func TestSecretsInBrokenAnswersAreNotShown(t *testing.T) {
 	const consumer, token = "someone@example.com", "the-access-token"
 	for _, answer := range []string{
-		"%s\r\n\r\n", "HTTP/1.1 %s\r\n\r\n", "HTTP/1.1 200 OK\r\n%s\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: %s\r\n\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: %s\r\n\r\n",
-		"HTTP/1.1 302 Found\r\nLocation: http://[%s\r\nContent-Length: 0\r\n\r\n", "HTTP/1.1 403 Forbidden\r\nX-Acs-Request-Id: %s\r\nContent-Length: 0\r\n\r\n",
+		"%s\r\n\r\n", "HTTP/1.1 %s\r\n\r\n", "HTTP/1.1 200 OK\r\n%s\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: %s\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: %s\r\n\r\n",
+		"HTTP/1.1 302 Found\r\nLocation: http://[%s\r\nContent-Length: 0\r\n\r\n",
+		"HTTP/1.1 403 Forbidden\r\nX-Acs-Request-Id: %s\r\nContent-Length: 0\r\n\r\n",
 	} {
 		for _, secret := range []string{consumer, token} {
 			synctest.Test(t, func(t *testing.T) {
@@ -209,7 +211,10 @@ func TestAConsumerIdThatIsItsLabelIsShown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(t, simulator.Config{})
 		targets := a.fill(1, 1)
-		a.Inject(simulator.Fault{Operation: simulator.List, Kind: simulator.Status, Status: 403, Body: `{"error":"forbidden","error_description":"consumer-0 is not yours"}`})
+		a.Inject(simulator.Fault{
+			Operation: simulator.List, Kind: simulator.Status, Status: 403,
+			Body: `{"error":"forbidden","error_description":"consumer-0 is not yours"}`,
+		})
 		r := a.poll(t, a.client(), targets...)[0]
 		if r.Failure == nil || !strings.Contains(r.Failure.Text, "forbidden: consumer-0 is not yours") {
 			t.Errorf("%+v", r.Failure)
@@ -225,11 +230,15 @@ func TestAnAccessTokenHasALimit(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a := newAPI(t, simulator.Config{})
 				a.Inject(simulator.Fault{Operation: simulator.Access, Kind: simulator.Status, Status: 200, Body: `{"access_token":"` + token + `"}`})
-				a.Inject(simulator.Fault{Operation: simulator.List, Kind: simulator.Status, Status: 403, Body: `{"error":"no ` + token[:1000] + ` ` + url.QueryEscape(testSecret) + `"}`})
+				a.Inject(simulator.Fault{
+					Operation: simulator.List, Kind: simulator.Status, Status: 403,
+					Body: `{"error":"no ` + token[:1000] + ` ` + url.QueryEscape(testSecret) + `"}`,
+				})
 				p := a.poller(a.client(option), 1, a.fill(1, 1)...)
 				p.Once(t.Context())
 				f := p.Snapshot().Readings[0].Failure
-				if f == nil || fails != (f.Reason == poller.AccessToken || f.Reason == poller.Malformed) || fails && !strings.Contains(f.Text, "the access token is not 1 to 65536 visible ASCII characters") {
+				if f == nil || fails != (f.Reason == poller.AccessToken || f.Reason == poller.Malformed) || fails &&
+					!strings.Contains(f.Text, "the access token is not 1 to 65536 visible ASCII characters") {
 					t.Errorf("%s, %d bytes: %+v", name, size, f)
 				}
 				if shown := a.shown(p); strings.Contains(shown, token[:16]) || len(leaks(shown, forms(testSecret))) > 0 && name == "fetched" {

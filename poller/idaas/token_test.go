@@ -47,7 +47,8 @@ func TestOneAccessTokenForAllTargets(t *testing.T) {
 			}
 			time.Sleep(pause)
 		}
-		if n, reported := a.Requests(simulator.Access), len(a.events.soFar().expires); n != 1 || reported != 1 || a.Requests(simulator.List) != 400 {
+		if n, reported := a.Requests(simulator.Access), len(a.events.soFar().expires); n != 1 || reported != 1 ||
+			a.Requests(simulator.List) != 400 {
 			t.Errorf("%d token requests and %d tokens reported for %d list requests", n, reported, a.Requests(simulator.List))
 		}
 	})
@@ -222,15 +223,25 @@ func TestARefusedTokenIsReplacedOnce(t *testing.T) {
 		reason      poller.Reason
 	}{
 		{"one 401", []simulator.Fault{{Operation: simulator.List, Kind: simulator.Status, Status: 401, Page: 2, Times: 1}}, 4, 2, ""},
-		{"401 twice", []simulator.Fault{{Operation: simulator.List, Kind: simulator.Status, Status: 401, Page: 2, Times: 2}}, 3, 2, poller.Unauthorized},
+		{
+			"401 twice", []simulator.Fault{{Operation: simulator.List, Kind: simulator.Status, Status: 401, Page: 2, Times: 2}}, 3, 2,
+			poller.Unauthorized,
+		},
 		{"always 401", []simulator.Fault{{Operation: simulator.List, Kind: simulator.Status, Status: 401}}, 2, 2, poller.Unauthorized},
 		{
 			"401 and no new token",
-			[]simulator.Fault{{Operation: simulator.List, Kind: simulator.Status, Status: 401}, {Operation: simulator.Access, Kind: simulator.Status, Status: 403, When: afterASecond()}},
+			[]simulator.Fault{
+				{Operation: simulator.List, Kind: simulator.Status, Status: 401},
+				{Operation: simulator.Access, Kind: simulator.Status, Status: 403, When: afterASecond()},
+			},
 			1, 2, poller.AccessToken,
 		},
 		// Throttling, with any status, is not a refusal of the token.
-		{"throttled under 401", []simulator.Fault{{Operation: simulator.List, Kind: simulator.Status, Status: 401, Code: "Throttling.User", Times: 5}}, 5, 1, poller.Throttled},
+		{
+			"throttled under 401",
+			[]simulator.Fault{{Operation: simulator.List, Kind: simulator.Status, Status: 401, Code: "Throttling.User", Times: 5}}, 5, 1,
+			poller.Throttled,
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -308,7 +319,8 @@ func TestExpirationOfAReadyToken(t *testing.T) {
 	now := time.Now()
 	for exp, want := range map[string]string{
 		``: "unknown", `null`: "unknown", `"soon"`: "unknown", `true`: "unknown", `{}`: "unknown", `[1]`: "unknown", `"NaN"`: "unknown",
-		`0`: "expired", `-1`: "expired", `-0.5`: "expired", `-1e19`: "expired", `-1e400`: "expired", `1`: "expired", `1.5`: "expired", `1e9`: "expired", `1e-400`: "expired",
+		`0`: "expired", `-1`: "expired", `-0.5`: "expired", `-1e19`: "expired", `-1e400`: "expired", `1`: "expired", `1.5`: "expired",
+		`1e9`: "expired", `1e-400`: "expired",
 		fmt.Sprint(now.Unix() - 1): "expired", fmt.Sprint(now.Unix() + 60): "good", fmt.Sprint(now.Unix()+60) + ".75": "good",
 		`"` + fmt.Sprint(now.Unix()+60) + `"`: "good", fmt.Sprint(now.UnixMilli()): "good", `253402300799`: "good", `9223372036854775807`: "good",
 		`9223372036854775808`: "good", `1e12`: "good", `1e19`: "good", `1e300`: "good", `1e400`: "good",
@@ -324,7 +336,8 @@ func TestExpirationOfAReadyToken(t *testing.T) {
 		got, err := c.tokens.get(t.Context())
 		reported := events.expires
 		switch {
-		case (err != nil) != (want == "expired"), (err == nil && got.expires.IsZero()) != (want == "unknown"), len(reported) > 0 != (want == "good"):
+		case (err != nil) != (want == "expired"), (err == nil && got.expires.IsZero()) != (want == "unknown"),
+			len(reported) > 0 != (want == "good"):
 			t.Errorf("exp %s: expires %v, reported %v, %v; want it %s", exp, got.expires, reported, err, want)
 		case want == "good" && (reported[0].Before(now) || reported[0].Year() > 9999):
 			t.Errorf("exp %s: reported %v", exp, reported)

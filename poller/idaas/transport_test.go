@@ -79,7 +79,9 @@ func (v *vanishing) vanish() {
 
 // secure serves the simulator by TLS, with or without HTTP/2, and returns a client of it.
 func secure(t *testing.T, http2 bool) (*api, *Client, *vanishing) {
-	a := &api{Server: simulator.New(simulator.Config{Clients: []simulator.Client{{ID: testClient, Secret: testSecret}}}), lists: map[string]int{}}
+	a := &api{
+		Server: simulator.New(simulator.Config{Clients: []simulator.Client{{ID: testClient, Secret: testSecret}}}), lists: map[string]int{},
+	}
 	server := httptest.NewUnstartedServer(a.Server)
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	server.EnableHTTP2 = http2
@@ -103,7 +105,7 @@ func secure(t *testing.T, http2 bool) (*api, *Client, *vanishing) {
 }
 
 // The attempt after a timeout uses another connection: the old one may be dead. golang/go#36026, #59690.
-func TestAConnectionThatIsDeadIsLeft(t *testing.T) {
+func TestDeadConnectionIsReplaced(t *testing.T) {
 	for _, http2 := range []bool{true, false} {
 		a, c, v := secure(t, http2)
 		targets := a.fill(4, 25)

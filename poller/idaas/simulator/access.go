@@ -20,7 +20,7 @@ const ReadScope = pam + "|authentication_token:read"
 
 const pam = "urn:cloud:idaas:pam"
 
-// Client is a machine client. It may authenticate in every way that it has the credentials for.
+// Client is a machine client. It may authenticate with every method for which it has credentials.
 type Client struct {
 	ID                  string
 	Secret              string                      // for client_secret_basic, _post and _jwt
@@ -28,13 +28,14 @@ type Client struct {
 	FederatedCredential string                      // name of the federated credential, of whatever type
 	OIDC                OIDC
 	PCA                 PCA
-	PKCS7               func(document []byte, at time.Time) (content []byte, err error) // returns what an identity document says, if it is signed as it must be; nil: none is
-	Scopes              []string                                                        // granted, as "resource|permission"
-	Forbidden           bool                                                            // granted no PAM resource: the token endpoint answers access_denied
-	Providers           []string                                                        // whose tokens it may list; nil: all. Others are answered 403
+	// PKCS7 returns the content of an identity document if its signature is valid; nil: no document is accepted.
+	PKCS7     func(document []byte, at time.Time) (content []byte, err error)
+	Scopes    []string // granted, as "resource|permission"
+	Forbidden bool     // has no grant for PAM: the token endpoint returns access_denied
+	Providers []string // with tokens that it may list; nil: all. The response for others is 403
 }
 
-// OIDC is how the id tokens of a federated credential are verified.
+// OIDC has the verification conditions for ID tokens of a federated credential.
 type OIDC struct {
 	Issuer     string
 	Subject    string                      // "": any
@@ -42,9 +43,9 @@ type OIDC struct {
 	PublicKeys map[string]crypto.PublicKey // by kid, as in Client
 }
 
-// PCA is how the client certificates of a federated credential are verified.
+// PCA has the verification conditions for client certificates of a federated credential.
 type PCA struct {
-	Roots      *x509.CertPool // nil: none is good
+	Roots      *x509.CertPool // nil: no certificate is accepted
 	CommonName string         // "": any
 }
 
@@ -54,7 +55,7 @@ type accessClaims struct {
 	Generation int    `json:"generation"`
 }
 
-// RevokeAccessTokens makes the Server answer 401 to every access token handed out so far.
+// RevokeAccessTokens makes the Server respond with 401 to all access tokens issued before.
 func (s *Server) RevokeAccessTokens() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -72,7 +73,7 @@ func (c Client) reads(provider string) bool {
 	return c.Providers == nil || slices.Contains(c.Providers, provider)
 }
 
-// granted returns the scope of an access token, which is what was asked for with "resource|.all" spelled out.
+// granted returns the scope of an access token: the requested scope, with "resource|.all" replaced by all granted permissions.
 func (c Client) granted(scope string) (string, *answer) {
 	refuse := func(message string) (string, *answer) {
 		a := failure(http.StatusBadRequest, "invalid_scope", message)
@@ -112,7 +113,7 @@ func bearer(r *http.Request) string {
 	return token
 }
 
-// authorize returns the client of an access token that is good for the list call.
+// authorize returns the client of an access token that is valid for the list call.
 func (s *Server) authorize(token string) (Client, *answer) {
 	deny := func(status int, code, message string) (Client, *answer) {
 		a := failure(status, code, message)
@@ -145,7 +146,7 @@ func (s *Server) authorize(token string) (Client, *answer) {
 	return s.clients[claims.Subject], nil
 }
 
-// grant answers the token endpoint.
+// grant responds to requests of the token endpoint.
 func (s *Server) grant(r *http.Request, formErr error) answer {
 	form := r.PostForm
 	mediaType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
@@ -195,11 +196,11 @@ func (s *Server) issue(r *http.Request, client Client, scope string) answer {
 	}}
 }
 
-// mint makes an access token that is good for lifetime.
+// mint returns an access token that is valid for lifetime.
 func (s *Server) mint(r *http.Request, client Client, scope string) (token string, end time.Time, lifetime time.Duration, err error) {
 	now := s.config.Now()
 	lifetime = max(s.config.AccessTokenLifetime.Truncate(time.Second), time.Second)
-	// Rounded up, so that no client that trusts expires_in uses it too long.
+	// Rounded up, so that no client that respects expires_in uses it too long.
 	end = now.Add(lifetime + time.Second - 1).Truncate(time.Second)
 	s.mu.Lock()
 	generation := s.generation
@@ -219,7 +220,7 @@ func (s *Server) mint(r *http.Request, client Client, scope string) (token strin
 	return token, end, lifetime, err
 }
 
-// authenticate finds out which client sent the form, and by which of the methods.
+// authenticate returns the client that sent the form, after verification of its credentials.
 func (s *Server) authenticate(r *http.Request) (Client, *answer) {
 	form := r.PostForm
 	id, secret, basic := r.BasicAuth()
@@ -238,7 +239,7 @@ func (s *Server) authenticate(r *http.Request) (Client, *answer) {
 		return Client{}, &a
 	}
 	if methods > 1 {
-		return refuse(http.StatusBadRequest, "invalid_request", "more than one way of client authentication")
+		return refuse(http.StatusBadRequest, "invalid_request", "more than one method of client authentication")
 	}
 	client, known := s.clients[form.Get("client_id")]
 	wrong := func() (Client, *answer) {

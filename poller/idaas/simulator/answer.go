@@ -17,17 +17,17 @@ const (
 	ShapeText
 )
 
-// answer is what the API would say if no fault got in the way.
+// answer is a response of the API, before faults.
 type answer struct {
 	status  int
 	header  http.Header
-	key     string // the member that matters most
+	key     string // the most important member
 	encode  func(*encoder)
 	page    *page    // of a list call that succeeded
 	listing *listing // of the management API
 }
 
-// reply is a request being answered.
+// reply is a request and the writer of its response.
 type reply struct {
 	w      http.ResponseWriter
 	r      *http.Request
@@ -72,5 +72,5 @@ func (s *Server) send(to reply, status int, body []byte) {
 	s.recordStatus(to.number, status)
 	to.w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	to.w.WriteHeader(status)
-	_, _ = to.w.Write(body) // it fails when the client has gone
+	_, _ = to.w.Write(body) // fails if the client has disconnected
 }

@@ -25,7 +25,7 @@ var keyMethods = []string{"RS256", "RS384", "RS512", "ES256", "ES384", "ES512"}
 
 type refusal struct{ code, message string }
 
-// verify checks the assertion in a form, of either type.
+// verify checks the assertion in a form, of any type.
 func (s *Server) verify(r *http.Request, client Client) *refusal {
 	form := r.PostForm
 	kind := form.Get("client_assertion_type")
@@ -55,7 +55,7 @@ func (s *Server) tokenEndpoint(r *http.Request) string {
 	return s.baseURL(r) + TokenPath
 }
 
-// assertionKey is that of client_secret_jwt or private_key_jwt, which differ in the algorithm only.
+// assertionKey returns the key of client_secret_jwt or private_key_jwt, depending on the algorithm.
 func (c Client) assertionKey(t *jwt.Token) (any, error) {
 	if t.Method != jwt.SigningMethodHS256 {
 		return choose(c.PublicKeys, t)
@@ -81,7 +81,7 @@ func (s *Server) verifyAssertion(audience string, client Client, form url.Values
 	}
 	switch {
 	case claims.IssuedAt == nil || claims.ExpiresAt.Sub(claims.IssuedAt.Time) > maxAssertionLifetime:
-		return &refusal{"invalid_client", "the assertion is good for more than 10 minutes, or iat is missing"}
+		return &refusal{"invalid_client", "the assertion is valid for more than 10 minutes, or iat is missing"}
 	case claims.ID == "":
 		return &refusal{"invalid_client", "the assertion has no jti"}
 	}
@@ -117,7 +117,7 @@ func (s *Server) verifyIDToken(client Client, form url.Values) *refusal {
 	return nil
 }
 
-// choose returns the key that a JWT names, or all when it names none.
+// choose returns the key with the kid of a JWT, or all keys if it has none.
 func choose(keys map[string]crypto.PublicKey, t *jwt.Token) (any, error) {
 	if kid, ok := t.Header["kid"]; ok {
 		name, _ := kid.(string)

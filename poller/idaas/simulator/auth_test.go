@@ -74,7 +74,7 @@ func TestClientSecrets(t *testing.T) {
 	}
 }
 
-// outcome is the scope of a token answer, or its status and error.
+// outcome returns the scope of a token response, or its status and error.
 func outcome(t *testing.T, answer response) string {
 	t.Helper()
 	var body struct {
@@ -157,7 +157,10 @@ func TestAssertions(t *testing.T) {
 	asBare := sign("HS256", []byte(" "), "", bare)
 	asBare.Set("client_id", "app_bare")
 	id := func(more ...any) url.Values {
-		all := append([]any{"iss", "https://issuer", "sub", "system:serviceaccount:a:b", "aud", []string{"idaas"}, "jti", nil, "exp", epoch.Add(time.Hour).Unix()}, more...)
+		all := append([]any{
+			"iss", "https://issuer", "sub", "system:serviceaccount:a:b", "aud", []string{"idaas"}, "jti", nil, "exp",
+			epoch.Add(time.Hour).Unix(),
+		}, more...)
 		form := sign("ES256", p256, "", claims(all...))
 		form.Set("client_assertion_type", idTokenBearer)
 		form.Set("application_federated_credential_name", "k8s")

@@ -14,8 +14,8 @@ import (
 
 const loginPage = `<!DOCTYPE html><html><head><title>Sign in</title></head><body><form action="/login" method="post"></form></body></html>`
 
-// spoil answers a request as a fault wants it.
-func (s *Server) spoil(to reply, a answer, f Fault) {
+// corrupt responds to a request with a fault.
+func (s *Server) corrupt(to reply, a answer, f Fault) {
 	header := to.w.Header()
 	if f.Kind != SlowDrip && !s.wait(to.r.Context(), f.Delay) {
 		panic(http.ErrAbortHandler)
@@ -73,7 +73,7 @@ func (s *Server) hang(ctx context.Context) {
 	}
 }
 
-// switchProtocols keeps the connection, on which nothing more is said.
+// switchProtocols keeps the connection open, without further data.
 func (s *Server) switchProtocols(to reply) {
 	s.recordStatus(to.number, http.StatusSwitchingProtocols)
 	conn, _, err := http.NewResponseController(to.w).Hijack()
@@ -85,7 +85,7 @@ func (s *Server) switchProtocols(to reply) {
 	gone, cancel := context.WithCancel(to.r.Context())
 	go func() {
 		defer cancel()
-		_, _ = io.Copy(io.Discard, conn) // ends as the client closes the connection
+		_, _ = io.Copy(io.Discard, conn) // until the client closes the connection
 	}()
 	s.hang(gone)
 }
@@ -102,7 +102,7 @@ func (s *Server) fail(to reply, f Fault, status int, code string) {
 	s.send(to, status, body)
 }
 
-// alter sends the right answer with something about it changed.
+// alter sends the correct response with a change.
 func (s *Server) alter(to reply, a answer, f Fault) {
 	maps.Copy(to.w.Header(), a.header)
 	if a.page != nil {
@@ -137,7 +137,7 @@ func (s *Server) alter(to reply, a answer, f Fault) {
 	s.send(to, a.status, body)
 }
 
-// alteration is the fault's change of members; key is the one that Field means by default.
+// alteration returns the fault's change of JSON members. key is the default of Field.
 func (f Fault) alteration(key string) alteration {
 	change := alteration{field: cmp.Or(f.Field, key)}
 	switch f.Kind {
@@ -163,7 +163,7 @@ func (f Fault) alteration(key string) alteration {
 	return change
 }
 
-// turn changes which tokens a page holds and where its nextToken leads.
+// turn changes the tokens and the nextToken of a page.
 func (s *Server) turn(ctx context.Context, p *page, f Fault) {
 	switch n := len(p.items); f.Kind {
 	case EmptyPage:
@@ -185,7 +185,7 @@ func (s *Server) turn(ctx context.Context, p *page, f Fault) {
 	}
 }
 
-// loop lets the nextToken be the very one that led to an earlier page of the walk, or would lead to its first.
+// loop sets nextToken to that of an earlier page of the walk; for the first page, to one for it.
 func (s *Server) loop(ctx context.Context, p *page, back int) {
 	target := max(p.page-back+1, 1)
 	p.more, p.next = true, 0
@@ -211,7 +211,7 @@ func (s *Server) drip(to reply, status int, body []byte, pause time.Duration) {
 	}
 }
 
-// flood streams an object that is right in form and of the given size.
+// flood streams a valid object of the given size.
 func (s *Server) flood(to reply, size int64) {
 	const head, tail = `{"totalCount":0,"entities":[`, `]}`
 	size = max(size, int64(len(head)+len(tail)))
@@ -229,6 +229,6 @@ func (s *Server) flood(to reply, size int64) {
 }
 
 func flush(w http.ResponseWriter) {
-	// A writer that cannot flush sends it all at the end, which is all it can do.
+	// A writer that cannot flush sends all data at the end.
 	_ = http.NewResponseController(w).Flush()
 }

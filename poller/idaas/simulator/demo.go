@@ -15,7 +15,7 @@ const (
 	demoCI       = "ci-runner@example.com"
 	demoReport   = "nightly-report"
 	demoAgent    = "ai-support-agent"
-	demoPlatform = "app_p7d3hxq5vw2ny6tka9zr4e" // gets the tokens of those that are no application
+	demoPlatform = "app_p7d3hxq5vw2ny6tka9zr4e" // gets the tokens of consumers that are not an application
 
 	demoOrders    = "orders_jwt"
 	demoWarehouse = "warehouse_jwt"
@@ -25,7 +25,7 @@ const (
 	demoDay = 24 * time.Hour
 )
 
-// Demo is a small company whose tokens come and go by themselves.
+// Demo is a simulated company whose tokens change with time.
 type Demo struct {
 	Handler      *Server
 	InstanceID   string
@@ -40,7 +40,8 @@ type DemoTarget struct {
 	Provider string
 }
 
-// NewDemo returns a Demo that starts at now(), and runs by it; nil means time.Now. It needs no goroutine: what exists is worked out when it is asked for.
+// NewDemo returns a Demo that starts at now() and uses now as its clock; nil: time.Now. It has no goroutine: tokens are computed for each
+// request.
 func NewDemo(now func() time.Time) *Demo {
 	if now == nil {
 		now = time.Now
@@ -74,19 +75,21 @@ func NewDemo(now func() time.Time) *Demo {
 		d.Handler.Add(t.Consumer, t.Provider)
 	}
 
-	// Services whose short JWTs are replaced long before they end.
+	// Services with short JWTs that are replaced long before they expire.
 	d.rotate(demoBilling, demoOrders, rotation{every: 5 * time.Minute, lifetime: 15 * time.Minute, kept: time.Hour})
 	d.rotate(demoCheckout, demoOrders, rotation{every: 30 * time.Second, lifetime: 15 * time.Minute, kept: 45 * time.Minute})
 	d.rotate(demoCheckout, demoWarehouse, rotation{every: 20 * time.Minute, lifetime: time.Hour, kept: 6 * time.Hour})
-	// Every job revokes its token when it is done.
-	d.rotate(demoCI, demoOrders, rotation{every: 3 * time.Minute, lifetime: 15 * time.Minute, kept: 2 * time.Hour, revokedAfter: 8 * time.Minute})
-	// Some of the agent's tokens were leaked into a log and revoked at once.
+	// Every job revokes its token at its end.
+	d.rotate(demoCI, demoOrders, rotation{
+		every: 3 * time.Minute, lifetime: 15 * time.Minute, kept: 2 * time.Hour, revokedAfter: 8 * time.Minute,
+	})
+	// Some of the agent's tokens were leaked into a log and revoked immediately.
 	d.rotate(demoAgent, demoOrders, rotation{every: 4 * time.Minute, lifetime: 15 * time.Minute, kept: time.Hour, revokeEach: 6})
 
 	d.add(demoBilling, demoCRM,
 		grant{created: start.Add(-130 * demoDay), expires: start.Add(-40 * demoDay)},
 		grant{created: start.Add(-42 * demoDay), expires: start.Add(48 * demoDay)})
-	// About to end: a token of three months that nobody has renewed.
+	// About to end: a token of three months that is not renewed.
 	d.add(demoCI, demoGitHub,
 		grant{created: start.Add(-178 * demoDay), expires: start.Add(-88 * demoDay), revoked: true},
 		grant{created: start.Add(-90*demoDay + 6*time.Hour), expires: start.Add(6 * time.Hour)})
@@ -106,7 +109,7 @@ func NewDemo(now func() time.Time) *Demo {
 	return d
 }
 
-// disturb makes one target fail in one minute of four, by turns broken and throttled; soon after its first walk, too.
+// disturb makes one target fail in one minute of four, alternately broken and throttled, and soon after its first walk.
 func (d *Demo) disturb(start time.Time) {
 	in := func(from time.Duration) func(time.Time) bool {
 		return func(now time.Time) bool { return (now.Sub(start)-from)/time.Minute%8 == 0 && now.Sub(start) >= from }
@@ -121,12 +124,12 @@ func (d *Demo) disturb(start time.Time) {
 	})
 }
 
-// rotation is a row of JWTs without an end.
+// rotation is a continuous series of JWTs.
 type rotation struct {
 	every, lifetime time.Duration
-	kept            time.Duration // after their end, then they are cleaned up
-	revokedAfter    time.Duration // 0: they are not
-	revokeEach      int64         // every so many are revoked at once; 0: none
+	kept            time.Duration // after their expiration, until they are removed
+	revokedAfter    time.Duration // 0: never
+	revokeEach      int64         // every n-th is revoked immediately; 0: none
 }
 
 func (d *Demo) rotate(consumer, provider string, r rotation) {
@@ -152,7 +155,7 @@ func (d *Demo) rotate(consumer, provider string, r rotation) {
 	s.set(consumer, provider).derive = derive
 }
 
-// grant is one token that lasts; a zero expires is never.
+// grant is one token that is not replaced. A zero expires is never.
 type grant struct {
 	created, expires time.Time
 	revoked          bool
@@ -166,7 +169,7 @@ func (d *Demo) add(consumer, provider string, grants ...grant) {
 	}
 }
 
-// demoToken is a token with all but its times.
+// demoToken is a token without its times.
 func demoToken(consumer, provider string, number int64) Token {
 	t := Token{
 		ID:           "atntkn_01k" + demoID(consumer, provider, fmt.Sprint(number)),

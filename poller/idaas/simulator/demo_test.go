@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// TestDemoStories checks that what the demo is meant to show can be seen from its start to an hour later.
+// TestDemoStories checks that the demo shows its states from its start until an hour later.
 func TestDemoStories(t *testing.T) {
 	begin := time.Date(2026, 5, 1, 12, 34, 56, 789, time.UTC)
 	for _, after := range []time.Duration{0, time.Second, 5 * time.Minute, time.Hour} {
@@ -33,11 +33,13 @@ func TestDemoStories(t *testing.T) {
 			"an OAuth token lasts for weeks":               crm.Active == 1 && expiring(demoBilling, demoCRM, 30*demoDay) == 0,
 			"a busy one has more than a page":              checkout.Total > 100,
 			"some are revoked":                             ci.Revoked > 10 && ci.Active > 0 && count(demoAgent, demoOrders).Revoked > 1,
-			"one is about to end for hours":                github.Active == 1 && expiring(demoCI, demoGitHub, time.Hour) == 0 && expiring(demoCI, demoGitHub, 6*time.Hour) == 1,
-			"one is lost":                                  report == Counts{Total: 10, Expired: 10},
-			"one is paused":                                nightly.Active == 0 && nightly.Expired >= 34,
-			"some never expire":                            agent.Active == 2 && agent.WithoutExpiration == 2 && agent.Revoked == 1,
-			"one has none":                                 idle == Counts{},
+			"one is about to end for hours": github.Active == 1 && expiring(demoCI, demoGitHub, time.Hour) == 0 && expiring(
+				demoCI, demoGitHub, 6*time.Hour,
+			) == 1,
+			"one is lost":       report == Counts{Total: 10, Expired: 10},
+			"one is paused":     nightly.Active == 0 && nightly.Expired >= 34,
+			"some never expire": agent.Active == 2 && agent.WithoutExpiration == 2 && agent.Revoked == 1,
+			"one has none":      idle == Counts{},
 		} {
 			if !holds {
 				t.Errorf("after %s it is not so that %s", after, story)
@@ -51,8 +53,12 @@ func TestDemoRotates(t *testing.T) {
 	d := NewDemo(func() time.Time { return now })
 	for range 240 {
 		now = now.Add(15 * time.Second)
-		for _, target := range []DemoTarget{{demoBilling, demoOrders}, {demoCheckout, demoOrders}, {demoCheckout, demoWarehouse}, {demoAgent, demoOrders}} {
-			if c := d.Handler.Count(target.Consumer, target.Provider, now); c.Active == d.Handler.Expiring(target.Consumer, target.Provider, now, 6*time.Minute) {
+		for _, target := range []DemoTarget{
+			{demoBilling, demoOrders}, {demoCheckout, demoOrders}, {demoCheckout, demoWarehouse}, {demoAgent, demoOrders},
+		} {
+			if c := d.Handler.Count(target.Consumer, target.Provider, now); c.Active == d.Handler.Expiring(
+				target.Consumer, target.Provider, now, 6*time.Minute,
+			) {
 				t.Errorf("%v at %s: all of %+v end within 6 minutes", target, now, c)
 			}
 		}
@@ -65,7 +71,9 @@ func TestDemoOverHTTP(t *testing.T) {
 	server := httptest.NewServer(d.Handler)
 	defer server.Close()
 	f := &fixture{Server: d.Handler, t: t, url: server.URL}
-	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {d.ClientID}, "client_secret": {d.ClientSecret}, "scope": {ReadScope}}
+	form := url.Values{
+		"grant_type": {"client_credentials"}, "client_id": {d.ClientID}, "client_secret": {d.ClientSecret}, "scope": {ReadScope},
+	}
 	var access struct {
 		Token string `json:"access_token"`
 	}

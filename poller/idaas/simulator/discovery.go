@@ -5,7 +5,7 @@ import (
 	"net/http"
 )
 
-// discover answers the two configuration documents.
+// discover returns the two configuration documents.
 func (s *Server) discover(r *http.Request) answer {
 	if r.Method != http.MethodGet {
 		return failure(http.StatusMethodNotAllowed, "method_not_allowed", "use GET")

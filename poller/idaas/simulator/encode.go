@@ -6,12 +6,12 @@ import (
 	"time"
 )
 
-// alteration is what a fault does to one member of the JSON objects of an answer.
+// alteration is a change of one member of the JSON objects in a response.
 type alteration struct {
 	field string
 	drop  bool
 	twice bool
-	value string // instead of the right one
+	value string // instead of the correct one
 	extra string // members added to every object
 }
 
@@ -69,7 +69,7 @@ func (e *encoder) time(name string, t time.Time) {
 	}
 }
 
-// member writes the value in scratch, unless a fault is about it.
+// member writes the value in scratch, or its alteration.
 func (e *encoder) member(name string) {
 	if name == e.field {
 		switch {

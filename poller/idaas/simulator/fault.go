@@ -7,48 +7,49 @@ import (
 	"time"
 )
 
-// FaultKind is what a Fault does. Its String is the constant's name.
+// FaultKind is the kind of a Fault.
 type FaultKind int
 
-// Kinds of faults. Those from WrongType on change a right answer, and leave an answer that is an error as it is;
-// those from MissingID on are about pages of the list call only, and the last two about lists of the management API only.
+// Kinds of faults. Those from WrongType on change successful responses only, those from MissingID on pages of the list call only, and the
+// last two lists of the management API only.
 const (
-	Slow               FaultKind = iota // the right answer, after Delay
+	Slow               FaultKind = iota // the correct response, after Delay
 	Status                              // Status (500) with an error body
-	Throttle                            // Status (429) with Code Throttling.User, and the hints given
-	ErrorUnder200                       // an error body under 200
-	Reset                               // the connection breaks before the first byte; an http.Transport silently repeats a GET on a connection it used before
-	Hang                                // no answer until the request's context or the Server ends
+	Throttle                            // Status (429) with Code Throttling.User, and the retry-after headers set
+	ErrorUnder200                       // an error body with status 200
+	Reset                               // closes the connection; an http.Transport repeats a GET if the connection was reused
+	Hang                                // no response until the request's context or the Server ends
 	Redirect                            // Status (302) to Body (a login page)
-	Garbage                             // 200 with bytes that are no JSON
+	Garbage                             // 200 with bytes that are not JSON
 	HTML                                // 200 with a login page
 	EmptyObject                         // 200 with {}
 	Null                                // 200 with null
 	SwitchProtocols                     // 101, and the connection stays open until the request's context or the Server ends
 	HugeBody                            // 200 with valid JSON of Size bytes (64 MiB)
-	SlowDrip                            // the right answer, a byte each Delay (10 ms)
+	SlowDrip                            // the correct response, one byte per Delay (10 ms)
 	WrongType                           // Field is Body ({}) in every object that has it
-	MissingField                        // Field is left out
+	MissingField                        // Field is absent
 	DuplicateNames                      // Field is there twice
 	InvalidUTF8                         // Field is a string that is not UTF-8
 	DeepNesting                         // an unknown member holds Size (100,000) nested arrays
-	UnknownFields                       // every object has members never heard of
+	UnknownFields                       // every object has unknown members
 	TrailingText                        // text after the object
-	TruncatedJSON                       // the first half of the JSON as if it were all
+	TruncatedJSON                       // the first half of the JSON, with its Content-Length
 	CutBody                             // the connection breaks in the middle of the body
-	MissingID                           // the tokens have no id
-	MissingTotal                        // totalCount is left out
-	NegativeExpiration                  // expirationTime is -1 wherever there is one
-	EmptyPage                           // no tokens, and a nextToken that leads to them
-	ShortPage                           // half of the tokens, and a nextToken that leads to the others
-	Duplicates                          // the last token is on the next page too, or on the last page the first one twice
-	Loop                                // nextToken leads Size (1) pages back from the next, 1 being this page again
+	MissingID                           // tokens have no id
+	MissingTotal                        // totalCount is absent
+	NegativeExpiration                  // every expirationTime is -1
+	EmptyPage                           // no tokens, and a nextToken for them
+	ShortPage                           // half of the tokens, and a nextToken for the others
+	Duplicates                          // the last token is also on the next page; the last page has its first token twice
+	Loop                                // nextToken is for the page Size (1) before the next one: 1 is this page
 	EmptyList                           // no items, and a TotalCount of 0
 	HalfList                            // the first half of the items, and their number as TotalCount
 )
 
 var kindNames = [...]string{
-	"Slow", "Status", "Throttle", "ErrorUnder200", "Reset", "Hang", "Redirect", "Garbage", "HTML", "EmptyObject", "Null", "SwitchProtocols", "HugeBody", "SlowDrip",
+	"Slow", "Status", "Throttle", "ErrorUnder200", "Reset", "Hang", "Redirect", "Garbage", "HTML", "EmptyObject", "Null",
+	"SwitchProtocols", "HugeBody", "SlowDrip",
 	"WrongType", "MissingField", "DuplicateNames", "InvalidUTF8", "DeepNesting", "UnknownFields", "TrailingText", "TruncatedJSON", "CutBody",
 	"MissingID", "MissingTotal", "NegativeExpiration", "EmptyPage", "ShortPage", "Duplicates", "Loop",
 	"EmptyList", "HalfList",
@@ -71,15 +72,15 @@ func AllFaults() []FaultKind {
 	return kinds
 }
 
-// Fault says which requests are answered wrongly, and how. Its zero fields match everything and take the kind's defaults.
+// Fault changes the responses to matching requests. Zero fields match all requests, or have the defaults of the kind.
 type Fault struct {
 	Operation string // List, Access, Discovery, Providers, Applications
 	Consumer  string
 	Provider  string
 	Page      int                      // of the walk, from 1; -1: the last
-	Times     int                      // how many requests; 0: until it is removed
+	Times     int                      // number of requests; 0: until it is removed
 	When      func(now time.Time) bool // called while the Server is locked
-	Then      func()                   // called after the answer, with the Server unlocked
+	Then      func()                   // called after the response, with the Server unlocked
 
 	Kind        FaultKind
 	Status      int
@@ -90,7 +91,7 @@ type Fault struct {
 	AcsAfter    time.Duration // in the header x-acs-retry-after
 	TimeLeft    time.Duration // in the header x-ratelimit-user
 	TimeLeftAPI time.Duration // in the header x-ratelimit-user-api
-	Delay       time.Duration // before the answer
+	Delay       time.Duration // before the response
 	Size        int64         // see the kinds
 	Field       string        // name of a JSON member; by default the id, the access token, …
 }
@@ -100,7 +101,7 @@ type injected struct {
 	left int // requests; not counted when Times is 0
 }
 
-// Inject switches a fault on until it was used up or remove is called. A request meets the first injected of the faults that match it, and only that.
+// Inject adds a fault until it has changed f.Times responses or remove is called. The first matching fault changes a response.
 func (s *Server) Inject(f Fault) (remove func()) {
 	in := &injected{f, f.Times}
 	s.mu.Lock()
@@ -117,7 +118,7 @@ func (s *Server) drop(in *injected) {
 	s.faults = slices.DeleteFunc(s.faults, func(other *injected) bool { return other == in })
 }
 
-// pick returns the fault that a request meets, and uses it up.
+// pick returns the first fault that matches a request, and counts it.
 func (s *Server) pick(r Request, a answer, now time.Time) (Fault, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

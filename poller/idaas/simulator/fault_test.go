@@ -14,7 +14,7 @@ import (
 	"unicode/utf8"
 )
 
-// TestFaults ranges over all kinds: what a list call of 4 tokens, two a page, gets of each.
+// TestFaults lists 4 tokens, two per page, with every kind of fault.
 func TestFaults(t *testing.T) {
 	const page1 = `"authenticationTokenId":"t0"`
 	valid := func(r response) bool { return r.err == nil && r.status == 200 && json.Valid([]byte(r.body)) }
@@ -49,7 +49,7 @@ func TestFaults(t *testing.T) {
 			return valid(r) && strings.Contains(r.body, `"entities":[],`) && strings.Contains(r.body, "nextToken")
 		},
 		ShortPage:  func(r response) bool { return valid(r) && strings.Count(r.body, "instanceId") == 1 },
-		Duplicates: valid, // the walks below say more
+		Duplicates: valid, // the walks below check more
 		Loop:       valid,
 		EmptyList:  valid, // TestListings
 		HalfList:   valid,
@@ -174,15 +174,37 @@ func TestFaultDetails(t *testing.T) {
 		body   string
 		header map[string]string
 	}{
-		"lower case":         {Fault{Kind: Status, Status: 503, Shape: ShapeLower, Code: "Busy"}, 503, `{"code":"Busy","message":"simulated fault","requestId":"`, nil},
-		"gateway":            {Fault{Kind: Status, Status: 502, Shape: ShapeGateway}, 502, `{"Code":"internal_error","Message":"simulated fault","RequestId":"`, nil},
-		"text":               {Fault{Kind: Status, Shape: ShapeText}, 500, "internal_error: simulated fault\n", map[string]string{"Content-Type": "text/plain; charset=utf-8"}},
-		"own body":           {Fault{Kind: Status, Status: 403, Body: "no"}, 403, "no", nil},
-		"throttled as 400":   {Fault{Kind: Throttle, Status: 400, Code: "Throttling.Api", Shape: ShapeGateway}, 400, `{"Code":"Throttling.Api"`, nil},
-		"throttled as 200":   {Fault{Kind: Throttle, Status: 200, Code: "Throttling"}, 200, `{"error":"Throttling"`, nil},
-		"hints in ms":        {Fault{Kind: Throttle, TimeLeft: 1500 * time.Millisecond, TimeLeftAPI: time.Minute}, 429, "", map[string]string{"X-Ratelimit-User": "Limit:1,Remain:0,TimeLeft:1500,Reset:1500", "X-Ratelimit-User-Api": "Limit:1,Remain:0,TimeLeft:60000,Reset:60000"}},
-		"retry after":        {Fault{Kind: Throttle, RetryAfter: "Fri, 01 May 2026 12:00:05 GMT"}, 429, "", map[string]string{"Retry-After": "Fri, 01 May 2026 12:00:05 GMT"}},
-		"redirect":           {Fault{Kind: Redirect, Status: 307, Body: "https://elsewhere"}, 307, "", map[string]string{"Location": "https://elsewhere"}},
+		"lower case": {
+			Fault{Kind: Status, Status: 503, Shape: ShapeLower, Code: "Busy"}, 503, `{"code":"Busy","message":"simulated fault","requestId":"`,
+			nil,
+		},
+		"gateway": {
+			Fault{Kind: Status, Status: 502, Shape: ShapeGateway}, 502, `{"Code":"internal_error","Message":"simulated fault","RequestId":"`,
+			nil,
+		},
+		"text": {
+			Fault{Kind: Status, Shape: ShapeText}, 500, "internal_error: simulated fault\n",
+			map[string]string{"Content-Type": "text/plain; charset=utf-8"},
+		},
+		"own body": {Fault{Kind: Status, Status: 403, Body: "no"}, 403, "no", nil},
+		"throttled as 400": {
+			Fault{Kind: Throttle, Status: 400, Code: "Throttling.Api", Shape: ShapeGateway}, 400, `{"Code":"Throttling.Api"`, nil,
+		},
+		"throttled as 200": {Fault{Kind: Throttle, Status: 200, Code: "Throttling"}, 200, `{"error":"Throttling"`, nil},
+		"hints in ms": {
+			Fault{Kind: Throttle, TimeLeft: 1500 * time.Millisecond, TimeLeftAPI: time.Minute}, 429, "",
+			map[string]string{
+				"X-Ratelimit-User":     "Limit:1,Remain:0,TimeLeft:1500,Reset:1500",
+				"X-Ratelimit-User-Api": "Limit:1,Remain:0,TimeLeft:60000,Reset:60000",
+			},
+		},
+		"retry after": {
+			Fault{Kind: Throttle, RetryAfter: "Fri, 01 May 2026 12:00:05 GMT"}, 429, "",
+			map[string]string{"Retry-After": "Fri, 01 May 2026 12:00:05 GMT"},
+		},
+		"redirect": {
+			Fault{Kind: Redirect, Status: 307, Body: "https://elsewhere"}, 307, "", map[string]string{"Location": "https://elsewhere"},
+		},
 		"entities of a kind": {Fault{Kind: WrongType, Field: "entities"}, 200, `{"entities":{},`, nil},
 		"text for a time":    {Fault{Kind: WrongType, Field: "expirationTime", Body: `"soon"`}, 200, `{"entities":[{"instanceId"`, nil},
 		"small huge body":    {Fault{Kind: HugeBody, Size: 100_000}, 200, `{"totalCount":0,"entities":[ `, nil},

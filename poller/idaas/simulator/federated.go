@@ -17,7 +17,7 @@ const (
 	clockLeeway    = time.Minute
 )
 
-// verifyDocument checks an identity document: its signature, the instance that it is for, and its age.
+// verifyDocument checks the signature, the instance and the age of an identity document.
 func (s *Server) verifyDocument(client Client, text string) *refusal {
 	if client.PKCS7 == nil {
 		return &refusal{"invalid_client_credential", "the federated credential is not of the type PKCS#7"}
@@ -34,7 +34,7 @@ func (s *Server) verifyDocument(client Client, text string) *refusal {
 	if err != nil {
 		return &refusal{"invalid_client", "the signature of the PKCS#7 document is not valid: " + err.Error()}
 	}
-	// The audience is a text for whoever signs, and JSON in itself for whoever verifies.
+	// The signer treats the audience as text. IDaaS parses it as JSON.
 	var said struct {
 		Audience string `json:"audience"`
 	}
@@ -54,7 +54,7 @@ func (s *Server) verifyDocument(client Client, text string) *refusal {
 	return nil
 }
 
-// verifyCertified checks an assertion that a certificate in the form is for.
+// verifyCertified checks an assertion with the certificate in the form.
 func (s *Server) verifyCertified(audience string, client Client, form url.Values) *refusal {
 	if client.PCA.Roots == nil {
 		return &refusal{"invalid_client_credential", "the federated credential is not of the type PCA"}
@@ -65,7 +65,7 @@ func (s *Server) verifyCertified(audience string, client Client, form url.Values
 	}
 	certificate, err := x509.ParseCertificate(block.Bytes)
 	if err != nil {
-		return &refusal{"invalid_client", "the client certificate is none: " + err.Error()}
+		return &refusal{"invalid_client", "the client certificate cannot be parsed: " + err.Error()}
 	}
 	chain := x509.NewCertPool()
 	if !chain.AppendCertsFromPEM([]byte(form.Get("client_x509_chain"))) {

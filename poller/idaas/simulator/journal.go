@@ -2,17 +2,17 @@ package simulator
 
 import "time"
 
-// Request is one request a Server got.
+// Request is a request that a Server received.
 type Request struct {
 	Operation   string // List, Access, Discovery, or "unknown"
 	Time        time.Time
 	Consumer    string // of a list call
 	Provider    string
-	Page        int    // 1-based page of the walk; 0 when its nextToken is not valid
-	AccessToken string // the bearer token it came with
+	Page        int    // 1-based page of the walk; 0 if its nextToken is not valid
+	AccessToken string // the bearer token
 	Query       string // as sent
 	UserAgent   string
-	Status      int // 0: not answered yet, or never
+	Status      int // 0: no response yet, or none
 }
 
 const journalSize = 10_000
@@ -24,7 +24,7 @@ type journal struct {
 	ring    []Request
 }
 
-// Requests returns how many requests of an operation came in so far, answered or not; "" counts all.
+// Requests returns the number of received requests of an operation; of all for "".
 func (s *Server) Requests(operation string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -34,14 +34,14 @@ func (s *Server) Requests(operation string) int {
 	return s.requests.counts[operation]
 }
 
-// ExpiredTokenRequests returns how many list calls came with an access token of this server that had expired.
+// ExpiredTokenRequests returns the number of list calls with an expired access token of this server.
 func (s *Server) ExpiredTokenRequests() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.requests.expired
 }
 
-// Log returns a copy of the last 10,000 requests, in the order they came in.
+// Log returns a copy of the last 10,000 requests, in the order of arrival.
 func (s *Server) Log() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -53,7 +53,7 @@ func (s *Server) Log() []Request {
 	return append(append(make([]Request, 0, len(j.ring)), j.ring[oldest:]...), j.ring[:oldest]...)
 }
 
-// record returns the number under which the request's status can be added.
+// record adds a request and returns its number, for recordStatus.
 func (s *Server) record(r Request) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -24,7 +24,7 @@ type query struct {
 	binding            string
 }
 
-// cursor is what a nextToken says: the page it leads to and where that starts.
+// cursor is the content of a nextToken: the next page and its start.
 type cursor struct {
 	page      int
 	position  int64
@@ -133,7 +133,7 @@ func (s *Server) matches(q *query, t *Token, now time.Time) bool {
 	return (q.revoked == nil || *q.revoked == t.Revoked) && (q.expired == nil || *q.expired == s.expired(t, now))
 }
 
-// page collects one page; it stops early, with a page nobody will read, when the context ends.
+// page returns one page. It stops early, with an incomplete page, when the context ends.
 func (s *Server) page(ctx context.Context, q query) page {
 	now := s.config.Now()
 	v := s.view(q.consumer, q.provider, now)
@@ -215,7 +215,7 @@ func (s *Server) encode(e *encoder, p *page) {
 	e.end()
 }
 
-// binding is what a nextToken is good for.
+// binding identifies the list of a nextToken.
 func binding(values url.Values) string {
 	bound := url.Values{}
 	for _, name := range []string{"consumerId", "credentialProviderIdentifier", "revoked", "expired", "maxResults"} {

@@ -28,7 +28,8 @@ func TestEntity(t *testing.T) {
 	body := f.list(t.Context(), token, listQuery("consumerId", "c\"é")).body
 	// The twelve members of an entity in the vendor's example, in its order.
 	want := fmt.Sprintf(`{"entities":[{"instanceId":"idaas_simulator","authenticationTokenId":"atntkn_1","credentialProviderId":"atp_1",`+
-		`"createTime":%d,"updateTime":%d,"authenticationTokenType":"jwt","revoked":false,"creatorType":"application","creatorId":"app_simulator",`+
+		`"createTime":%d,"updateTime":%d,"authenticationTokenType":"jwt","revoked":false,"creatorType":"application",`+
+		`"creatorId":"app_simulator",`+
 		`"consumerType":"custom","consumerId":"c\"é","expirationTime":%d}],"totalCount":1,"maxResults":20}`,
 		epoch.UnixMilli(), epoch.UnixMilli(), epoch.UnixMilli()+1)
 	if body != want {
@@ -220,9 +221,7 @@ func TestDateAndRequestID(t *testing.T) {
 	}
 }
 
-var generatedTokens = 1_000_000
-
-// counter counts the tokens of answers and keeps the last answer's end.
+// counter counts the tokens of responses and keeps the end of the last one.
 type counter struct {
 	http.ResponseWriter
 	tokens int
@@ -235,7 +234,7 @@ func (c *counter) Write(body []byte) (int, error) {
 	return len(body), nil
 }
 
-// memory answers a list call without a network.
+// memory responds to a list call without a network.
 func memory(t *testing.T, s *Server, w http.ResponseWriter, token, query string) {
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v2/idaas_simulator/authenticationTokens?"+query, nil)
@@ -244,7 +243,7 @@ func memory(t *testing.T, s *Server, w http.ResponseWriter, token, query string)
 }
 
 func TestGeneratedTokensAreNotHeld(t *testing.T) {
-	n := generatedTokens
+	const n = 100_000
 	f := start(t, Config{MaxPageSize: 1000})
 	f.Generate("c", "p", n, func(i int) Token {
 		return Token{ID: "t" + strconv.Itoa(i), Expires: epoch.Add(time.Duration(i-n/2) * time.Second), Revoked: i%10 == 0}
@@ -274,7 +273,7 @@ func TestGeneratedTokensAreNotHeld(t *testing.T) {
 	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 4<<20 {
 		t.Errorf("the heap grew by %d MiB", grown>>20)
 	}
-	// A tenth of each half is revoked; number n/2, which expires now, is among them.
+	// A tenth of each half is revoked. Number n/2, which expires now, is one of them.
 	want := Counts{Total: n + 1, Revoked: n / 10, Active: n/2 - n/20 + 1, Expired: n/2 - n/20, WithoutExpiration: 1}
 	if got := f.Count("c", "p", epoch); got != want {
 		t.Errorf("got %+v, want %+v", got, want)

@@ -12,24 +12,24 @@ import (
 	"time"
 )
 
-// Provider is a credential provider as ListCredentialProviders has it.
+// Provider is a credential provider in ListCredentialProviders.
 type Provider struct {
 	Identifier string
 	Type       string // "jwt", or "oauth"; empty: jwt
 	Disabled   bool
 }
 
-// Application is an application as ListApplications has it.
+// Application is an application in ListApplications.
 type Application struct {
 	ID       string
 	Name     string
 	Identity string    // "application", or "agent"; empty: application
 	Created  time.Time // zero: when it was set first
 	Disabled bool
-	NoM2M    bool // it is no M2M client
+	NoM2M    bool // not an M2M client
 }
 
-// SetProvider makes a provider known, or changes it. Those that Add makes known are enabled and of the type jwt.
+// SetProvider adds or changes a provider. Add adds providers that are enabled and of the type jwt.
 func (s *Server) SetProvider(p Provider) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -37,7 +37,7 @@ func (s *Server) SetProvider(p Provider) {
 	s.providers[p.Identifier] = p
 }
 
-// RemoveProvider makes a provider unknown.
+// RemoveProvider removes a provider.
 func (s *Server) RemoveProvider(identifier string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -62,7 +62,7 @@ func (s *Server) RemoveApplication(id string) {
 
 // listing is a page of a list of the management API.
 type listing struct {
-	name       string // of its member
+	name       string // of the JSON member
 	ids        []string
 	items      map[string]func(*encoder)
 	from, size int

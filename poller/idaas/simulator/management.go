@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// RAMUser is whoever signs calls of the management API, EIAM 2021-12-01, which answers under "/".
+// RAMUser signs calls of the management API, EIAM 2021-12-01, at the path "/".
 type RAMUser struct {
 	AccessKeyID     string
 	AccessKeySecret string
@@ -22,7 +22,7 @@ type RAMUser struct {
 	Actions         []string  // allowed, such as "eiam:ListCredentialProviders"; nil: all
 }
 
-// WithRAM returns c with the management API, and who may call it. It is no method, or a binary that does without would have it all.
+// WithRAM returns c with the management API for users. It is not a method, so that a binary without calls of it does not contain it.
 func WithRAM(c Config, users ...RAMUser) Config {
 	c.ram, c.manage = users, (*Server).manage
 	return c
@@ -33,13 +33,13 @@ const (
 	nonceKept = 2 * maxAge
 )
 
-// gateway is a refusal in the words of the gateway.
+// gateway returns an error response of the gateway.
 func gateway(status int, code, message string) *answer {
 	a := ShapeGateway.failure(status, code, message)
 	return &a
 }
 
-// manage answers a signed call.
+// manage responds to a signed call.
 func (s *Server) manage(r *http.Request) answer {
 	user, refused := s.signer(r)
 	if refused != nil {
@@ -80,7 +80,8 @@ func (s *Server) signer(r *http.Request) (RAMUser, *answer) {
 			required = append(required, name)
 		}
 	}
-	if scheme != "ACS3-HMAC-SHA256" || !slices.IsSorted(names) || slices.ContainsFunc(required, func(name string) bool { return !slices.Contains(names, name) }) {
+	if scheme != "ACS3-HMAC-SHA256" || !slices.IsSorted(names) ||
+		slices.ContainsFunc(required, func(name string) bool { return !slices.Contains(names, name) }) {
 		return refuse(http.StatusBadRequest, "IncompleteSignature", "The request signature does not conform to Aliyun standards.")
 	}
 	now := s.config.Now()
@@ -100,7 +101,8 @@ func (s *Server) signer(r *http.Request) (RAMUser, *answer) {
 		return refuse(http.StatusBadRequest, "InvalidSecurityToken.Expired", "Specified SecurityToken is expired.")
 	}
 	empty := sha256.Sum256(nil)
-	if sum := fmt.Sprintf("%x", empty); r.Header.Get("X-Acs-Content-Sha256") != sum || r.ContentLength > 0 || fields["Signature"] != sign(r, names, sum, user.AccessKeySecret) {
+	if sum := fmt.Sprintf("%x", empty); r.Header.Get("X-Acs-Content-Sha256") != sum || r.ContentLength > 0 ||
+		fields["Signature"] != sign(r, names, sum, user.AccessKeySecret) {
 		return refuse(http.StatusBadRequest, "SignatureDoesNotMatch", "Specified signature is not matched with our calculation.")
 	}
 	nonce := user.AccessKeyID + " " + r.Header.Get("X-Acs-Signature-Nonce")
@@ -114,7 +116,7 @@ func (s *Server) signer(r *http.Request) (RAMUser, *answer) {
 	return user, nil
 }
 
-// sign calculates what the signature of r must be.
+// sign returns the expected signature of r.
 func sign(r *http.Request, names []string, bodySum, secret string) string {
 	values := r.URL.Query()
 	var pairs, headers []string
@@ -128,13 +130,15 @@ func sign(r *http.Request, names []string, bodySum, secret string) string {
 		}
 		headers = append(headers, name+":"+strings.TrimSpace(value)+"\n")
 	}
-	request := strings.Join([]string{r.Method, r.URL.EscapedPath(), strings.Join(pairs, "&"), strings.Join(headers, ""), strings.Join(names, ";"), bodySum}, "\n")
+	request := strings.Join([]string{
+		r.Method, r.URL.EscapedPath(), strings.Join(pairs, "&"), strings.Join(headers, ""), strings.Join(names, ";"), bodySum,
+	}, "\n")
 	mac := hmac.New(sha256.New, []byte(secret))
 	fmt.Fprintf(mac, "ACS3-HMAC-SHA256\n%x", sha256.Sum256([]byte(request)))
 	return fmt.Sprintf("%x", mac.Sum(nil))
 }
 
-// percent encodes all but what RFC 3986 calls unreserved.
+// percent encodes all but the unreserved characters of RFC 3986.
 func percent(text string) string {
 	var b strings.Builder
 	for _, c := range []byte(text) {

@@ -29,7 +29,7 @@ func TestSignatureOfTheDocument(t *testing.T) {
 	}
 }
 
-// signed sends a signed call, after change has changed what is sent.
+// signed sends a signed call, which change can alter.
 func (f *fixture) signed(action, query string, at time.Time, nonce string, change func(*http.Request)) response {
 	f.t.Helper()
 	r, err := http.NewRequestWithContext(f.t.Context(), http.MethodPost, f.url+"/?"+query, http.NoBody)
@@ -44,14 +44,17 @@ func (f *fixture) signed(action, query string, at time.Time, nonce string, chang
 		r.Header.Set("X-Acs-"+name, value)
 	}
 	names := []string{"host", "x-acs-action", "x-acs-content-sha256", "x-acs-date", "x-acs-signature-nonce", "x-acs-version"}
-	r.Header.Set("Authorization", "ACS3-HMAC-SHA256 Credential=key,SignedHeaders="+strings.Join(names, ";")+",Signature="+sign(r, names, sum, "secret"))
+	r.Header.Set(
+		"Authorization",
+		"ACS3-HMAC-SHA256 Credential=key,SignedHeaders="+strings.Join(names, ";")+",Signature="+sign(r, names, sum, "secret"),
+	)
 	if change != nil {
 		change(r)
 	}
 	return f.do(r)
 }
 
-// What is changed after it was signed, too old or used before is refused.
+// A request that is changed after signing, too old or repeated is refused.
 func TestSignedCalls(t *testing.T) {
 	f := start(t, WithRAM(Config{}, RAMUser{AccessKeyID: "key", AccessKeySecret: "secret"}))
 	f.SetProvider(Provider{Identifier: "p~1 +*"})
@@ -99,11 +102,12 @@ func TestSignedCalls(t *testing.T) {
 	}
 }
 
-// Lists have what their parameters select, page by page, or part of it during a fault.
+// Lists have the items that their parameters select, page by page, or a part of them with a fault.
 func TestListings(t *testing.T) {
 	f := start(t, WithRAM(Config{}, RAMUser{AccessKeyID: "key", AccessKeySecret: "secret"}))
 	for i, a := range []Application{
-		{ID: "app_a", Name: "A"}, {ID: "app_b", Name: "B", Identity: "agent"}, {ID: "app_c", Disabled: true}, {ID: "app_d", NoM2M: true}, {ID: "app_e"},
+		{ID: "app_a", Name: "A"}, {ID: "app_b", Name: "B", Identity: "agent"}, {ID: "app_c", Disabled: true}, {ID: "app_d", NoM2M: true},
+		{ID: "app_e"},
 	} {
 		a.Created = epoch.Add(time.Duration(5-i) * time.Second) // the last one is the oldest
 		f.SetApplication(a)

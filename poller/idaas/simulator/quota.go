@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// Hint is how a throttled answer says when to come back.
+// Hint is the kind of retry-after in a throttling response.
 type Hint int
 
-// Hints of a throttled answer: the header x-ratelimit-user (milliseconds), Retry-After (seconds), both, or none.
+// Hints of a throttling response: the header x-ratelimit-user (milliseconds), Retry-After (seconds), both, or none.
 const (
 	HintRateLimit Hint = iota
 	HintRetryAfter
@@ -18,14 +18,14 @@ const (
 	HintNone
 )
 
-// Quota is a number of list calls per fixed window; the rest is answered 429 with the code Throttling.User. The zero Quota has no limit.
+// Quota limits list calls per fixed window. The response to others is 429 with the code Throttling.User. The zero Quota is no limit.
 type Quota struct {
 	Requests int
 	Window   time.Duration // one minute
 	Hint     Hint
 }
 
-// overQuota counts a list call and returns the rest of the window when it is one too many.
+// overQuota counts a list call. If it exceeds the quota, it returns the rest of the window.
 func (s *Server) overQuota() (time.Duration, bool) {
 	q := s.config.Quota
 	if q.Requests == 0 {

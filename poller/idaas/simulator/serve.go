@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Serve serves d on a free loopback port until stop is called; ctx is for setting up. It returns the settings of an exporter, as environment
-// variables, that lead there.
+// Serve serves d on a free loopback port until stop is called. It returns the environment variables of an exporter that uses it. ctx is
+// for the listener only.
 func (d *Demo) Serve(ctx context.Context) (environ []string, stop func(), err error) {
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {

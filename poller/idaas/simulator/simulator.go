@@ -1,4 +1,4 @@
-// Package simulator is the Alibaba Cloud IDaaS API in memory: an http.Handler with faults to switch on.
+// Package simulator is the Alibaba Cloud IDaaS API in memory: an http.Handler with injectable faults.
 package simulator
 
 import (
@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// Operations, as they appear in Fault.Operation, Request.Operation and Server.Requests.
+// Operations, as in Fault.Operation, Request.Operation and Server.Requests.
 const (
 	List         = "list"         // ListAuthenticationTokens
 	Access       = "token"        // the OAuth 2.0 token endpoint, or GenerateOauthToken
@@ -23,7 +23,7 @@ const (
 	unknown      = "unknown"
 )
 
-// Paths under which a Server answers, beside the list call of its instance.
+// Paths of a Server, in addition to the list call of its instance.
 const (
 	IssuerPath            = "/api/v2/iauths_system/oauth2"
 	TokenPath             = IssuerPath + "/token"
@@ -31,10 +31,10 @@ const (
 	InstanceDiscoveryPath = "/.well-known/cloud-idaas-configuration"
 )
 
-// End is how the last page of a walk ends.
+// End is the nextToken of the last page.
 type End int
 
-// Ends of a walk: nextToken is left out, null, or the empty string.
+// Ends of a list: nextToken is absent, null, or the empty string.
 const (
 	EndAbsent End = iota
 	EndNull
@@ -62,31 +62,33 @@ func AsText(total, _, _ int64) string { return fmt.Sprintf("%q", strconv.FormatI
 // WithFraction returns the total with a fraction of 0.
 func WithFraction(total, _, _ int64) string { return strconv.FormatInt(total, 10) + ".0" }
 
-// Config of a Server; the zero value of each field is a sensible default.
+// Config of a Server. Zero fields have the defaults in the comments.
 type Config struct {
 	InstanceID          string        // "idaas_simulator"
 	Clients             []Client      // machine clients that may get access tokens
 	AccessTokenLifetime time.Duration // 20 minutes; whole seconds
-	MaxPageSize         int           // 100; a larger maxResults is answered 400
-	ClampPageSize       bool          // a larger maxResults is answered with MaxPageSize tokens instead
+	MaxPageSize         int           // 100; the response to a larger maxResults is 400
+	ClampPageSize       bool          // the response to a larger maxResults has MaxPageSize tokens instead
 	End                 End
-	OffsetCursor        bool             // nextToken counts tokens, so pages drift when some come or go; by default an unchanged token is listed exactly once. Every page costs a scan of those before it
-	OmitTotalCount      bool             // totalCount is left out
-	Seconds             bool             // expirationTime is answered in seconds, not milliseconds
-	Latency             time.Duration    // before each answer
-	Quota               Quota            // of list calls
-	Now                 func() time.Time // time.Now; decides what has expired and makes the Date header
-	ClockSkew           time.Duration    // added to Now: the whole server is ahead
-	DateSkew            time.Duration    // added to the Date header only
-	OmitDate            bool             // there is no Date header
-	IgnoredFilters      []string         // of revoked and expired: accepted, without effect
-	Total               Total            // how totalCount is returned
-	BaseURL             string           // scheme and host in URLs handed out; by default those the request came to
-	TokenEndpoint       string           // in discovery, and the audience of assertions; by default BaseURL and TokenPath
-	InternetEndpoint    string           // developer endpoint in discovery; by default BaseURL
-	VPCEndpoint         string           // the same inside a VPC
+	// OffsetCursor: nextToken is an offset, so pages drift after changes, and every page scans those before it. By default an unchanged
+	// token is listed exactly once.
+	OffsetCursor     bool
+	OmitTotalCount   bool             // totalCount is absent
+	Seconds          bool             // expirationTime is in seconds, not milliseconds
+	Latency          time.Duration    // before each response
+	Quota            Quota            // of list calls
+	Now              func() time.Time // time.Now; for expirations and the Date header
+	ClockSkew        time.Duration    // added to Now: the clock of the server is ahead
+	DateSkew         time.Duration    // added to the Date header only
+	OmitDate         bool             // there is no Date header
+	IgnoredFilters   []string         // of revoked and expired: accepted, without effect
+	Total            Total            // how totalCount is returned
+	BaseURL          string           // scheme and host in returned URLs; by default those of the request
+	TokenEndpoint    string           // in discovery, and the audience of assertions; by default BaseURL and TokenPath
+	InternetEndpoint string           // developer endpoint in discovery; by default BaseURL
+	VPCEndpoint      string           // the same for network vpc
 
-	// Of WithRAM; the demo has nothing of it.
+	// Set by WithRAM; not used by the demo.
 	ram    []RAMUser
 	manage func(*Server, *http.Request) answer
 }
@@ -104,11 +106,11 @@ type Server struct {
 	sets         map[pair]*set
 	providers    map[string]Provider
 	applications map[string]Application
-	nonces       map[string]time.Time // of signed calls, to when they are forgotten
+	nonces       map[string]time.Time // of signed calls, with the time until they are kept
 	places       map[string]place
 	sequence     int64
 	faults       []*injected
-	assertions   map[string]time.Time // jti to its end
+	assertions   map[string]time.Time // jti to its expiration
 	generation   int                  // of access tokens
 	quotaEnd     time.Time
 	quotaUsed    int
@@ -153,13 +155,13 @@ func New(config Config) *Server {
 	return s
 }
 
-// Close aborts every answer that waits or hangs, now and from now on, so that an HTTP server can be shut down.
+// Close aborts all responses that wait or hang, current and later ones, so that an HTTP server can be shut down.
 func (s *Server) Close() { s.close() }
 
-// ServeHTTP answers one request and returns promptly when its context ends.
+// ServeHTTP responds to a request and returns immediately when its context ends.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	now := s.config.Now()
-	// The body is read first: net/http notices that a client has gone only after it.
+	// The body is read first: only then does net/http notice a client that has disconnected.
 	r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
 	formErr := r.ParseForm()
 
@@ -189,7 +191,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
 	header.Set("Date", s.config.Now().Add(s.config.DateSkew).UTC().Format(http.TimeFormat))
 	if s.config.OmitDate {
-		header["Date"] = nil // or net/http adds its own
+		header["Date"] = nil // otherwise net/http adds it
 	}
 	header.Set("X-Acs-Request-Id", to.id)
 	header.Set("Content-Type", "application/json")
@@ -197,7 +199,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if f.Then != nil {
 			defer f.Then()
 		}
-		s.spoil(to, a, f)
+		s.corrupt(to, a, f)
 		return
 	}
 	maps.Copy(header, a.header)
@@ -256,7 +258,7 @@ func instanceOf(path string) (string, bool) {
 	return id, ok && !strings.Contains(id, "/")
 }
 
-// wait sleeps and reports whether the request is still worth answering.
+// wait sleeps for d, and returns false if the request or the Server has ended.
 func (s *Server) wait(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return ctx.Err() == nil
@@ -272,7 +274,7 @@ func (s *Server) wait(ctx context.Context, d time.Duration) bool {
 	return false
 }
 
-// baseURL is the scheme and host under which the client reached the server.
+// baseURL returns the configured base URL, or the scheme and host of the request.
 func (s *Server) baseURL(r *http.Request) string {
 	switch {
 	case s.config.BaseURL != "":

@@ -21,7 +21,7 @@ const (
 
 var epoch = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 
-// fixture is a Server on loopback with a clock that stands still unless it is moved.
+// fixture is a Server on loopback, whose clock changes only with now.
 type fixture struct {
 	*Server
 	t   *testing.T
@@ -55,7 +55,7 @@ type response struct {
 
 func (f *fixture) do(r *http.Request) response {
 	f.t.Helper()
-	// A Transport silently repeats a GET when a connection that it has used before breaks.
+	// A Transport repeats a GET if a reused connection breaks.
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, CheckRedirect: func(*http.Request, []*http.Request) error {
 		return http.ErrUseLastResponse
 	}}
@@ -65,7 +65,7 @@ func (f *fixture) do(r *http.Request) response {
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode == http.StatusSwitchingProtocols {
-		return response{status: answer.StatusCode} // its body ends with the connection
+		return response{status: answer.StatusCode} // the body ends with the connection
 	}
 	body, err := io.ReadAll(answer.Body)
 	return response{answer.StatusCode, answer.Header, string(body), err}
@@ -145,7 +145,7 @@ func (f *fixture) page(token string, values url.Values) (page listed) {
 	return page
 }
 
-// walk lists everything a query matches, page by page.
+// walk lists all tokens that match a query, page by page.
 func (f *fixture) walk(token string, values url.Values, between func(page int)) (pages [][]string) {
 	f.t.Helper()
 	for len(pages) < 10_000 {

@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// Form is how a value that a token does not have is answered.
+// Form is the encoding of a missing value.
 type Form int
 
-// Forms of a missing value: the usual one (expirationTime is left out, revoked is false), left out, null, or 0.
+// Forms of a missing value: the usual one (expirationTime is absent, revoked is false), absent, null, or 0.
 const (
 	AsUsual Form = iota
 	AsAbsent
@@ -20,7 +20,7 @@ const (
 	AsZero // of expirationTime only
 )
 
-// Token is one authentication token. An empty id or type gets a usual value, a zero time is left out of the answer.
+// Token is one authentication token. An empty id or type gets a usual value. A zero time is absent in the response.
 type Token struct {
 	ID           string // authenticationTokenId, unique in a Server
 	ProviderID   string // credentialProviderId, atp_…
@@ -28,7 +28,7 @@ type Token struct {
 	ConsumerType string // "custom" or "application"
 	CreatorType  string
 	CreatorID    string
-	Created      time.Time // answered to the millisecond, as the other times
+	Created      time.Time // in milliseconds, like the other times
 	Updated      time.Time
 	Expires      time.Time // zero: never
 	Revoked      bool
@@ -43,7 +43,7 @@ type Counts struct {
 	WithoutExpiration               int // those of Active that never expire
 }
 
-// Positions below firstStored belong to generated tokens, the others are sequence numbers of tokens held.
+// Positions below firstStored belong to generated tokens, the others are sequence numbers of added tokens.
 const firstStored = 1 << 40
 
 type pair struct{ consumer, provider string }
@@ -63,14 +63,14 @@ type generated struct {
 	token func(int) Token
 }
 
-// set holds the tokens of one pair. A slice handed out is never written to within its length.
+// set has the tokens of one pair. Returned slices are never changed within their length.
 type set struct {
 	generated []generated
 	stored    []*stored
 	derive    func(now time.Time) []*stored // instead of stored
 }
 
-// Add makes the consumer and the provider known and adds tokens at the end of their list. A token whose ID the Server already has moves there.
+// Add adds tokens at the end of the list of a consumer and provider, which are added, too. A token with an existing ID moves there.
 func (s *Server) Add(consumer, provider string, tokens ...Token) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -84,9 +84,8 @@ func (s *Server) Add(consumer, provider string, tokens ...Token) {
 	}
 }
 
-// Generate adds n tokens that are made by token(0) … token(n-1) whenever they are listed, and never held.
-// The function must give the same answers each time and be safe for concurrent use.
-// Generated tokens are listed before added ones and cannot be changed.
+// Generate adds n tokens, token(0) … token(n-1), which are generated for each list and not kept in memory. token must always return the
+// same and be safe for concurrent use. Generated tokens are listed before added ones and cannot be changed.
 func (s *Server) Generate(consumer, provider string, n int, token func(i int) Token) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -94,7 +93,7 @@ func (s *Server) Generate(consumer, provider string, n int, token func(i int) To
 	into.generated = append(into.generated, generated{n, token})
 }
 
-// Update changes an added token in its place and reports whether there is one. The change must not alter the ID nor call the Server.
+// Update changes an added token in its place and reports whether it exists. The change must neither alter the ID nor call the Server.
 func (s *Server) Update(id string, change func(*Token)) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -110,7 +109,7 @@ func (s *Server) Update(id string, change func(*Token)) bool {
 	return true
 }
 
-// Revoke revokes an added token and reports whether there is one.
+// Revoke revokes an added token and reports whether it exists.
 func (s *Server) Revoke(id string) bool {
 	return s.Update(id, func(t *Token) { t.Revoked = true })
 }
@@ -120,7 +119,7 @@ func (s *Server) Reinstate(id string) bool {
 	return s.Update(id, func(t *Token) { t.Revoked = false })
 }
 
-// Remove deletes an added token and reports whether there was one.
+// Remove deletes an added token and reports whether it existed.
 func (s *Server) Remove(id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -138,7 +137,7 @@ func (s *Server) remove(id string) bool {
 	return true
 }
 
-// Count counts the tokens of a consumer at a provider as they stand at a time, independently of the list call.
+// Count counts the tokens of a consumer at a provider at a time, independently of the list call.
 func (s *Server) Count(consumer, provider string, at time.Time) Counts {
 	var c Counts
 	for _, t := range s.view(consumer, provider, at).from(0) {
@@ -184,7 +183,7 @@ func (s *set) index(position int64) int {
 	return sort.Search(len(s.stored), func(i int) bool { return s.stored[i].position >= position })
 }
 
-// view is what a set holds at one moment; it can be read without a lock.
+// view has the tokens of a set at one moment. It needs no lock.
 type view struct {
 	set
 	providerID string
@@ -225,7 +224,7 @@ func (v view) from(position int64) iter.Seq2[int64, *Token] {
 	}
 }
 
-// generatedCount is how many of the view's tokens are not held.
+// generatedCount is the number of generated tokens.
 func (v view) generatedCount() int64 {
 	n := int64(0)
 	for _, g := range v.generated {
@@ -263,7 +262,7 @@ func providerID(provider string) string {
 
 func expires(t *Token) bool { return !t.Expires.IsZero() && t.Expires.UnixMilli() > 0 }
 
-// expired compares what the answer says, which is coarser than the token's own time.
+// expired compares the time in the response, which has a lower resolution than that of the token.
 func (s *Server) expired(t *Token, at time.Time) bool {
 	unit := time.Millisecond
 	if s.config.Seconds {

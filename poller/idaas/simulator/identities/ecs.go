@@ -1,5 +1,5 @@
-// Package identities is what tests prove to be: an ECS instance, with the metadata service that signs its identity
-// documents, and the owner of a certificate of a private CA.
+// Package identities has simulated identities for tests: an ECS instance, whose metadata service signs identity documents, and a private
+// CA.
 package identities
 
 import (
@@ -17,15 +17,14 @@ import (
 	"github.com/smallstep/pkcs7"
 )
 
-// ECS is an instance: an http.Handler as its metadata service, and an http.RoundTripper that leads there. It is safe for
-// concurrent use.
+// ECS is an instance: the http.Handler of its metadata service, and an http.RoundTripper to it. It is safe for concurrent use.
 type ECS struct {
 	t      testing.TB
 	signer authority
 	signed atomic.Int64
 }
 
-// NewECS returns an instance whose signatures are good for some years from now on.
+// NewECS returns an instance with a certificate that is valid from now on, for years.
 func NewECS(t testing.TB, now time.Time) *ECS {
 	t.Helper()
 	return &ECS{t: t, signer: newAuthority(t, "ecs", nil, now)}
@@ -33,7 +32,7 @@ func NewECS(t testing.TB, now time.Time) *ECS {
 
 const session = "session-of-the-metadata-service"
 
-// ServeHTTP hands out sessions, and documents to those who have one.
+// ServeHTTP returns session tokens, and documents for requests with a session token.
 func (e *ECS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.Method == http.MethodPut && r.URL.Path == "/latest/api/token" && r.Header.Get("X-Aliyun-Ecs-Metadata-Token-Ttl-Seconds") != "":
@@ -49,10 +48,10 @@ func (e *ECS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// RoundTrip answers what is asked of the metadata service's address, and nothing else.
+// RoundTrip responds to requests to the address of the metadata service. Others are errors.
 func (e *ECS) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.URL.Scheme != "http" || r.URL.Host != "100.100.100.200" {
-		return nil, errors.New("that is not the metadata service: " + r.URL.String())
+		return nil, errors.New("not the metadata service: " + r.URL.String())
 	}
 	w := httptest.NewRecorder()
 	e.ServeHTTP(w, r)
@@ -62,7 +61,9 @@ func (e *ECS) RoundTrip(r *http.Request) (*http.Response, error) {
 // Sign returns an identity document for an audience, as lines of Base64.
 func (e *ECS) Sign(audience string) string {
 	e.signed.Add(1)
-	content, err := json.Marshal(map[string]string{"instance-id": "i-simulated", "owner-account-id": "1", "region-id": "cn-hangzhou", "audience": audience})
+	content, err := json.Marshal(map[string]string{
+		"instance-id": "i-simulated", "owner-account-id": "1", "region-id": "cn-hangzhou", "audience": audience,
+	})
 	if err != nil {
 		e.t.Error(err)
 	}
@@ -88,10 +89,10 @@ func (e *ECS) Sign(audience string) string {
 	return lines.String()
 }
 
-// Signed returns how many documents were signed.
+// Signed returns the number of signed documents.
 func (e *ECS) Signed() int { return int(e.signed.Load()) }
 
-// Verify returns what a document of this instance says.
+// Verify returns the content of a document of this instance.
 func (e *ECS) Verify(document []byte, at time.Time) ([]byte, error) {
 	data, err := pkcs7.Parse(document)
 	if err != nil {

@@ -15,18 +15,20 @@ import (
 
 // CA is a private certificate authority: a root, and an intermediate that issues the certificates.
 type CA struct {
-	// Roots are those to trust, Root the same as PEM, and Chain is the PEM of the intermediate.
+	// Roots has the root, Root its PEM, and Chain the PEM of the intermediate.
 	Roots       *x509.CertPool
 	Root, Chain string
 
 	issuer authority
 }
 
-// NewCA returns one whose own certificates are good for some years from now on.
+// NewCA returns a CA with certificates that are valid from now on, for years.
 func NewCA(t testing.TB, now time.Time) *CA {
 	t.Helper()
 	root := newAuthority(t, "root", nil, now)
-	ca := &CA{Roots: x509.NewCertPool(), Root: encode("CERTIFICATE", root.certificate.Raw), issuer: newAuthority(t, "intermediate", &root, now)}
+	ca := &CA{
+		Roots: x509.NewCertPool(), Root: encode("CERTIFICATE", root.certificate.Raw), issuer: newAuthority(t, "intermediate", &root, now),
+	}
 	ca.Roots.AddCert(root.certificate)
 	ca.Chain = encode("CERTIFICATE", ca.issuer.certificate.Raw)
 	return ca
@@ -35,7 +37,9 @@ func NewCA(t testing.TB, now time.Time) *CA {
 // Issue returns a PEM certificate for a public key, for both a client and a server of that name.
 func (ca *CA) Issue(t testing.TB, name string, key crypto.PublicKey, from, to time.Time) string {
 	t.Helper()
-	return encode("CERTIFICATE", sign(t, &x509.Certificate{Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, NotBefore: from, NotAfter: to}, &ca.issuer, key))
+	return encode("CERTIFICATE", sign(t, &x509.Certificate{
+		Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, NotBefore: from, NotAfter: to,
+	}, &ca.issuer, key))
 }
 
 // PrivateKey returns the PEM of a private key.
@@ -57,7 +61,7 @@ type authority struct {
 	key         *ecdsa.PrivateKey
 }
 
-// newAuthority returns one that by certified, or itself if that is nil.
+// newAuthority returns an authority that is certified by by, or by itself if by is nil.
 func newAuthority(t testing.TB, name string, by *authority, now time.Time) authority {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -65,7 +69,8 @@ func newAuthority(t testing.TB, name string, by *authority, now time.Time) autho
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+		Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage:  x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
 		NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(3, 0, 0),
 	}
 	if by == nil {
