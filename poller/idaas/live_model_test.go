@@ -326,3 +326,25 @@ func TestLiveWalksOfAnAPIThatLies(t *testing.T) {
 		t.Errorf("%d walks are wrong:\n%s", len(faults), strings.Join(faults, "\n"))
 	}
 }
+
+// The Date of a response counts if it differs, and if no cache has kept it.
+func TestWhenAResponseWasSent(t *testing.T) {
+	sent := time.Date(2028, 1, 1, 0, 0, 0, 500e6, time.UTC)
+	for name, tt := range map[string]struct {
+		date     time.Duration // since sent, cut to the second
+		age      []string
+		from, to time.Duration
+	}{
+		"same":         {0, nil, 0, time.Second},
+		"behind":       {-time.Minute, nil, -time.Minute - 500*time.Millisecond, time.Second},
+		"ahead":        {time.Minute, nil, 0, time.Minute + 500*time.Millisecond},
+		"fresh":        {time.Minute, []string{"0"}, 0, time.Minute + 500*time.Millisecond},
+		"from a cache": {-time.Minute, []string{"60"}, 0, time.Second},
+	} {
+		header := http.Header{"Date": {sent.Add(tt.date).Format(http.TimeFormat)}, "Age": tt.age}
+		from, to := (&call{header: header, sent: sent, took: time.Second}).answered()
+		if from.Sub(sent) != tt.from || to.Sub(sent) != tt.to {
+			t.Errorf("%s: from %v to %v, want %v to %v", name, from.Sub(sent), to.Sub(sent), tt.from, tt.to)
+		}
+	}
+}
