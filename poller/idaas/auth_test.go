@@ -72,7 +72,7 @@ func idToken(t *testing.T, key *ecdsa.PrivateKey, subject string) []byte {
 
 // With every method, a new client sends one token request and its counts are right. Credentials of another client are refused.
 func TestAuthMethods(t *testing.T) {
-	rsa2048, rsa3072, rsa3080 := rsaKey(t, 2048), rsaKey(t, 3072), rsaKey(t, 3080)
+	rsa2048, rsa2056, rsa3080 := rsaKey(t, 2048), rsaKey(t, 2056), rsaKey(t, 3080)
 	p256, p384, p521 := ecKey(t, elliptic.P256()), ecKey(t, elliptic.P384()), ecKey(t, elliptic.P521())
 	sec1, err := x509.MarshalECPrivateKey(p256)
 	if err != nil {
@@ -103,9 +103,10 @@ func TestAuthMethods(t *testing.T) {
 		{
 			"RS256, PKCS #1, kid",
 			key(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(rsa2048)}), "k1"),
-			map[string]crypto.PublicKey{"k1": rsa2048.Public()}, "",
+			map[string]crypto.PublicKey{"k1": rsa2048.Public()},
+			"",
 		},
-		{"RS384", key(pkcs8(t, rsa3072), ""), map[string]crypto.PublicKey{"": rsa3072.Public()}, ""},
+		{"RS384", key(pkcs8(t, rsa2056), ""), map[string]crypto.PublicKey{"": rsa2056.Public()}, ""},
 		{"RS512", key(pkcs8(t, rsa3080), ""), map[string]crypto.PublicKey{"": rsa3080.Public()}, ""},
 		{"ES256, SEC 1 after its parameters", key(append(
 			pem.EncodeToMemory(&pem.Block{Type: "EC PARAMETERS", Bytes: []byte{6, 8, 42, 134, 72, 206, 61, 3, 1, 7}}),
@@ -125,7 +126,7 @@ func TestAuthMethods(t *testing.T) {
 			map[string]crypto.PublicKey{"": p384.Public()},
 			"",
 		},
-		{"another key", key(pkcs8(t, rsa2048), ""), map[string]crypto.PublicKey{"": rsa3072.Public()}, "invalid_client"},
+		{"another key", key(pkcs8(t, rsa2048), ""), map[string]crypto.PublicKey{"": rsa2056.Public()}, "invalid_client"},
 		{"an unknown kid", key(pkcs8(t, rsa2048), "k9"), map[string]crypto.PublicKey{"k1": rsa2048.Public()}, "invalid_client"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -205,8 +206,8 @@ func TestBadPrivateKeys(t *testing.T) {
 		},
 		"encrypted": {pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte("secret-key")}), `"ENCRYPTED PRIVATE KEY"`},
 		"broken":    {pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: []byte("secret-key")}), `"RSA PRIVATE KEY"`},
-		"Ed25519":   {pkcs8(t, ed), "neither RSA nor EC"},
-		"P-224":     {pkcs8(t, p224), "neither RSA nor EC"},
+		"Ed25519":   {pkcs8(t, ed), "neither an unencrypted RSA key nor an EC key on P-256"},
+		"P-224":     {pkcs8(t, p224), "neither an unencrypted RSA key nor an EC key on P-256"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

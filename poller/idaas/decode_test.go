@@ -68,18 +68,21 @@ func TestPagesThatAreAccepted(t *testing.T) {
 		{`{"entities":[{"authenticationTokenId":"a","revoked":true}]}`, []poller.Token{{ID: "a", Revoked: true}}, -1, ""},
 		{
 			`{"entities":[{"authenticationTokenId":"a","createTime":1649830225,"updateTime":1649830226000}]}`,
-			[]poller.Token{{ID: "a", Created: 1649830225000, Updated: 1649830226000}}, -1, "",
+			[]poller.Token{{ID: "a", Created: 1649830225000, Updated: 1649830226000}},
+			-1, "",
 		},
 		{`{"entities":[{"authenticationTokenId":"a","createTime":1649830225000}]}`, []poller.Token{{ID: "a", Created: 1649830225000}}, -1, ""},
 		// Unknown fields may have any name.
 		{`{"entities":[{"authenticationTokenId":"a","Extra":{"Revoked":true},"_x":1}],"MaxResults":1,"extra":{"NextToken":"n"}}`, one, -1, ""},
 		{
 			`{"entities":[{"authenticationTokenId":"a","consumerType":"` + strings.Repeat("x", 500) + `"}]}`,
-			[]poller.Token{{ID: "a", Info: poller.Info{ConsumerType: strings.Repeat("x", maxText) + "…"}}}, -1, "",
+			[]poller.Token{{ID: "a", Info: poller.Info{ConsumerType: strings.Repeat("x", maxText) + "…"}}},
+			-1, "",
 		},
 		{
 			`{"entities":[{"authenticationTokenId":"a","authenticationTokenType":"j\nwt"}]}`,
-			[]poller.Token{{ID: "a", Info: poller.Info{TokenType: "j wt"}}}, -1, "",
+			[]poller.Token{{ID: "a", Info: poller.Info{TokenType: "j wt"}}},
+			-1, "",
 		},
 	} {
 		sameAsByStructs(t, []byte(tt.body))

@@ -26,12 +26,14 @@ func TestErrorBodies(t *testing.T) {
 	}{
 		{
 			`{"error":"invalid_client","error_description":"no such client","request_id":"r1"}`,
-			apiError{"invalid_client", "no such client", "r1"}, "invalid_client: no such client",
+			apiError{"invalid_client", "no such client", "r1"},
+			"invalid_client: no such client",
 		},
 		{`{"code":"c","message":"m","requestId":"r2"}`, apiError{"c", "m", "r2"}, "c: m"},
 		{
 			`{"Code":"Throttling.User","Message":"denied","RequestId":"r3","HostId":"h","Recommend":"x"}`,
-			apiError{"Throttling.User", "denied", "r3"}, "Throttling.User: denied",
+			apiError{"Throttling.User", "denied", "r3"},
+			"Throttling.User: denied",
 		},
 		{`{"error":"only"}`, apiError{code: "only"}, "only"},
 		{`{"message":"only"}`, apiError{message: "only"}, "only"},

@@ -39,14 +39,16 @@ type Events interface {
 }
 
 // NoEvents ignores all events.
-type NoEvents struct{}
+type NoEvents = noEvents
 
-func (NoEvents) Request(_, _ string, _ time.Duration) {}
-func (NoEvents) Retry()                               {}
-func (NoEvents) Throttled()                           {}
-func (NoEvents) Waited(_ string, _ time.Duration)     {}
-func (NoEvents) AccessToken(time.Time)                {}
-func (NoEvents) AccessTokenFailed(poller.Reason)      {}
-func (NoEvents) Instance(_, _ string)                 {}
-func (NoEvents) PageSize(int)                         {}
-func (NoEvents) Skew(time.Duration)                   {}
+type noEvents struct{}
+
+func (noEvents) Request(_, _ string, _ time.Duration) {}
+func (noEvents) Retry()                               {}
+func (noEvents) Throttled()                           {}
+func (noEvents) Waited(_ string, _ time.Duration)     {}
+func (noEvents) AccessToken(time.Time)                {}
+func (noEvents) AccessTokenFailed(poller.Reason)      {}
+func (noEvents) Instance(_, _ string)                 {}
+func (noEvents) PageSize(int)                         {}
+func (noEvents) Skew(time.Duration)                   {}

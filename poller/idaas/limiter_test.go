@@ -21,7 +21,10 @@ import (
 // makes all later ones wait twice.
 func TestMinSleep(t *testing.T) {
 	for _, tt := range []struct{ after, want time.Duration }{
-		{0, 10 * time.Millisecond}, {8 * time.Millisecond, 2 * time.Millisecond}, {9 * time.Millisecond, 0}, {9500 * time.Microsecond, 0},
+		{0, 10 * time.Millisecond},
+		{8 * time.Millisecond, 2 * time.Millisecond},
+		{9 * time.Millisecond, 0},
+		{9500 * time.Microsecond, 0},
 		{20 * time.Millisecond, 0},
 	} {
 		synctest.Test(t, func(t *testing.T) {

@@ -265,12 +265,14 @@ func TestProvidersRefused(t *testing.T) {
 		text   string
 	}{
 		"key": {
-			simulator.RAMUser{AccessKeyID: "another"}, poller.AccessToken,
+			simulator.RAMUser{AccessKeyID: "another"},
+			poller.AccessToken,
 			"credential providers, page 1: 404 Not Found: InvalidAccessKeyId.NotFound: ",
 		},
 		"secret": {simulator.RAMUser{AccessKeyID: testKeyID}, poller.AccessToken, "SignatureDoesNotMatch"},
 		"policy": {
-			simulator.RAMUser{AccessKeyID: testKeyID, AccessKeySecret: testKeySecret, Actions: []string{}}, poller.Forbidden,
+			simulator.RAMUser{AccessKeyID: testKeyID, AccessKeySecret: testKeySecret, Actions: []string{}},
+			poller.Forbidden,
 			"Action: eiam:ListCredentialProviders",
 		},
 	} {

@@ -57,8 +57,11 @@ func TestCountsEqualAnIndependentCount(t *testing.T) {
 		{"short pages", simulator.Config{}, 9, faults{{Kind: simulator.ShortPage}}, 9},
 		{"an empty first page", simulator.Config{}, 7, faults{{Kind: simulator.EmptyPage, Page: 1}}, 4},
 		{
-			"empty pages in the middle", simulator.Config{}, 9,
-			faults{{Kind: simulator.EmptyPage, Page: 2}, {Kind: simulator.EmptyPage, Page: 3}}, 5,
+			"empty pages in the middle",
+			simulator.Config{},
+			9,
+			faults{{Kind: simulator.EmptyPage, Page: 2}, {Kind: simulator.EmptyPage, Page: 3}},
+			5,
 		},
 		{"an empty page before the last", simulator.Config{}, 7, faults{{Kind: simulator.EmptyPage, Page: 3}}, 4},
 		{"every last token of a page again on the next", simulator.Config{}, 9, faults{{Kind: simulator.Duplicates}}, 4},

@@ -31,11 +31,13 @@ func TestHints(t *testing.T) {
 		{"a date", map[string]string{"Retry-After": date(30 * time.Second)}, 30 * time.Second},
 		{"a date past", map[string]string{"Retry-After": date(-30 * time.Second)}, 0},
 		{
-			"a date by a clock ahead", map[string]string{"Retry-After": date(time.Hour + 30*time.Second), "Date": date(time.Hour)},
+			"a date by a clock ahead",
+			map[string]string{"Retry-After": date(time.Hour + 30*time.Second), "Date": date(time.Hour)},
 			30 * time.Second,
 		},
 		{
-			"a date by a clock behind", map[string]string{"Retry-After": date(-time.Hour + 30*time.Second), "Date": date(-time.Hour)},
+			"a date by a clock behind",
+			map[string]string{"Retry-After": date(-time.Hour + 30*time.Second), "Date": date(-time.Hour)},
 			30 * time.Second,
 		},
 		{"a date, and no valid clock", map[string]string{"Retry-After": date(30 * time.Second), "Date": "today"}, 30 * time.Second},
@@ -53,15 +55,18 @@ func TestHints(t *testing.T) {
 		{"the larger wins", map[string]string{"x-acs-retry-after": "6000", "x-ratelimit-user": "TimeLeft:2000"}, 6 * time.Second},
 		{
 			"the larger wins",
-			map[string]string{"Retry-After": "3", "x-ratelimit-user": "TimeLeft:2000", "x-ratelimit-user-api": "TimeLeft:1000"}, 3 * time.Second,
+			map[string]string{"Retry-After": "3", "x-ratelimit-user": "TimeLeft:2000", "x-ratelimit-user-api": "TimeLeft:1000"},
+			3 * time.Second,
 		},
 		{
 			"the larger wins",
-			map[string]string{"Retry-After": "3", "x-ratelimit-user": "TimeLeft:4000", "x-ratelimit-user-api": "TimeLeft:1000"}, 4 * time.Second,
+			map[string]string{"Retry-After": "3", "x-ratelimit-user": "TimeLeft:4000", "x-ratelimit-user-api": "TimeLeft:1000"},
+			4 * time.Second,
 		},
 		{
 			"the larger wins",
-			map[string]string{"Retry-After": "3", "x-ratelimit-user": "TimeLeft:4000", "x-ratelimit-user-api": "TimeLeft:5000"}, 5 * time.Second,
+			map[string]string{"Retry-After": "3", "x-ratelimit-user": "TimeLeft:4000", "x-ratelimit-user-api": "TimeLeft:5000"},
+			5 * time.Second,
 		},
 	} {
 		header := http.Header{}
@@ -89,7 +94,8 @@ func TestAHintStopsAllRequests(t *testing.T) {
 		{"429, api", simulator.Fault{Kind: simulator.Throttle, TimeLeftAPI: 5 * time.Second}, 5 * time.Second},
 		{
 			"429, all three",
-			simulator.Fault{Kind: simulator.Throttle, RetryAfter: "3", TimeLeft: 9 * time.Second, TimeLeftAPI: 5 * time.Second}, 9 * time.Second,
+			simulator.Fault{Kind: simulator.Throttle, RetryAfter: "3", TimeLeft: 9 * time.Second, TimeLeftAPI: 5 * time.Second},
+			9 * time.Second,
 		},
 		{"429, an hour is too long", simulator.Fault{Kind: simulator.Throttle, RetryAfter: "3600"}, 2 * time.Minute},
 		{"429, an hour is too long", simulator.Fault{Kind: simulator.Throttle, TimeLeft: time.Hour}, 2 * time.Minute},
@@ -102,18 +108,22 @@ func TestAHintStopsAllRequests(t *testing.T) {
 		{"503 with a throttling code", simulator.Fault{Kind: simulator.Throttle, Status: 503, TimeLeft: 30 * time.Second}, 30 * time.Second},
 		{
 			"400 with a throttling code",
-			simulator.Fault{Kind: simulator.Throttle, Status: 400, Shape: simulator.ShapeGateway, TimeLeft: 30 * time.Second}, 30 * time.Second,
-		},
-		{
-			"403 with a throttling code", simulator.Fault{Kind: simulator.Throttle, Status: 403, Code: "Throttling", RetryAfter: "30"},
+			simulator.Fault{Kind: simulator.Throttle, Status: 400, Shape: simulator.ShapeGateway, TimeLeft: 30 * time.Second},
 			30 * time.Second,
 		},
 		{
-			"200 with a throttling code", simulator.Fault{Kind: simulator.Throttle, Status: 200, Code: "Throttling.Api", RetryAfter: "30"},
+			"403 with a throttling code",
+			simulator.Fault{Kind: simulator.Throttle, Status: 403, Code: "Throttling", RetryAfter: "30"},
 			30 * time.Second,
 		},
 		{
-			"500 with a throttling code", simulator.Fault{Kind: simulator.Throttle, Status: 500, Shape: simulator.ShapeLower, RetryAfter: "30"},
+			"200 with a throttling code",
+			simulator.Fault{Kind: simulator.Throttle, Status: 200, Code: "Throttling.Api", RetryAfter: "30"},
+			30 * time.Second,
+		},
+		{
+			"500 with a throttling code",
+			simulator.Fault{Kind: simulator.Throttle, Status: 500, Shape: simulator.ShapeLower, RetryAfter: "30"},
 			30 * time.Second,
 		},
 		{"500 with hints", simulator.Fault{Kind: simulator.Status, RetryAfter: "30", TimeLeft: 30 * time.Second}, none},
@@ -122,15 +132,18 @@ func TestAHintStopsAllRequests(t *testing.T) {
 		{"302 with hints", simulator.Fault{Kind: simulator.Redirect, RetryAfter: "30"}, none},
 		{
 			"a right answer with hints",
-			simulator.Fault{Kind: simulator.Slow, RetryAfter: "30", TimeLeft: 30 * time.Second, AcsAfter: 30 * time.Second}, none,
+			simulator.Fault{Kind: simulator.Slow, RetryAfter: "30", TimeLeft: 30 * time.Second, AcsAfter: 30 * time.Second},
+			none,
 		},
 		{
-			"400 with the vendor's header", simulator.Fault{Kind: simulator.Status, Status: 400, AcsAfter: 2500 * time.Millisecond},
+			"400 with the vendor's header",
+			simulator.Fault{Kind: simulator.Status, Status: 400, AcsAfter: 2500 * time.Millisecond},
 			2500 * time.Millisecond,
 		},
 		{"401 with the vendor's header", simulator.Fault{Kind: simulator.Status, Status: 401, AcsAfter: 30 * time.Second}, 30 * time.Second},
 		{
-			"500 with the vendor's header and others", simulator.Fault{Kind: simulator.Status, RetryAfter: "40", AcsAfter: 30 * time.Second},
+			"500 with the vendor's header and others",
+			simulator.Fault{Kind: simulator.Status, RetryAfter: "40", AcsAfter: 30 * time.Second},
 			40 * time.Second,
 		},
 		{"HTML with the vendor's header", simulator.Fault{Kind: simulator.HTML, AcsAfter: 30 * time.Second}, 30 * time.Second},

@@ -224,7 +224,9 @@ func TestARefusedTokenIsReplacedOnce(t *testing.T) {
 	}{
 		{"one 401", []simulator.Fault{{Operation: simulator.List, Kind: simulator.Status, Status: 401, Page: 2, Times: 1}}, 4, 2, ""},
 		{
-			"401 twice", []simulator.Fault{{Operation: simulator.List, Kind: simulator.Status, Status: 401, Page: 2, Times: 2}}, 3, 2,
+			"401 twice",
+			[]simulator.Fault{{Operation: simulator.List, Kind: simulator.Status, Status: 401, Page: 2, Times: 2}},
+			3, 2,
 			poller.Unauthorized,
 		},
 		{"always 401", []simulator.Fault{{Operation: simulator.List, Kind: simulator.Status, Status: 401}}, 2, 2, poller.Unauthorized},
@@ -239,7 +241,8 @@ func TestARefusedTokenIsReplacedOnce(t *testing.T) {
 		// Throttling, with any status, is not a refusal of the token.
 		{
 			"throttled under 401",
-			[]simulator.Fault{{Operation: simulator.List, Kind: simulator.Status, Status: 401, Code: "Throttling.User", Times: 5}}, 5, 1,
+			[]simulator.Fault{{Operation: simulator.List, Kind: simulator.Status, Status: 401, Code: "Throttling.User", Times: 5}},
+			5, 1,
 			poller.Throttled,
 		},
 	} {

@@ -4,10 +4,7 @@ package auth
 import (
 	"context"
 	"crypto"
-	"crypto/ecdsa"
 	"crypto/rand"
-	"crypto/rsa"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
 	"errors"
@@ -105,7 +102,9 @@ func clientSecretBasic(a *Identity, secret string, g *Grant) error {
 }
 
 func clientSecretJWT(a *Identity, secret string, g *Grant) error {
-	return g.assert(a, jwt.SigningMethodHS256, []byte(secret), "")
+	assertion, err := g.sign(a, jwt.SigningMethodHS256, []byte(secret), "")
+	g.assert(jwtAssertion, assertion)
+	return err
 }
 
 func privateKeyJWT(ctx context.Context, a *Identity, g *Grant) error {
@@ -113,15 +112,15 @@ func privateKeyJWT(ctx context.Context, a *Identity, g *Grant) error {
 	if err != nil {
 		return err
 	}
-	return g.assert(a, method, key, a.KeyID)
+	assertion, err := g.sign(a, method, key, a.KeyID)
+	g.assert(jwtAssertion, assertion)
+	return err
 }
 
-// assert adds a client assertion.
-func (g *Grant) assert(a *Identity, method jwt.SigningMethod, key any, kid string) error {
-	assertion, err := g.sign(a, method, key, kid)
-	g.Form.Set("client_assertion_type", jwtAssertion)
+// assert adds an assertion of a type.
+func (g *Grant) assert(assertionType, assertion string) {
+	g.Form.Set("client_assertion_type", assertionType)
 	g.Form.Set("client_assertion", assertion)
-	return err
 }
 
 // sign returns an assertion with the claims that the vendor's SDKs send.
@@ -156,13 +155,8 @@ func (g *Grant) signingKey(ctx context.Context, a *Identity) (jwt.SigningMethod,
 	if i < 0 {
 		return nil, nil, errors.New("the private key: no PEM block PRIVATE KEY")
 	}
-	block := blocks[i]
-	key, err := parseKey(block)
-	if err != nil {
-		return nil, nil, fmt.Errorf("the private key: not an unencrypted RSA or EC key in the PEM block %q", block.Type)
-	}
-	switch key := key.(type) {
-	case *rsa.PrivateKey:
+	block := pem.EncodeToMemory(blocks[i])
+	if key, err := jwt.ParseRSAPrivateKeyFromPEM(block); err == nil {
 		switch bits := key.N.BitLen(); {
 		case bits <= 2048:
 			return jwt.SigningMethodRS256, key, nil
@@ -170,22 +164,14 @@ func (g *Grant) signingKey(ctx context.Context, a *Identity) (jwt.SigningMethod,
 			return jwt.SigningMethodRS384, key, nil
 		}
 		return jwt.SigningMethodRS512, key, nil
-	case *ecdsa.PrivateKey:
+	}
+	if key, err := jwt.ParseECPrivateKeyFromPEM(block); err == nil {
 		for _, method := range []*jwt.SigningMethodECDSA{jwt.SigningMethodES256, jwt.SigningMethodES384, jwt.SigningMethodES512} {
 			if method.CurveBits == key.Curve.Params().BitSize {
 				return method, key, nil
 			}
 		}
 	}
-	return nil, nil, fmt.Errorf("the private key: a %T is neither RSA nor EC on P-256, P-384 or P-521", key)
-}
-
-func parseKey(block *pem.Block) (any, error) {
-	switch block.Type {
-	case "RSA PRIVATE KEY":
-		return x509.ParsePKCS1PrivateKey(block.Bytes)
-	case "EC PRIVATE KEY":
-		return x509.ParseECPrivateKey(block.Bytes)
-	}
-	return x509.ParsePKCS8PrivateKey(block.Bytes)
+	return nil, nil, fmt.Errorf("the private key: the PEM block %q is neither an unencrypted RSA key nor an EC key on P-256, P-384 or P-521",
+		blocks[i].Type)
 }

@@ -3,7 +3,6 @@ package auth
 import (
 	"context"
 	"crypto"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -31,8 +30,7 @@ func idToken(ctx context.Context, a *Identity, g *Grant) error {
 // federate adds an assertion for the federated credential.
 func (g *Grant) federate(a *Identity, assertionType, assertion string) {
 	g.Form.Set("application_federated_credential_name", a.FederatedCredential)
-	g.Form.Set("client_assertion_type", assertionType)
-	g.Form.Set("client_assertion", assertion)
+	g.assert(assertionType, assertion)
 }
 
 // identityDocument adds the document in the file, or a new one of the ECS metadata service, for this IDaaS instance only. That is
@@ -57,23 +55,21 @@ func identityDocument(ctx context.Context, a *Identity, g *Grant) error {
 
 // signedByECS requests a document from the ECS metadata service. It has HTTP only, because it is local to the machine.
 func (g *Grant) signedByECS(ctx context.Context) (string, error) {
-	const path = "dynamic/instance-identity/pkcs7"
-	session, err := g.metadata(ctx, http.MethodPut, "api/token", "", "X-Aliyun-Ecs-Metadata-Token-Ttl-Seconds", "3600")
+	request := func(method, path, query, header, value string) (string, error) {
+		req, err := http.NewRequestWithContext(ctx, method, "http://100.100.100.200/latest/"+path+query, nil)
+		if err != nil {
+			return "", err
+		}
+		req.Header.Set(header, value)
+		body, err := g.send(req, "the ECS metadata service, 100.100.100.200, "+method+" "+path)
+		return strings.TrimSpace(string(body)), err
+	}
+	session, err := request(http.MethodPut, "api/token", "", "X-Aliyun-Ecs-Metadata-Token-Ttl-Seconds", "3600")
 	if err != nil {
 		return "", err
 	}
 	audience := url.QueryEscape(fmt.Sprintf(`{"aud":%q,"signingTime":%d}`, g.instance, time.Now().Unix()))
-	return g.metadata(ctx, http.MethodGet, path, "?audience="+audience, "X-Aliyun-Ecs-Metadata-Token", session)
-}
-
-func (g *Grant) metadata(ctx context.Context, method, path, query, header, value string) (string, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://100.100.100.200/latest/"+path+query, nil)
-	if err != nil {
-		return "", err
-	}
-	req.Header.Set(header, value)
-	body, err := g.send(req, "the ECS metadata service, 100.100.100.200, "+method+" "+path)
-	return strings.TrimSpace(string(body)), err
+	return request(http.MethodGet, "dynamic/instance-identity/pkcs7", "?audience="+audience, "X-Aliyun-Ecs-Metadata-Token", session)
 }
 
 // privateCA adds the certificate, its chain, and an assertion signed with its key.
@@ -97,23 +93,15 @@ func privateCA(ctx context.Context, a *Identity, g *Grant) error {
 	if _, chain, err = parseCertificates(chain); err != nil {
 		return a.Chain.about("the certificate chain", err)
 	}
-	if err := certifies(certificates[0], key); err != nil {
-		return err
+	switch c := certificates[0]; {
+	case !key.Public().(interface{ Equal(crypto.PublicKey) bool }).Equal(c.PublicKey):
+		return fmt.Errorf("the certificate %q is of another key than the private key", c.Subject.CommonName)
+	case time.Now().After(c.NotAfter):
+		return fmt.Errorf("the certificate %q expired at %s", c.Subject.CommonName, c.NotAfter.UTC().Format(time.RFC3339))
 	}
 	assertion, err := g.sign(a, method, key, "")
 	g.federate(a, x509Assertion, assertion)
 	g.Form.Set("client_x509", certificate)
 	g.Form.Set("client_x509_chain", chain)
 	return err
-}
-
-// certifies returns an error if the certificate cannot be used with the key.
-func certifies(c *x509.Certificate, key crypto.Signer) error {
-	switch {
-	case !key.Public().(interface{ Equal(crypto.PublicKey) bool }).Equal(c.PublicKey):
-		return fmt.Errorf("the certificate %q is of another key than the private key", c.Subject.CommonName)
-	case time.Now().After(c.NotAfter):
-		return fmt.Errorf("the certificate %q expired at %s", c.Subject.CommonName, c.NotAfter.UTC().Format(time.RFC3339))
-	}
-	return nil
 }

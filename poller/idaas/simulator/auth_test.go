@@ -158,7 +158,9 @@ func TestAssertions(t *testing.T) {
 	asBare.Set("client_id", "app_bare")
 	id := func(more ...any) url.Values {
 		all := append([]any{
-			"iss", "https://issuer", "sub", "system:serviceaccount:a:b", "aud", []string{"idaas"}, "jti", nil, "exp",
+			"iss", "https://issuer", "sub", "system:serviceaccount:a:b", "aud",
+			[]string{"idaas"},
+			"jti", nil, "exp",
 			epoch.Add(time.Hour).Unix(),
 		}, more...)
 		form := sign("ES256", p256, "", claims(all...))

@@ -175,15 +175,18 @@ func TestFaultDetails(t *testing.T) {
 		header map[string]string
 	}{
 		"lower case": {
-			Fault{Kind: Status, Status: 503, Shape: ShapeLower, Code: "Busy"}, 503, `{"code":"Busy","message":"simulated fault","requestId":"`,
+			Fault{Kind: Status, Status: 503, Shape: ShapeLower, Code: "Busy"},
+			503, `{"code":"Busy","message":"simulated fault","requestId":"`,
 			nil,
 		},
 		"gateway": {
-			Fault{Kind: Status, Status: 502, Shape: ShapeGateway}, 502, `{"Code":"internal_error","Message":"simulated fault","RequestId":"`,
+			Fault{Kind: Status, Status: 502, Shape: ShapeGateway},
+			502, `{"Code":"internal_error","Message":"simulated fault","RequestId":"`,
 			nil,
 		},
 		"text": {
-			Fault{Kind: Status, Shape: ShapeText}, 500, "internal_error: simulated fault\n",
+			Fault{Kind: Status, Shape: ShapeText},
+			500, "internal_error: simulated fault\n",
 			map[string]string{"Content-Type": "text/plain; charset=utf-8"},
 		},
 		"own body": {Fault{Kind: Status, Status: 403, Body: "no"}, 403, "no", nil},
@@ -192,14 +195,16 @@ func TestFaultDetails(t *testing.T) {
 		},
 		"throttled as 200": {Fault{Kind: Throttle, Status: 200, Code: "Throttling"}, 200, `{"error":"Throttling"`, nil},
 		"hints in ms": {
-			Fault{Kind: Throttle, TimeLeft: 1500 * time.Millisecond, TimeLeftAPI: time.Minute}, 429, "",
+			Fault{Kind: Throttle, TimeLeft: 1500 * time.Millisecond, TimeLeftAPI: time.Minute},
+			429, "",
 			map[string]string{
 				"X-Ratelimit-User":     "Limit:1,Remain:0,TimeLeft:1500,Reset:1500",
 				"X-Ratelimit-User-Api": "Limit:1,Remain:0,TimeLeft:60000,Reset:60000",
 			},
 		},
 		"retry after": {
-			Fault{Kind: Throttle, RetryAfter: "Fri, 01 May 2026 12:00:05 GMT"}, 429, "",
+			Fault{Kind: Throttle, RetryAfter: "Fri, 01 May 2026 12:00:05 GMT"},
+			429, "",
 			map[string]string{"Retry-After": "Fri, 01 May 2026 12:00:05 GMT"},
 		},
 		"redirect": {

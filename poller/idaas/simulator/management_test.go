@@ -106,7 +106,10 @@ func TestSignedCalls(t *testing.T) {
 func TestListings(t *testing.T) {
 	f := start(t, WithRAM(Config{}, RAMUser{AccessKeyID: "key", AccessKeySecret: "secret"}))
 	for i, a := range []Application{
-		{ID: "app_a", Name: "A"}, {ID: "app_b", Name: "B", Identity: "agent"}, {ID: "app_c", Disabled: true}, {ID: "app_d", NoM2M: true},
+		{ID: "app_a", Name: "A"},
+		{ID: "app_b", Name: "B", Identity: "agent"},
+		{ID: "app_c", Disabled: true},
+		{ID: "app_d", NoM2M: true},
 		{ID: "app_e"},
 	} {
 		a.Created = epoch.Add(time.Duration(5-i) * time.Second) // the last one is the oldest
