@@ -24,7 +24,7 @@ func TestQuickStartContainer(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- block.Wait() }()
 	t.Cleanup(func() {
-		d.Run(t, "podman", "rm", "--force", "--filter", "ancestor=idaas-token-exporter")
+		d.Run(t, "podman", "rm", "--force", "--filter", "ancestor=localhost/idaas-token-exporter")
 		<-ended
 		if t.Failed() {
 			t.Logf("%s", log.Tail())
@@ -34,7 +34,7 @@ func TestQuickStartContainer(t *testing.T) {
 		_, err := d.Get(t.Context(), "http://127.0.0.1:9877/-/ready")
 		return err
 	})
-	d.Run(t, "podman", "kill", "--signal", "TERM", d.Run(t, "podman", "ps", "--quiet", "--filter", "ancestor=idaas-token-exporter"))
+	d.Run(t, "podman", "kill", "--signal", "TERM", d.Run(t, "podman", "ps", "--quiet", "--filter", "ancestor=localhost/idaas-token-exporter"))
 	e2e.Eventually(t, 30*time.Second, "its end", func() error {
 		if err := block.Process.Signal(syscall.Signal(0)); err == nil {
 			return os.ErrDeadlineExceeded
