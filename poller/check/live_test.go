@@ -139,7 +139,8 @@ func TestComparisonEnds(t *testing.T) {
 				if want := int(time.Since(start) / (10 * time.Second)); lines < tt.lines || lines > want || want-lines > 1 {
 					t.Errorf("%d lines in %v:\n%s", lines, time.Since(start), &progress)
 				}
-				if strings.Contains(progress.String(), testPerson) || tt.lines > 0 && !strings.Contains(progress.String(), "comparing walks of target 1 of ") {
+				compared := strings.Contains(progress.String(), "comparing walks of target 1 of ")
+				if strings.Contains(progress.String(), testPerson) || tt.lines > 0 && !compared {
 					t.Errorf("progress:\n%s", &progress)
 				}
 			})

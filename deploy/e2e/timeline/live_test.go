@@ -42,7 +42,8 @@ func gateway(w *World, stop time.Duration) {
 var liveWalks = []Scenario{
 	{
 		Name:    "live_walks",
-		Story:   "Walked live while tokens come and go and the clock of the API is 4 minutes behind, then ahead: nothing but the clock is reported. Then there are no new tokens.",
+		Story:   "Walked live while tokens come and go and the clock of the API is 4 minutes behind, then ahead: " +
+			"nothing but the clock is reported. Then there are no new tokens.",
 		Lasts:   12 * hour,
 		Environ: []string{"IDAAS_WALK=live", "IDAAS_PAGE_SIZE=10"},
 		API:     func(c *simulator.Config) { c.Latency = 500 * time.Millisecond },
@@ -56,7 +57,8 @@ var liveWalks = []Scenario{
 	},
 	{
 		Name:    "live_walks_of_lies",
-		Story:   "Walked live by an API that ignores the filter for revoked tokens, and caps totals at 200: the counts stay right, and the total is reported as wrong. Then there are no new tokens.",
+		Story:   "Walked live by an API that ignores the filter for revoked tokens, and caps totals at 200: " +
+			"the counts stay right, and the total is reported as wrong. Then there are no new tokens.",
 		Lasts:   12 * hour,
 		Environ: []string{"IDAAS_WALK=live", "IDAAS_PAGE_SIZE=10"},
 		API: func(c *simulator.Config) {
@@ -72,9 +74,8 @@ var liveWalks = []Scenario{
 
 // count notes how many tokens the exporter shows and how many the API has, and how often a live walk was repeated in full.
 func (w *World) count(consumer, provider string) {
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
-		return w.dial(ctx, address)
-	}}}
+	dial := func(ctx context.Context, _, address string) (net.Conn, error) { return w.dial(ctx, address) }
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: dial}}
 	response, err := client.Get("http://" + w.addresses[0] + "/metrics")
 	if err != nil {
 		w.Fatal(err)
