@@ -33,7 +33,7 @@ func contains(text, part string) bool {
 	return strings.Contains(strings.ToLower(text), strings.ToLower(part))
 }
 
-// query is what a request asks for. An empty parameter is as an absent one: a form sends those, too.
+// query is what a request asks for. Empty parameters, which forms send, count as absent.
 type query struct {
 	url.Values
 	limit, offset, Refresh int // Refresh is in seconds; 0: none

@@ -13,9 +13,9 @@ var symbols = map[poller.State]string{
 	poller.Paused: "‖", poller.Empty: "○", poller.Retired: "○", poller.OK: "●",
 }
 
-// reasons say why a target is in a state.
+// reasons are why a target is in a state.
 var reasons = map[poller.State]string{
-	poller.Lost:       "No token is active, as a complete walk confirms, and this consumer usually has one at all times, or has its own lost_after.",
+	poller.Lost:       "No token is active, as a complete walk confirms, and this consumer usually has one at all times, or has a lost_after.",
 	poller.AboutToEnd: "This consumer usually has a token at all times. Its last token expires soon and is not renewed.",
 	poller.Overdue:    "No token is active, and the latest complete walk is later than the time by which one was expected.",
 	poller.NotRenewed: "A token is active, but it is not renewed, and this consumer usually renews it earlier.",
@@ -27,7 +27,7 @@ var reasons = map[poller.State]string{
 	poller.OK:         "A token is active, and no renewal is overdue.",
 }
 
-// Detail says what is expected by when, or since when a token is missing; empty: neither.
+// Detail is by when a token or renewal is expected, or since when a token is missing; empty: neither.
 func (r *row) Detail() string {
 	clock := func(ms int64) string { return moment{instant(ms), r.now}.Clock() }
 	expected := func(what string, ms int64) string {
