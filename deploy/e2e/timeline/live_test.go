@@ -41,8 +41,8 @@ func gateway(w *World, stop time.Duration) {
 
 var liveWalks = []Scenario{
 	{
-		Name:    "live_walks",
-		Story:   "Walked live while tokens come and go and the clock of the API is 4 minutes behind, then ahead: " +
+		Name: "live_walks",
+		Story: "Walked live while tokens come and go and the clock of the API is 4 minutes behind, then ahead: " +
 			"nothing but the clock is reported. Then there are no new tokens.",
 		Lasts:   12 * hour,
 		Environ: []string{"IDAAS_WALK=live", "IDAAS_PAGE_SIZE=10"},
@@ -56,8 +56,8 @@ var liveWalks = []Scenario{
 		},
 	},
 	{
-		Name:    "live_walks_of_lies",
-		Story:   "Walked live by an API that ignores the filter for revoked tokens, and caps totals at 200: " +
+		Name: "live_walks_of_lies",
+		Story: "Walked live by an API that ignores the filter for revoked tokens, and caps totals at 200: " +
 			"the counts stay right, and the total is reported as wrong. Then there are no new tokens.",
 		Lasts:   12 * hour,
 		Environ: []string{"IDAAS_WALK=live", "IDAAS_PAGE_SIZE=10"},
