@@ -16,7 +16,7 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
-// maxListed is how many applications a list may have.
+// maxListed is the maximum number of applications in a list.
 const maxListed = 100_000
 
 // Providers returns the enabled credential providers of the instance, each once, in order. Those that cannot be watched have a
@@ -89,11 +89,11 @@ type list struct {
 	page   listPage
 	total  int             // -1: unknown
 	listed map[string]bool // of any status
-	fresh  int             // those that only the latest page has
+	fresh  int             // number of those that only the latest page has
 	known  map[string]poller.Listed
 }
 
-// list reads a list of the management API; more reports whether there is another page, and has query lead there.
+// list reads a list of the management API. more reports whether there is another page, and sets query to it.
 func (c *Client) list(ctx context.Context, action string, query url.Values, more func(*list) (bool, error)) ([]poller.Listed, error) {
 	at, err := c.instance.get(ctx)
 	if err != nil {
@@ -117,7 +117,7 @@ func (c *Client) list(ctx context.Context, action string, query url.Values, more
 	}
 }
 
-// decode reads a page.
+// decode decodes a page.
 func (l *list) decode(body []byte) error {
 	page := listPage{}
 	if err := json.Unmarshal(body, &page); err != nil {
@@ -146,7 +146,7 @@ func (l *list) decode(body []byte) error {
 	return nil
 }
 
-// add adds what the page lists.
+// add adds the items of the page.
 func (l *list) add() {
 	before := len(l.listed)
 	for _, p := range l.page.CredentialProviders {

@@ -15,7 +15,7 @@ import (
 
 var listUser = simulator.RAMUser{AccessKeyID: testKeyID, AccessKeySecret: testKeySecret}
 
-// setApplications creates n applications, and returns their ids.
+// setApplications adds n applications and returns their ids.
 func (a *api) setApplications(n int) (ids []string) {
 	for i := range n {
 		id := fmt.Sprintf("app_%04d", i)
@@ -32,7 +32,7 @@ func listedIDs(found []poller.Listed) (ids []string) {
 	return ids
 }
 
-// All pages are read, with names and types; what is disabled or no M2M client is left out.
+// All pages are read, with names and types. Disabled applications and those that are not an M2M client are omitted.
 func TestApplications(t *testing.T) {
 	withKeys(t, testKeyID, testKeySecret, "")
 	synctest.Test(t, func(t *testing.T) {
@@ -66,7 +66,7 @@ func TestApplications(t *testing.T) {
 	})
 }
 
-// A list is whole if all pages have the same TotalCount and that many applications came; another is read three times.
+// A list is complete if all pages have the same TotalCount, and the list has so many applications. Otherwise it is read three times.
 func TestWholeApplications(t *testing.T) {
 	entries := func(from, to int) string {
 		var texts []string
@@ -126,7 +126,7 @@ func TestWholeApplications(t *testing.T) {
 	}
 }
 
-// A page size that is refused is 20 for this list; any other refusal is reported.
+// A refused page size is reduced to 20 for this list. Other refusals are reported.
 func TestApplicationsRefused(t *testing.T) {
 	withKeys(t, testKeyID, testKeySecret, "")
 	for name, tt := range map[string]struct {
@@ -173,8 +173,8 @@ func TestApplicationsRefused(t *testing.T) {
 	}
 }
 
-// A list during which an application is deleted lacks a live one; its TotalCount differs, so that it is read again. If another one is
-// created meanwhile, the list looks whole.
+// A list lacks an application if another one is deleted meanwhile. Its TotalCount differs, so it is read again. If one is also created
+// meanwhile, the list looks complete.
 func TestApplicationsDeletedMeanwhile(t *testing.T) {
 	withKeys(t, testKeyID, testKeySecret, "")
 	for _, created := range []bool{false, true} {
@@ -197,7 +197,7 @@ func TestApplicationsDeletedMeanwhile(t *testing.T) {
 	}
 }
 
-// An application that cannot be watched is reported with the reason; one of an unknown type can be.
+// An application that cannot be watched has a Problem. One of an unknown type has none.
 func TestApplicationsWithAProblem(t *testing.T) {
 	withKeys(t, testKeyID, testKeySecret, "")
 	for _, tt := range []struct{ id, kind, status, problem string }{

@@ -18,7 +18,7 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 )
 
-// liveWorld is one target that changes while it is walked live, by an API whose clock may differ.
+// liveWorld is one target that changes during live walks of an API whose clock may differ.
 type liveWorld struct {
 	*model
 	t         *testing.T
@@ -36,7 +36,7 @@ type liveWorld struct {
 	p         *poller.Poller
 }
 
-// issue adds n tokens that expire after a lifetime and, half of them, up to as much later; 0: never.
+// issue adds n tokens that expire after a lifetime; half of them up to twice as late; 0: never.
 func (w *liveWorld) issue(n int, lifetime time.Duration, revoked bool) {
 	for range n {
 		w.serial++
@@ -55,7 +55,7 @@ func (w *liveWorld) issue(n int, lifetime time.Duration, revoked bool) {
 	}
 }
 
-// alter changes up to n tokens that fit, by the clock of the API.
+// alter changes up to n matching tokens, by the clock of the API.
 func (w *liveWorld) alter(n int, state string, to func(f *form)) {
 	for _, id := range slices.Sorted(maps.Keys(w.tokens)) {
 		f := w.tokens[id].now()
@@ -149,7 +149,7 @@ func newLiveWorld(t *testing.T, seed uint64, c simulator.Config, set func(*liveW
 
 var totalCount = regexp.MustCompile(`"totalCount":\d+`)
 
-// RoundTrip changes tokens before each list request, and rewrites it as the API is to understand it.
+// RoundTrip changes tokens before each list request, and rewrites the request for the API.
 func (w *liveWorld) RoundTrip(r *http.Request) (*http.Response, error) {
 	isList := strings.HasSuffix(r.URL.Path, "authenticationTokens")
 	if isList {
@@ -185,7 +185,7 @@ func (w *liveWorld) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer.Result(), nil
 }
 
-// walk polls once, and returns what is wrong with the outcome; empty if nothing is.
+// walk polls once, and returns the errors of the outcome; empty if there are none.
 func (w *liveWorld) walk() string {
 	time.Sleep(time.Millisecond) // what was changed now was not changed during the walk
 	w.changing = true
@@ -210,8 +210,8 @@ func (w *liveWorld) walk() string {
 	return b.wrong(c.At(end))
 }
 
-// Whatever changes while it is walked live, the numbers are off by no more than what changed. If the API's clock is minutes off
-// and the responses do not show it, 1 of 20 walks may be wrong.
+// The numbers of live walks differ by at most the number of changes. If the clock of the API differs by minutes
+// and the responses do not show that, 1 of 20 walks may be wrong.
 func TestLiveWalksOfAllThatChanges(t *testing.T) {
 	for _, clock := range clocks {
 		for _, sudden := range []bool{false, true} {
@@ -275,7 +275,7 @@ func negate(name string) func(url.Values) {
 	}
 }
 
-// An API that lies costs requests, never a wrong number.
+// Wrong totals of the API cause more requests, never a wrong number.
 func TestLiveWalksOfAnAPIThatLies(t *testing.T) {
 	nothing := func(url.Values) {}
 	var lies, walks, fallbacks int
@@ -327,7 +327,7 @@ func TestLiveWalksOfAnAPIThatLies(t *testing.T) {
 	}
 }
 
-// The Date of a response counts if it differs, and if no cache has kept it.
+// The Date of a response is used if it differs and is not of a cache.
 func TestWhenAResponseWasSent(t *testing.T) {
 	sent := time.Date(2028, 1, 1, 0, 0, 0, 500e6, time.UTC)
 	for name, tt := range map[string]struct {
@@ -342,7 +342,7 @@ func TestWhenAResponseWasSent(t *testing.T) {
 		"from a cache": {-time.Minute, []string{"60"}, 0, time.Second},
 	} {
 		header := http.Header{"Date": {sent.Add(tt.date).Format(http.TimeFormat)}, "Age": tt.age}
-		from, to := (&call{header: header, sent: sent, took: time.Second}).answered()
+		from, to := (&call{header: header, sent: sent, took: time.Second}).responseTime()
 		if from.Sub(sent) != tt.from || to.Sub(sent) != tt.to {
 			t.Errorf("%s: from %v to %v, want %v to %v", name, from.Sub(sent), to.Sub(sent), tt.from, tt.to)
 		}

@@ -15,7 +15,7 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 )
 
-// live returns a poller that walks only what is active, where that is cheaper.
+// live returns a poller that walks live if that takes fewer requests.
 func (a *api) live(c *Client, targets ...poller.Target) *poller.Poller {
 	return poller.New(poller.Config{
 		Source: c, Live: c, Schedule: every(5 * time.Minute), Targets: targets, Concurrency: max(1, len(targets)), Timeout: time.Hour,
@@ -23,7 +23,7 @@ func (a *api) live(c *Client, targets ...poller.Target) *poller.Poller {
 	})
 }
 
-// crowd makes tokens with some of each state, of which only some of the expiring few are alike.
+// crowd returns tokens of every state. Some of those that expire have the same time.
 func crowd(active, endless, expired, revoked int) []simulator.Token {
 	var all []simulator.Token
 	now := time.Now()
@@ -49,7 +49,7 @@ func crowd(active, endless, expired, revoked int) []simulator.Token {
 
 func pagesOf(tokens, size int) int { return max(1, (tokens+size-1)/size) }
 
-// shown is all of a reading that is published as a gauge, except when it was read.
+// shown is all of a published reading, without the time of the walk.
 func shown(t *testing.T, r *poller.Reading, now time.Time) string {
 	t.Helper()
 	if r.Census == nil {
@@ -57,7 +57,10 @@ func shown(t *testing.T, r *poller.Reading, now time.Time) string {
 	}
 	c := r.Census
 	s := c.At(now)
-	text := fmt.Sprintln(s.Total, s.Active, s.Expired, s.Revoked, s.NeverExpiring, s.Earliest, s.Latest, s.LastActive, c.Lifetime, c.NewestIssue, c.Reported, c.Soonest)
+	text := fmt.Sprintln(
+		s.Total, s.Active, s.Expired, s.Revoked, s.NeverExpiring, s.Earliest, s.Latest, s.LastActive, c.Lifetime, c.NewestIssue, c.Reported,
+		c.Soonest,
+	)
 	for _, d := range []time.Duration{time.Minute, time.Hour, 24 * time.Hour} {
 		text += fmt.Sprintln(d, s.Expiring(d))
 	}
@@ -67,8 +70,7 @@ func shown(t *testing.T, r *poller.Reading, now time.Time) string {
 	return text
 }
 
-// What does not change is the same whichever way it is walked, at the walk and later; and no way takes a request more than
-// it must.
+// Unchanged tokens have the same counts with full and live walks, at the walk and later. No walk sends more requests than necessary.
 func TestALiveWalkEqualsAFullOne(t *testing.T) {
 	const size = 10
 	for n := range 40 {
@@ -117,7 +119,7 @@ func TestALiveWalkEqualsAFullOne(t *testing.T) {
 	}
 }
 
-// A token request at two thirds of a token's life, and none besides: three hours of cycles, counted.
+// Requests of three hours: one token request at two thirds of each token's life, and those of the cycles.
 func TestRequestsOfThreeHours(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAPI(t, simulator.Config{AccessTokenLifetime: 30 * time.Minute})
@@ -160,7 +162,7 @@ func TestRequestsOfThreeHours(t *testing.T) {
 	})
 }
 
-// A token that expires during the walk counts once, whatever the clock of the API is.
+// A token that expires during the walk counts once, with any clock of the API.
 func TestTokensThatExpireDuringALiveWalk(t *testing.T) {
 	for _, skew := range []time.Duration{0, 30 * time.Second, -30 * time.Second, 10 * time.Minute, -10 * time.Minute} {
 		synctest.Test(t, func(t *testing.T) {
@@ -169,7 +171,7 @@ func TestTokensThatExpireDuringALiveWalk(t *testing.T) {
 			fallbacks := 0
 			live := poller.New(a.liveConfig(a.client(pageSize(10), rateLimit(1e6)), &fallbacks, target("consumer", "provider")))
 			live.Once(t.Context())
-			// By the API's clock, all expire during the walk.
+			// By the clock of the API, all expire during the walk.
 			for i := range 26 {
 				a.Add("consumer", "provider", simulator.Token{Expires: time.Now().Add(skew + time.Duration(1100+150*i)*time.Millisecond)})
 			}
@@ -189,7 +191,7 @@ func (a *api) liveConfig(c *Client, fallbacks *int, targets ...poller.Target) po
 	}
 }
 
-// An API that ignores filters, or whose totals are no totals, costs requests, never a wrong number.
+// An API that ignores filters, or has wrong totals, causes more requests, never a wrong number.
 func TestLiesCostRequestsOnly(t *testing.T) {
 	raw := func(r *http.Request, query, body string) (*http.Response, bool) {
 		if !strings.HasSuffix(r.URL.RawQuery, query) {
