@@ -85,8 +85,8 @@ func TestAWebConfigurationThatHangs(t *testing.T) {
 		release := make(chan struct{})
 		defer close(release)
 		c, err := Load(minimal("IDAAS_WEB_CONFIG_FILE=w.yml"), func(string) error { <-release; return nil })
-		if c != nil || err == nil || !strings.HasPrefix(err.Error(), `IDAAS_WEB_CONFIG_FILE="w.yml": check w.yml: it does not come back: `+
-			`waited 5s; accepted: `) {
+		if c != nil || err == nil || !strings.HasPrefix(err.Error(), `IDAAS_WEB_CONFIG_FILE="w.yml": check w.yml: timed out after 5s; `+
+			`accepted: `) {
 			t.Errorf("%v, %v", c, err)
 		}
 	})

@@ -1,5 +1,5 @@
-// Package disk bounds what a file can cost: one that does not come back (a pipe without a writer, a network file system
-// that is gone) holds up nobody for long, and one without end is not read whole.
+// Package disk limits how long a file operation blocks its caller and how much of a file is read: a pipe may have no writer, a network
+// file system may be gone, and a device may be endless.
 package disk
 
 import (
@@ -16,12 +16,15 @@ import (
 	"time"
 )
 
-// readTimeout is how long a file may take to be read: a local one takes no time at all.
-const readTimeout = 5 * time.Second
+const (
+	readTimeout  = 5 * time.Second
+	maxHanging   = 8           // reads of a path that hang; each holds a thread
+	retryHanging = time.Minute // from the start of a read that hangs to the next of the same path
+)
 
-// Read returns the text in the file at path, at most limit bytes, without the byte order mark that some editors put in
-// front. It returns within 5 s, or when ctx ends. While one hangs, another is tried now and then: the path may lead to a
-// good file again. Errors name the path, as an fs.PathError.
+// Read returns the text in the file at path, at most limit bytes, without a byte order mark at its start. It returns within 5 s, or
+// when ctx ends. While a read hangs, another one is started every minute, since the path may lead to a good file again. Errors are
+// an fs.PathError.
 func Read(ctx context.Context, path string, limit int64) ([]byte, error) {
 	return do(ctx, readTimeout, maxHanging, "read", path, func() ([]byte, error) {
 		file, err := os.Open(path)
@@ -44,86 +47,69 @@ func Read(ctx context.Context, path string, limit int64) ([]byte, error) {
 	})
 }
 
-// maxHanging is how many reads of a path may hang, each of which holds a thread, and hangingAgain the least time between two.
-const (
-	maxHanging   = 8
-	hangingAgain = time.Minute
-)
-
-// under holds what is under way, by operation and path.
-var under = struct {
+// inFlight has the latest call of each operation and path, until it returns.
+var inFlight = struct {
 	sync.Mutex
-	way map[[2]string]*turn
-}{way: map[[2]string]*turn{}}
+	calls map[[2]string]call
+}{calls: map[[2]string]call{}}
 
-// turn is one call, and hanging the calls of the same before it that have not ended.
-type turn struct {
-	since   time.Time
-	over    chan struct{}
-	hanging int
+type call struct {
+	start  time.Time
+	done   chan struct{}
+	number int // of calls in flight of the same operation and path, this one included
 }
 
-// Do calls f, which does op (a verb) to the file at path, and returns what f does, or an fs.PathError when that takes
-// longer than timeout or ctx ends; f then goes on. Calls of the same op and path take turns, and none waits longer for
-// the one before than that one may take.
+// Do calls f, which does op (a verb) to the file at path, and returns its result, or an fs.PathError after timeout or when ctx ends; f
+// then continues. Calls of the same op and path run one after the other; a call waits for the one before at most the timeout of that.
 func Do[T any](ctx context.Context, timeout time.Duration, op, path string, f func() (T, error)) (T, error) {
 	return do(ctx, timeout, 1, op, path, f)
 }
 
-func do[T any](ctx context.Context, timeout time.Duration, most int, op, path string, f func() (T, error)) (T, error) {
+func do[T any](ctx context.Context, timeout time.Duration, limit int, op, path string, f func() (T, error)) (T, error) {
 	var value, none T
 	var err error
 	key := [2]string{op, path}
 	for {
-		under.Lock()
-		t, mine := under.way[key], false
-		if t == nil || t.hanging+1 < most && time.Since(t.since) >= hangingAgain {
-			next := &turn{since: time.Now(), over: make(chan struct{})}
-			if t != nil {
-				next.hanging = t.hanging + 1
-			}
-			t, mine = next, true
-			under.way[key] = t
+		inFlight.Lock()
+		c, mine := inFlight.calls[key], false
+		if c.number == 0 || c.number < limit && time.Since(c.start) >= retryHanging {
+			c, mine = call{time.Now(), make(chan struct{}), c.number + 1}, true
+			inFlight.calls[key] = c
 			go func() {
 				value, err = f()
-				under.Lock()
-				defer under.Unlock()
-				if under.way[key] == t {
-					delete(under.way, key)
+				inFlight.Lock()
+				defer inFlight.Unlock()
+				if inFlight.calls[key] == c {
+					delete(inFlight.calls, key)
 				}
-				close(t.over)
+				close(c.done)
 			}()
 		}
-		under.Unlock()
+		inFlight.Unlock()
 		select {
-		case <-t.over:
+		case <-c.done:
 			if mine {
 				return value, err
 			}
 		case <-ctx.Done():
 			return none, &fs.PathError{Op: op, Path: path, Err: ctx.Err()}
-		case <-time.After(timeout - time.Since(t.since)):
-			return none, &fs.PathError{Op: op, Path: path, Err: hung(timeout)}
+		case <-time.After(timeout - time.Since(c.start)):
+			return none, &fs.PathError{Op: op, Path: path, Err: timeoutError(timeout)}
 		}
 	}
 }
 
-// hung is the error of a call that took longer than it may.
-type hung time.Duration
+type timeoutError time.Duration
 
-func (h hung) Error() string {
-	return fmt.Sprintf("it does not come back: waited %v", time.Duration(h))
-}
+func (e timeoutError) Error() string { return fmt.Sprintf("timed out after %v", time.Duration(e)) }
+func (timeoutError) Timeout() bool   { return true }
 
-// Timeout makes it one for fs.PathError.
-func (hung) Timeout() bool { return true }
-
-// Passing reports whether err is the failure of a file system, not of a file: one that may be over when it is tried again.
-func Passing(err error) bool {
-	passing := []error{syscall.EIO, syscall.ESTALE, syscall.ENOTCONN, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM}
+// Transient reports whether err is the failure of a file system, not of a file, and may be over at the next try.
+func Transient(err error) bool {
+	transient := []error{syscall.EIO, syscall.ESTALE, syscall.ENOTCONN, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM}
 	timeout, ok := errors.AsType[interface {
 		error
 		Timeout() bool
 	}](err)
-	return ok && timeout.Timeout() || slices.ContainsFunc(passing, func(one error) bool { return errors.Is(err, one) })
+	return ok && timeout.Timeout() || slices.ContainsFunc(transient, func(e error) bool { return errors.Is(err, e) })
 }

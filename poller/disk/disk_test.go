@@ -21,14 +21,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestRead(t *testing.T) {
 	for name, c := range map[string]struct{ text, want, err string }{
-		"as it is":              {"ä text\n", "ä text\n", ""},
-		"a mark in front":       {"\ufefftext", "text", ""},
-		"a mark alone":          {"\ufeff", "", ""},
-		"a mark elsewhere":      {"te\ufeffxt", "te\ufeffxt", ""},
+		"plain":                 {"ä text\n", "ä text\n", ""},
+		"mark at the start":     {"\ufefftext", "text", ""},
+		"mark only":             {"\ufeff", "", ""},
+		"mark elsewhere":        {"te\ufeffxt", "te\ufeffxt", ""},
 		"UTF-16, little endian": {"\xff\xfet\x00", "", "UTF-16 text: save it as UTF-8"},
 		"UTF-16, big endian":    {"\xfe\xff\x00t", "", "UTF-16 text: save it as UTF-8"},
-		"as long as it may be":  {strings.Repeat("x", 20), strings.Repeat("x", 20), ""},
-		"longer":                {strings.Repeat("x", 21), "", "longer than 20 bytes"},
+		"at the limit":          {strings.Repeat("x", 20), strings.Repeat("x", 20), ""},
+		"over the limit":        {strings.Repeat("x", 21), "", "longer than 20 bytes"},
 	} {
 		path := filepath.Join(t.TempDir(), "file")
 		if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
@@ -44,7 +44,7 @@ func TestRead(t *testing.T) {
 	}
 }
 
-func TestReadWhatIsNoSuchFile(t *testing.T) {
+func TestReadWithoutSuchFile(t *testing.T) {
 	if _, err := Read(t.Context(), "/dev/zero", 1<<20); err == nil || err.Error() != "read /dev/zero: longer than 1048576 bytes" {
 		t.Error(err)
 	}
@@ -56,8 +56,7 @@ func TestReadWhatIsNoSuchFile(t *testing.T) {
 	}
 }
 
-// A pipe that nobody writes to: those who ask give up with their context, while one read goes on; what is read after it is
-// what is there by then.
+// While a read of a pipe without a writer hangs, other reads return when their context ends. After it, a read returns the new file.
 func TestReadOfAPipe(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
@@ -84,18 +83,18 @@ func TestReadOfAPipe(t *testing.T) {
 	}
 }
 
-func TestDoWaitsNoLongerThanItMay(t *testing.T) {
+func TestDoTimesOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release, calls := make(chan struct{}), atomic.Int32{}
 		hang := func() (string, error) {
 			calls.Add(1)
 			<-release
-			return "back", nil
+			return "done", nil
 		}
 		start := time.Now()
-		for _, after := range []time.Duration{3 * time.Second, 3 * time.Second} { // the second does not wait as long again
-			if _, err := Do(t.Context(), 3*time.Second, "write", "/mnt/x", hang); err == nil || !Passing(err) ||
-				err.Error() != "write /mnt/x: it does not come back: waited 3s" || time.Since(start) != after {
+		for _, after := range []time.Duration{3 * time.Second, 3 * time.Second} { // the second call waits for the first
+			if _, err := Do(t.Context(), 3*time.Second, "write", "/mnt/x", hang); err == nil || !Transient(err) ||
+				err.Error() != "write /mnt/x: timed out after 3s" || time.Since(start) != after {
 				t.Errorf("%v after %v", err, time.Since(start))
 			}
 		}
@@ -109,8 +108,8 @@ func TestDoWaitsNoLongerThanItMay(t *testing.T) {
 	})
 }
 
-// A mount that hung and was made anew leads to a good file, while who asked the old one may hang for ever.
-func TestReadTriesAgainWhatHangs(t *testing.T) {
+// After a mount that hung is mounted again, the path leads to a good file, although the first read still hangs.
+func TestReadIsRetriedWhileOneHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		defer close(release)
@@ -122,7 +121,7 @@ func TestReadTriesAgainWhatHangs(t *testing.T) {
 		}
 		for range 3600 {
 			if _, err := do(t.Context(), readTimeout, maxHanging, "read", "/mnt/x", read); err == nil {
-				t.Fatal("it came back")
+				t.Fatal("it returned")
 			}
 			time.Sleep(time.Second)
 		}
@@ -140,7 +139,7 @@ func TestReadTriesAgainWhatHangs(t *testing.T) {
 			return "good", nil
 		}
 		_, err := do(t.Context(), readTimeout, maxHanging, "read", "/mnt/y", read)
-		time.Sleep(hangingAgain)
+		time.Sleep(retryHanging)
 		if got, again := do(t.Context(), readTimeout, maxHanging, "read", "/mnt/y", read); err == nil || again != nil || got != "good" {
 			t.Errorf("%v, then %q, %v", err, got, again)
 		}

@@ -40,7 +40,7 @@ func fail(reason poller.Reason, format string, args ...any) *failure {
 // failBecause is fail for a request that could not be built, which is retried if err is a transient error.
 func failBecause(reason poller.Reason, format string, err error) *failure {
 	f := fail(reason, format, err)
-	f.retry = disk.Passing(err)
+	f.retry = disk.Transient(err)
 	if cause, ok := errors.AsType[*failure](err); ok {
 		f.retry, f.retryAfter = cause.retry, cause.retryAfter
 	}

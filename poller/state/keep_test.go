@@ -110,7 +110,7 @@ func TestKeep(t *testing.T) {
 		if err != nil || len(got.Readings[poller.Key{Consumer: "b", Provider: "p"}].Census.Expirations) != 7 {
 			t.Errorf("the last change before the end is lost: %v", err)
 		}
-		if text := log.String(); strings.Count(text, "state not written") != 1 || strings.Count(text, "state written again") != 1 {
+		if text := log.String(); strings.Count(text, "state file not written") != 1 || strings.Count(text, "state file written again") != 1 {
 			t.Errorf("want one line per transition:\n%s", text)
 		}
 		if errors.Join(saves[:4]...) != nil {
@@ -127,7 +127,7 @@ func hang(f File, d time.Duration) {
 	synctest.Wait()
 }
 
-// However often the snapshot changes, the file is written every ten seconds, and less often if a write takes long.
+// The file is written at most every 10 s, and less often if a write takes long.
 func TestPaceOfWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFile(t)
@@ -174,19 +174,15 @@ func TestPaceOfWrites(t *testing.T) {
 	})
 }
 
-// Of two processes with one state file the second changes nothing and reports it, until the first has ended.
+// Of two processes with one state file, the second reports an error and does not change it until the first ends.
 func TestTwoProcesses(t *testing.T) {
 	f := File{Path: filepath.Join(t.TempDir(), "state"), Instance: "i"}
-	saver := filepath.Join(t.TempDir(), "saver")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", saver, "./testdata/saver").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	first := exec.CommandContext(t.Context(), saver, f.Path, "keep")
+	first := exec.CommandContext(t.Context(), os.Args[0])
+	first.Env = append(os.Environ(), "SAVE_STATE_TO="+f.Path)
 	out, err := first.StdoutPipe()
 	must(t, err, first.Start())
-	if _, err := out.Read(make([]byte, 1)); err != nil {
-		t.Fatal(err)
-	}
+	_, err = out.Read(make([]byte, 1))
+	must(t, err)
 	before, err := os.ReadFile(f.Path)
 	must(t, err)
 	unchanged := func(what string) {
@@ -239,8 +235,8 @@ func TestTwoProcesses(t *testing.T) {
 	}
 }
 
-// A file that is mounted by itself can be neither replaced nor renamed: the error names the folder to mount.
-func TestAMountedFile(t *testing.T) {
+// A file that is mounted as a single file can be neither replaced nor renamed: the error names the folder to mount.
+func TestMountedFile(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a folder")
 	path := filepath.Join(dir, "state")
 	must(t, os.Mkdir(dir, 0o700), os.WriteFile(path, nil, 0o600), os.WriteFile(path+".bad", nil, 0o600)) // so that it is not renamed

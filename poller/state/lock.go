@@ -11,16 +11,16 @@ import (
 	"syscall"
 )
 
-// locks has the open lock file of each state file that is reserved for this process. A lock ends with its file or its process.
+// locks has the open lock file of each state file that this process uses. The kernel removes a lock when its process ends.
 var locks sync.Map
 
-// lock reserves the state file at path for this process. It returns an error while it is reserved for another one. Where there
-// can be no lock it does nothing: other users cannot read the file, and a folder that is not writable fails the write.
+// lock reserves the state file at path for this process, until it ends. It returns an error if another process has reserved it. It does
+// nothing where no lock file can be created: there, writing the state file fails, too.
 func lock(path string) error {
 	if _, ok := locks.Load(path); ok {
 		return nil
 	}
-	// Not the state file itself: that is replaced.
+	// A write replaces the state file, so a separate file has the lock.
 	file, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil
@@ -34,16 +34,10 @@ func lock(path string) error {
 	return nil
 }
 
-func unlock(path string) {
-	if file, ok := locks.LoadAndDelete(path); ok {
-		_ = file.(*os.File).Close()
-	}
-}
-
 // mountinfo lists the mounts of this process.
 var mountinfo = "/proc/self/mountinfo"
 
-// advise adds to err what to do if the state file is mounted by itself: such a file can be neither replaced nor renamed.
+// advise adds advice to err if the state file is mounted as a single file, which can be neither replaced nor renamed.
 func advise(path string, err error) error {
 	info, statErr := os.Stat(path)
 	if err == nil || statErr != nil || !info.Mode().IsRegular() {

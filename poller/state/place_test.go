@@ -26,7 +26,7 @@ func must(t *testing.T, errs ...error) {
 	}
 }
 
-// A symbolic link stays one: what it leads to is written, read and kept aside, also when it is not there yet.
+// A symbolic link stays one: its target is written, read and renamed, and may not exist yet.
 func TestSymbolicLinks(t *testing.T) {
 	for name, c := range map[string]struct{ link, target, real string }{
 		"relative":                  {"state", "volume/data", "volume/data"},
@@ -54,7 +54,7 @@ func TestSymbolicLinks(t *testing.T) {
 			}
 			if there {
 				must(t, os.WriteFile(in(c.real), []byte("bad"), 0o600))
-				if _, err := f.Load(); err == nil || !strings.Contains(err.Error(), " (kept as ") {
+				if _, err := f.Load(); err == nil || !strings.Contains(err.Error(), " (renamed to ") {
 					t.Errorf("%s: %v", name, err)
 				}
 			} else if got, err := f.Load(); got.Readings != nil || err != nil {
@@ -67,7 +67,7 @@ func TestSymbolicLinks(t *testing.T) {
 				t.Errorf("%s: %v, %v", name, info, err)
 			}
 			if bad, err := os.ReadFile(in(c.real) + ".bad"); there && (err != nil || string(bad) != "bad") {
-				t.Errorf("%s: kept aside: %q, %v", name, bad, err)
+				t.Errorf("%s: renamed: %q, %v", name, bad, err)
 			}
 			if info, err := os.Lstat(f.Path); c.link != "" && (err != nil || info.Mode().Type() != os.ModeSymlink) {
 				t.Errorf("%s: the link is gone: %v, %v", name, info, err)
@@ -82,7 +82,7 @@ func TestSymbolicLinks(t *testing.T) {
 	}
 }
 
-// asNobody calls f as a user who is refused what modes refuse, which root is not.
+// asNobody calls f as a user to whom file modes apply, unlike root.
 func asNobody(t *testing.T, dir string, f func()) {
 	t.Helper()
 	const nobody = 65534
@@ -93,7 +93,7 @@ func asNobody(t *testing.T, dir string, f func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		runtime.LockOSThread() // for good: the thread ends with the goroutine
+		runtime.LockOSThread() // not unlocked, so the thread ends with the goroutine
 		if root {
 			if err := syscall.Setfsuid(nobody); err != nil {
 				t.Error(err)
@@ -105,17 +105,17 @@ func asNobody(t *testing.T, dir string, f func()) {
 	<-done
 }
 
-// What cannot be read is kept aside or, if that cannot be either, left alone: saving fails then.
-func TestAFileThatCannotBeRead(t *testing.T) {
+// A file that cannot be read is renamed. If that fails, too, it stays, and saving fails.
+func TestUnreadableFile(t *testing.T) {
 	for name, c := range map[string]struct {
 		mode    os.FileMode // of the folder
-		earlier bool        // there is one kept aside already
+		earlier bool        // there is one renamed already
 		says    string
 		saved   bool
 	}{
-		"kept aside":       {0o700, false, "permission denied (kept as ", true},
-		"an earlier one":   {0o700, true, "permission denied (not kept: ", false},
-		"a fixed folder":   {0o500, false, "permission denied (not kept aside: rename ", false},
+		"renamed":          {0o700, false, "permission denied (renamed to ", true},
+		"an earlier one":   {0o700, true, "permission denied (not renamed: ", false},
+		"a fixed folder":   {0o500, false, "permission denied (not renamed: rename ", false},
 		"an unseen folder": {0o000, false, "permission denied", false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -130,7 +130,9 @@ func TestAFileThatCannotBeRead(t *testing.T) {
 			must(t, os.Chmod(dir, c.mode))
 			defer func() { must(t, os.Chmod(dir, 0o700)) }()
 			asNobody(t, dir, func() {
-				if got, err := f.load(); got.Readings != nil || err == nil || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "(kept as ") != c.saved {
+				got, err := f.load()
+				if got.Readings != nil || err == nil || !strings.Contains(err.Error(), c.says) ||
+					strings.Contains(err.Error(), "(renamed to ") != c.saved {
 					t.Errorf("load: %v", err)
 				}
 				if err := f.save(some()); (err == nil) != c.saved || err != nil && !strings.Contains(err.Error(), "permission denied") {
@@ -150,8 +152,8 @@ func TestAFileThatCannotBeRead(t *testing.T) {
 	}
 }
 
-// What is no file is called what it is, and stays.
-func TestWhatIsNoFile(t *testing.T) {
+// A path that is not a regular file stays, and the error names its type.
+func TestNotARegularFile(t *testing.T) {
 	dir := t.TempDir()
 	in := func(name string) string { return filepath.Join(dir, name) }
 	listener, err := net.Listen("unix", in("socket"))
@@ -159,10 +161,11 @@ func TestWhatIsNoFile(t *testing.T) {
 	defer listener.Close()
 	device := in("device")
 	if err := syscall.Mknod(device, syscall.S_IFCHR|0o600, 1<<8|7); err != nil {
-		device = "/dev/full" // which who may make no device cannot replace either
+		device = "/dev/full" // a user who cannot create a device cannot replace this one
 	}
 	for path, what := range map[string]string{
-		device: "a device, not a file", in("folder"): "a folder, not a file", in("pipe"): "a pipe, not a file", in("link"): "a pipe, not a file", in("socket"): "a socket, not a file",
+		device: "a device, not a file", in("folder"): "a folder, not a file", in("socket"): "a socket, not a file",
+		in("pipe"): "a pipe, not a file", in("link"): "a pipe, not a file",
 	} {
 		f := File{Path: path, Instance: "i"}
 		if got, err := f.Load(); got.Readings != nil || err == nil || !strings.HasSuffix(err.Error(), what) {
@@ -175,16 +178,16 @@ func TestWhatIsNoFile(t *testing.T) {
 			t.Errorf("%s: %v, %v", path, info, err)
 		}
 		if _, err := os.Lstat(path + ".bad"); err == nil {
-			t.Errorf("%s was kept aside", path)
+			t.Errorf("%s was renamed", path)
 		}
 	}
 }
 
-// A disk that does not come back is a failure, and tried again later.
-func TestADiskThatHangs(t *testing.T) {
+// A disk that hangs is a failure. The write is retried later.
+func TestDiskThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFile(t)
-		const says = ": it does not come back: waited 30s"
+		const says = ": timed out after 30s"
 		hang(f, time.Minute)
 		if got, err := f.Load(); got.Readings != nil || err == nil || !strings.HasSuffix(err.Error(), says) {
 			t.Errorf("%v, %v", got, err)
@@ -197,7 +200,8 @@ func TestADiskThatHangs(t *testing.T) {
 		var wg sync.WaitGroup
 		s := snapshot(reading("a", census(5), nil))
 		wg.Go(func() {
-			f.Keep(ctx, func() *poller.Snapshot { return s }, func(err error) { saves = append(saves, err) }, slog.New(slog.NewTextHandler(&log, nil)))
+			saved := func(err error) { saves = append(saves, err) }
+			f.Keep(ctx, func() *poller.Snapshot { return s }, saved, slog.New(slog.NewTextHandler(&log, nil)))
 		})
 		time.Sleep(90 * time.Second)
 		cancel()
@@ -205,7 +209,7 @@ func TestADiskThatHangs(t *testing.T) {
 		if n := len(saves); n < 2 || saves[0] == nil || !strings.HasSuffix(saves[0].Error(), says) || saves[n-1] != nil {
 			t.Errorf("saves: %v", saves)
 		}
-		if text := log.String(); strings.Count(text, "state not written") != 1 || strings.Count(text, "state written again") != 1 {
+		if text := log.String(); strings.Count(text, "state file not written") != 1 || strings.Count(text, "state file written again") != 1 {
 			t.Errorf("want one line per transition:\n%s", text)
 		}
 		if got, err := f.Load(); err != nil || len(got.Readings) != 1 {

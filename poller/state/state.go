@@ -1,4 +1,4 @@
-// Package state keeps a poller's snapshot in a file, across restarts.
+// Package state saves a poller's snapshot to a file and restores it after a restart.
 package state
 
 import (
@@ -29,30 +29,27 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller/disk"
 )
 
-// The file is one line that ends in the SHA-256 of the rest, and gzipped JSON: the instance, then entries: one of the lists in
-// which targets are found, and one per target.
-// Every version up to this one is read. Members that are absent have no value, unknown ones are ignored, and so are entries
-// without facts: only what an older exporter would read wrongly needs a new version.
+// The first line of the file ends with the SHA-256 of the rest. The rest is gzipped JSON: the instance, an entry with the lists in which
+// targets are found, and an entry per target. All versions up to this one are read. Absent members have no value; unknown members and
+// entries without facts are ignored. Only a change that an older exporter would read wrongly needs a new version.
 const (
 	magic      = "idaas-token-exporter state "
 	version    = '2'
 	headerSize = len(magic) + len("2 ") + 2*sha256.Size + 1
 )
 
-// File is where the state of one IDaaS instance is kept. It holds no secrets and no token texts, but consumer ids.
+// File is the state file of one IDaaS instance. It contains consumer ids, but no secrets and no token texts.
 type File struct {
-	Path     string // empty: nothing is kept, and there is nothing to restore
-	Instance string // domain, endpoint and id as configured, with blanks between; a file of another IDaaS instance is not restored
-
-	reserved bool // for this process, until it ends
+	Path     string // empty: nothing is saved or restored
+	Instance string // domain, endpoint and id as configured, separated by blanks; a file of another instance is not restored
 }
 
 type entry struct {
-	Consumer, Provider string          `json:",omitzero"`
-	Census             *poller.Census  `json:",omitzero"`
-	Failure            *poller.Failure `json:",omitzero"`
-	Gone               time.Time       `json:",omitzero"`
-	Lists              *poller.Lists   `json:",omitzero"` // of one entry, which has nothing else
+	poller.Key
+	Census  *poller.Census  `json:",omitzero"`
+	Failure *poller.Failure `json:",omitzero"`
+	Gone    time.Time       `json:",omitzero"`
+	Lists   *poller.Lists   `json:",omitzero"` // of the first entry, which has nothing else
 }
 
 var options = json.JoinOptions(
@@ -62,12 +59,12 @@ var options = json.JoinOptions(
 )
 
 const (
-	ioTimeout = 30 * time.Second // to read or to write: for a disk that is busy, but not for one that is gone
-	access    = "access"         // is both, so that they take turns: what is late must not touch what was written since
+	ioTimeout = 30 * time.Second
+	access    = "access" // one operation for reads and writes, so that a late read or write does not touch a later write
 )
 
-// Save writes what s knows, atomically and readable by its owner only, within 30 s. A file there that cannot be read, or that
-// another process uses, is an error and stays.
+// Save writes s atomically, for its owner only, within 30 s. If the existing file cannot be read, or another process uses it, Save returns
+// an error and leaves the file.
 func (f File) Save(s *poller.Snapshot) error {
 	if f.Path == "" {
 		return nil
@@ -81,11 +78,8 @@ func (f File) save(s *poller.Snapshot) (err error) {
 	if err := lock(path); err != nil {
 		return err
 	}
-	if !f.reserved {
-		defer unlock(path)
-	}
-	if there, err := open(path); err == nil {
-		_ = there.Close()
+	if old, err := open(path); err == nil {
+		_ = old.Close()
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -104,10 +98,10 @@ func (f File) save(s *poller.Snapshot) (err error) {
 	return file.CloseAtomicallyReplace()
 }
 
-// real is where symbolic links lead, be there a file or not yet.
+// real returns the path to which symbolic links lead; the file need not exist.
 func (f File) real() string {
 	path := f.Path
-	for range 40 { // as many as the kernel follows
+	for range 40 { // the limit of the kernel
 		folder, name := filepath.Split(path)
 		folder, err := filepath.EvalSymlinks(cmp.Or(folder, "."))
 		if err != nil {
@@ -119,13 +113,13 @@ func (f File) real() string {
 			break
 		}
 		if path = target; !filepath.IsAbs(target) {
-			path = folder + "/" + target // not joined: .. is to lead up from where links lead
+			path = folder + "/" + target // Join would remove ".." after a link
 		}
 	}
 	return path
 }
 
-// open opens what can be a state file; nothing else is touched, since a pipe would never come back.
+// open opens a regular file: opening a pipe would block.
 func open(path string) (*os.File, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -142,38 +136,28 @@ func header(version byte, sum hash.Hash) []byte {
 	return fmt.Appendf(nil, "%s%c %x\n", magic, version, sum.Sum(nil))
 }
 
-// write streams: the times, most of all there is, are never in memory twice.
+// write streams: the times, which are most of the data, are never in memory twice.
 func (f File) write(w io.Writer, s *poller.Snapshot) error {
 	buffered := bufio.NewWriter(w)
-	zipped, _ := gzip.NewWriterLevel(buffered, gzip.BestSpeed) // only an unknown level is an error
+	zipped, _ := gzip.NewWriterLevel(buffered, gzip.BestSpeed) // the only possible error is an unknown level
 	out := jsontext.NewEncoder(zipped)
-	if err := json.MarshalEncode(out, f.Instance); err != nil {
-		return err
-	}
-	if s.Lists != nil {
-		if err := json.MarshalEncode(out, entry{Lists: s.Lists}, options); err != nil {
-			return err
-		}
-	}
+	err := cmp.Or(json.MarshalEncode(out, f.Instance), json.MarshalEncode(out, entry{Lists: s.Lists}, options))
 	for _, r := range slices.AppendSeq(slices.Clone(s.Readings), maps.Values(s.Gone)) {
-		if !r.Attempted() {
-			continue
-		}
-		if err := json.MarshalEncode(out, entry{r.Target.Consumer, r.Target.Provider, r.Census, r.Failure, r.Gone, nil}, options); err != nil {
-			return err
+		if r.Attempted() && err == nil {
+			err = json.MarshalEncode(out, entry{r.Target.Key(), r.Census, r.Failure, r.Gone, nil}, options)
 		}
 	}
-	return errors.Join(zipped.Close(), buffered.Flush())
+	return cmp.Or(err, zipped.Close(), buffered.Flush())
 }
 
-// Restored is what a file has: readings without their labels, those of removed targets included.
+// Restored is the content of a state file. Readings have no labels, and include those of removed targets.
 type Restored struct {
-	Readings map[poller.Key]*poller.Reading // nil: there is no file, or a bad one
-	Lists    *poller.Lists                  // nil: none was saved
+	Readings map[poller.Key]*poller.Reading // nil: no file, or a bad one
+	Lists    *poller.Lists                  // nil: none
 }
 
-// Load returns what was known when the file was saved. A file that is not whole, that cannot be
-// read, or that is not of this instance and version, is an error and restores nothing. It takes 30 s at most.
+// Load reads the file within 30 s. A file that is incomplete, unreadable, or of another instance or a later version is an error, and is
+// renamed to <name>.bad unless there is one.
 func (f File) Load() (Restored, error) {
 	if f.Path == "" {
 		return Restored{}, nil
@@ -183,11 +167,11 @@ func (f File) Load() (Restored, error) {
 
 func (f File) load() (r Restored, err error) {
 	path := f.real()
-	// A process killed while it was saving has left its half; a new one may be another process's, at work.
-	halves, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+"[0-9]*"))
-	for _, half := range halves {
-		if info, err := os.Lstat(half); err == nil && time.Since(info.ModTime()) > time.Minute {
-			_ = os.Remove(half)
+	// A process that was killed leaves its temporary file; a recent one may be in use by another process.
+	temporary, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+"[0-9]*"))
+	for _, name := range temporary {
+		if info, err := os.Lstat(name); err == nil && time.Since(info.ModTime()) > time.Minute {
+			_ = os.Remove(name)
 		}
 	}
 	file, err := open(path)
@@ -196,34 +180,33 @@ func (f File) load() (r Restored, err error) {
 	}
 	if err == nil {
 		defer func() { _ = file.Close() }()
-		if err = verify(file); err == nil {
-			r, err = f.read(file)
-		}
+		r, err = f.read(file)
 	}
 	if info, statErr := os.Stat(path); err != nil && statErr == nil && info.Mode().IsRegular() {
-		err = fmt.Errorf("%s: %w (%s)", path, err, keepAside(path))
+		err = fmt.Errorf("%s: %w (%s)", path, err, setAside(path))
 	}
 	return r, advise(path, err)
 }
 
-// keepAside moves the bad file at path away and says where to: it may be of use to somebody, after a typo in the settings,
-// or with another version. The first of several has most.
-func keepAside(path string) string {
+// setAside renames the bad file at path, which is useful after an error in the settings or with another version, and returns what it did.
+// The first bad file stays.
+func setAside(path string) string {
 	bad := path + ".bad"
-	if err := lock(path); err != nil {
-		return "not kept aside: " + err.Error()
+	_, missing := os.Lstat(bad)
+	err := lock(path)
+	switch {
+	case err == nil && missing == nil:
+		return "not renamed: " + bad + " exists"
+	case err == nil:
+		err = os.Rename(path, bad)
 	}
-	defer unlock(path)
-	if _, err := os.Lstat(bad); err == nil {
-		return "not kept: " + bad + ", an earlier one, is"
+	if err != nil {
+		return "not renamed: " + err.Error()
 	}
-	if err := os.Rename(path, bad); err != nil {
-		return "not kept aside: " + err.Error()
-	}
-	return "kept as " + bad
+	return "renamed to " + bad
 }
 
-// verify reads the whole file and leaves it after the first line.
+// verify reads the whole file and seeks to the end of the first line.
 func verify(file *os.File) error {
 	first := make([]byte, headerSize)
 	if _, err := io.ReadFull(file, first); err != nil || !bytes.HasPrefix(first, []byte(magic)) {
@@ -238,24 +221,27 @@ func verify(file *os.File) error {
 		return err
 	}
 	if !bytes.Equal(first, header(found, sum)) {
-		return errors.New("damaged: its checksum is another one")
+		return errors.New("damaged: the checksum is wrong")
 	}
 	_, err := file.Seek(int64(headerSize), io.SeekStart)
 	return err
 }
 
-func (f File) read(r io.Reader) (Restored, error) {
-	zipped, err := gzip.NewReader(bufio.NewReader(r))
+func (f File) read(file *os.File) (r Restored, err error) {
+	if err := verify(file); err != nil {
+		return r, err
+	}
+	zipped, err := gzip.NewReader(file)
 	if err != nil {
-		return Restored{}, err
+		return r, err
 	}
 	in := jsontext.NewDecoder(zipped)
 	var instance string
 	if err := json.UnmarshalDecode(in, &instance); err != nil {
-		return Restored{}, err
+		return r, err
 	}
 	if !same(instance, f.Instance) {
-		return Restored{}, fmt.Errorf("of another instance: %q", instance)
+		return r, fmt.Errorf("of another instance: %q", instance)
 	}
 	restored := Restored{Readings: map[poller.Key]*poller.Reading{}}
 	for {
@@ -265,22 +251,20 @@ func (f File) read(r io.Reader) (Restored, error) {
 			return restored, nil
 		}
 		if err != nil {
-			return Restored{}, err
+			return r, err
 		}
 		restored.Lists = cmp.Or(e.Lists, restored.Lists)
 		if e.Failure != nil && e.Failure.Since.IsZero() {
-			e.Failure.Since = e.Failure.At // version 1 has none
+			e.Failure.Since = e.Failure.At // version 1 has no Since
 		}
 		if e.Census != nil || e.Failure != nil {
-			key := poller.Key{Consumer: e.Consumer, Provider: e.Provider}
-			restored.Readings[key] = &poller.Reading{
-				Target: poller.Target{Consumer: e.Consumer, Provider: e.Provider}, Census: e.Census, Failure: e.Failure, Gone: e.Gone,
-			}
+			target := poller.Target{Consumer: e.Consumer, Provider: e.Provider}
+			restored.Readings[e.Key] = &poller.Reading{Target: target, Census: e.Census, Failure: e.Failure, Gone: e.Gone}
 		}
 	}
 }
 
-// same reports whether two configurations are of one IDaaS instance: the ids decide if both have one, else the domains.
+// same reports whether two configurations are of one IDaaS instance. It compares the ids if both have one, else the domains.
 func same(a, b string) bool {
 	x, y := strings.Split(a, " "), strings.Split(b, " ")
 	if len(x) != 3 || len(y) != 3 {
@@ -292,7 +276,7 @@ func same(a, b string) bool {
 	return x[0] != "" && x[0] == y[0]
 }
 
-// writeTimes writes ascending times as the first and then the differences, which are shorter.
+// writeTimes writes ascending times as the first time and the differences, which are shorter.
 func writeTimes(out *jsontext.Encoder, times []int64) error {
 	if err := out.WriteToken(jsontext.BeginArray); err != nil {
 		return err
@@ -308,10 +292,10 @@ func writeTimes(out *jsontext.Encoder, times []int64) error {
 }
 
 func readTimes(in *jsontext.Decoder, times *[]int64) error {
-	type differences []int64 // of which this function is not asked
+	type differences []int64 // a type without this function
 	err := json.UnmarshalDecode(in, (*differences)(times))
 	if len(*times) == 0 {
-		*times = nil // as a census without any has it
+		*times = nil // as in a new census
 	}
 	for i := 1; i < len(*times); i++ {
 		(*times)[i] += (*times)[i-1]

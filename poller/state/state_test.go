@@ -2,11 +2,11 @@ package state
 
 import (
 	"bytes"
-	"errors"
+	"context"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -14,16 +14,25 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/renameio/v2"
 	"go.uber.org/goleak"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain is also the main function of a second process, which saves a state to the file in the variable and blocks.
+func TestMain(m *testing.M) {
+	if path := os.Getenv("SAVE_STATE_TO"); path != "" {
+		s := snapshot(reading("a", census(1000), nil), reading("b", census(2000), nil))
+		File{Path: path, Instance: "i"}.Keep(context.Background(), func() *poller.Snapshot { return s }, func(error) { fmt.Print("saved") },
+			slog.Default())
+	}
+	goleak.VerifyTestMain(m)
+}
 
 var epoch = time.Date(2026, 3, 1, 12, 0, 0, 123_000_000, time.UTC)
 
-// census has n active tokens that end within 90 days.
+// census has n active tokens that expire within 90 days.
 func census(n int) *poller.Census {
 	random := rand.New(rand.NewPCG(1, uint64(n)))
 	c := &poller.Census{
@@ -59,7 +68,7 @@ func some() *poller.Snapshot {
 		reading("empty", empty, nil), reading(`odd "id" Jürgen:測試`, census(1), nil))
 }
 
-func TestWhatIsSavedIsLoaded(t *testing.T) {
+func TestSavedStateIsLoaded(t *testing.T) {
 	f := newFile(t)
 	s := some()
 	saved := snapshot(append(s.Readings, reading("never attempted", nil, nil))...)
@@ -67,7 +76,8 @@ func TestWhatIsSavedIsLoaded(t *testing.T) {
 	gone.Gone = epoch
 	saved.Gone = map[poller.Key]*poller.Reading{gone.Target.Key(): gone}
 	providers := map[string]poller.Listed{"p": {Identifier: "p", Type: "jwt"}}
-	saved.Lists = &poller.Lists{Providers: poller.Belief{Known: providers, Missing: []string{"p"}, Doubted: map[string]poller.Listed{}, Since: epoch}}
+	belief := poller.Belief{Known: providers, Missing: []string{"p"}, Doubted: map[string]poller.Listed{}, Since: epoch}
+	saved.Lists = &poller.Lists{Providers: belief}
 	if err := f.Save(saved); err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +110,7 @@ func TestNoFileIsNoError(t *testing.T) {
 	}
 }
 
-// A file that is not whole or not ours restores nothing and says why.
+// A file that is incomplete or of another instance restores nothing. The error has the cause.
 func TestBadFiles(t *testing.T) {
 	f := newFile(t)
 	if err := f.Save(some()); err != nil {
@@ -136,7 +146,7 @@ func TestBadFiles(t *testing.T) {
 	refused("a later version", bytes.Replace(good, []byte("state 2"), []byte("state 3"), 1), `version '3'; this exporter reads 1 to 2`)
 	refused("text appended", append(slices.Clone(good), "x"...), "damaged")
 
-	// Whole by its checksum, but not what this version writes.
+	// The checksum is right, but the content is not of this version.
 	var body bytes.Buffer
 	if err := (File{Instance: "https://other"}).write(&body, some()); err != nil {
 		t.Fatal(err)
@@ -166,8 +176,8 @@ func TestSize(t *testing.T) {
 	}
 }
 
-// Of a state that was kept aside because of a typo, what was read with the typo leaves nothing over.
-func TestTheFirstBadFileIsKept(t *testing.T) {
+// The first bad file stays: it may be the state of the right instance, read with a typo in the settings.
+func TestFirstBadFileStays(t *testing.T) {
 	good := newFile(t)
 	typo := File{Path: good.Path, Instance: "https://tpyo"}
 	save := func(f File) {
@@ -177,11 +187,11 @@ func TestTheFirstBadFileIsKept(t *testing.T) {
 	}
 	save(good)
 	if _, err := typo.Load(); err == nil {
-		t.Fatal("another instance's was restored")
+		t.Fatal("the state of another instance was restored")
 	}
 	save(typo)
 	if _, err := good.Load(); err == nil {
-		t.Fatal("another instance's was restored")
+		t.Fatal("the state of another instance was restored")
 	}
 	save(good)
 	good.Path += ".bad"
@@ -201,64 +211,45 @@ func TestUnwritable(t *testing.T) {
 	}
 }
 
-// Whenever the process is killed, the file is the last whole one.
-func TestKilledAtAnyMoment(t *testing.T) {
-	saver := filepath.Join(t.TempDir(), "saver")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", saver, "./testdata/saver").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	f := File{Path: filepath.Join(t.TempDir(), "state"), Instance: "i"}
-	restored := 0
-	for i := range 200 {
-		cmd := exec.CommandContext(t.Context(), saver, f.Path)
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		if i%10 > 0 { // else, as likely as not, before the first save of a process
-			if _, err := out.Read(make([]byte, 1)); err != nil {
-				t.Fatal(err)
+// At every moment of a save the file is a complete one. A process that is killed leaves that file and a temporary one.
+func TestFileIsCompleteAtAnyMoment(t *testing.T) {
+	f := newFile(t)
+	must(t, f.save(some()))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 100 {
+			if err := f.save(some()); err != nil {
+				t.Error(err)
 			}
 		}
-		time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond) // the random moment
-		_ = cmd.Process.Kill()
-		if err := cmd.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
-			t.Fatalf("it ended by itself: %v", err)
+	}()
+	for saving := true; saving; {
+		select {
+		case <-done:
+			saving = false
+		default:
 		}
-		got, err := f.Load()
-		if err != nil {
-			t.Fatalf("after kill %d: %v", i, err)
-		}
-		if got.Readings == nil && i%10 == 0 && restored == 0 {
-			continue
-		}
-		restored++
-		a, b := got.Readings[poller.Key{Consumer: "a", Provider: "p"}], got.Readings[poller.Key{Consumer: "b", Provider: "p"}]
-		if len(a.Census.Expirations) < 1000 || len(b.Census.Expirations) != 2000 {
-			t.Fatalf("after kill %d: %d and %d tokens", i, len(a.Census.Expirations), len(b.Census.Expirations))
+		if got, err := f.load(); err != nil || len(got.Readings) != 5 {
+			t.Fatalf("%d readings, %v", len(got.Readings), err)
 		}
 	}
-	// What was left is tidied up when it is old enough to be nobody's work under way.
+	var temporary []string
+	for range 2 {
+		file, err := renameio.NewPendingFile(f.Path, renameio.WithTempDir(filepath.Dir(f.Path)))
+		must(t, err, file.Close())
+		temporary = append(temporary, file.Name())
+	}
 	old := time.Now().Add(-2 * time.Minute)
-	halves, err := filepath.Glob(filepath.Join(filepath.Dir(f.Path), ".state*"))
-	if err != nil || len(halves) == 0 {
-		t.Errorf("nothing is left by 200 kills: %v", err)
+	must(t, os.Chtimes(temporary[0], old, old))
+	if got, err := f.load(); err != nil || len(got.Readings) != 5 {
+		t.Errorf("%d readings, %v", len(got.Readings), err)
 	}
-	for i, half := range halves {
-		if i > 0 {
-			err = errors.Join(err, os.Chtimes(half, old, old))
+	for i, want := range []bool{false, true} { // the recent one may be in use
+		if _, err := os.Stat(temporary[i]); (err == nil) != want {
+			t.Errorf("temporary file %d: %v", i, err)
 		}
 	}
-	if _, loadErr := f.Load(); errors.Join(err, loadErr) != nil {
-		t.Fatal(err, loadErr)
-	}
-	if left, err := os.ReadDir(filepath.Dir(f.Path)); err != nil || len(left) != 3 {
-		t.Errorf("beside the state, its lock and the half that is new there are: %v, %v", left, err)
-	}
-	t.Logf("restorable after all of 200 kills, %d of them with a file", restored)
 }
 
 func BenchmarkSave(b *testing.B) {
@@ -285,8 +276,8 @@ func BenchmarkLoad(b *testing.B) {
 	}
 }
 
-// Without a path there is nothing of ours to tidy up.
-func TestWithoutAPathNothingIsTouched(t *testing.T) {
+// Without a path, no file is removed.
+func TestWithoutPath(t *testing.T) {
 	t.Chdir(t.TempDir())
 	if err := os.WriteFile("..5", nil, 0o600); err != nil {
 		t.Fatal(err)

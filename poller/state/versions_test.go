@@ -14,14 +14,14 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
-// whole is a file with that body.
+// whole returns a file with that body.
 func whole(version byte, body []byte) []byte {
 	sum := sha256.New()
 	sum.Write(body)
 	return append(header(version, sum), body...)
 }
 
-// Every earlier version is read, and so are files with members and entries that only a later exporter writes.
+// All earlier versions are read, and files with members and entries of a later exporter.
 func TestOtherVersions(t *testing.T) {
 	full := some()
 	released, err := os.ReadFile("testdata/version2") // of the release before versions were migrated
@@ -59,14 +59,15 @@ func TestOtherVersions(t *testing.T) {
 			continue
 		}
 		for _, want := range c.want {
-			if r := got.Readings[want.Target.Key()]; r == nil || !reflect.DeepEqual(r.Census, want.Census) || !reflect.DeepEqual(r.Failure, want.Failure) {
+			r := got.Readings[want.Target.Key()]
+			if r == nil || !reflect.DeepEqual(r.Census, want.Census) || !reflect.DeepEqual(r.Failure, want.Failure) {
 				t.Errorf("%s: %s is %+v", name, want.Target.Consumer, r)
 			}
 		}
 	}
 }
 
-// A state belongs to an IDaaS instance, however much of it is configured.
+// A state belongs to an IDaaS instance, also if more or fewer of its settings are configured.
 func TestInstances(t *testing.T) {
 	const d, e, i = "https://x.aliyunidaas.com", "https://eiam-developerapi.cn-hangzhou.aliyuncs.com", "idaas_x"
 	join := func(domain, endpoint, id string) string { return domain + " " + endpoint + " " + id }
@@ -94,7 +95,8 @@ func TestInstances(t *testing.T) {
 			must(t, f.Save(some()))
 			f.Instance = pair[1]
 			got, err := f.Load()
-			if c.same && (err != nil || len(got.Readings) != 5) || !c.same && (err == nil || !strings.Contains(err.Error(), "of another instance: ")) {
+			refused := err != nil && strings.Contains(err.Error(), "of another instance: ")
+			if c.same && (err != nil || len(got.Readings) != 5) || !c.same && !refused {
 				t.Errorf("%s: %d readings, %v", name, len(got.Readings), err)
 			}
 			_ = os.Remove(f.Path + ".bad")
