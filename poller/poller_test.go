@@ -193,7 +193,7 @@ func TestAFailedWalkPublishesNothingOfItself(t *testing.T) {
 		if len(failed) != 2 || failed[0] != Forbidden {
 			t.Errorf("failures told: %v", failed)
 		}
-		if got := log.String(); strings.Count(got, "target failing") != 1 || strings.Count(got, "target recovered") != 1 {
+		if got := log.String(); strings.Count(got, "target failed") != 1 || strings.Count(got, "target recovered") != 1 {
 			t.Errorf("the log should have one line per transition:\n%s", got)
 		}
 	})
@@ -207,7 +207,7 @@ func TestTheFirstWalkFailing(t *testing.T) {
 		var log strings.Builder
 		p.config.Log = slog.New(slog.NewTextHandler(&log, nil))
 		p.Once(t.Context())
-		if strings.Count(log.String(), "\n") != 1 || !strings.Contains(log.String(), "target failing") {
+		if strings.Count(log.String(), "\n") != 1 || !strings.Contains(log.String(), "target failed") {
 			t.Errorf("the log:\n%s", log.String())
 		}
 		for range 2 {
