@@ -52,6 +52,7 @@ func (w Watchlist) Targets(found []poller.Listed) ([]poller.Target, error) {
 	for _, p := range w.all {
 		for _, f := range found {
 			t := w.target(p, f.Identifier)
+			t.Found = true
 			if !p.wants(f) || have[t.Key()] {
 				continue
 			}
@@ -82,7 +83,7 @@ func (p pair) wants(found poller.Listed) bool {
 func (c *Config) watchlist(data []byte, err error) (Watchlist, error) {
 	l := targetList{
 		path: c.TargetsFile, hash: c.ConsumerLabel == "hash", aliases: make(map[string]alias), providers: make(map[string][]option),
-		merged: make(map[merge]map[string]*yaml.Node),
+		schedules: make(map[string]poller.Schedule), merged: make(map[merge]map[string]*yaml.Node),
 	}
 	l.addInline(c.InlineTargets)
 	if err != nil {
@@ -113,6 +114,7 @@ type targetList struct {
 	all       []pair           // without a provider
 	pairs     []pair
 	providers map[string][]option
+	schedules map[string]poller.Schedule      // by text
 	merged    map[merge]map[string]*yaml.Node // results of mapping
 	faults    Faults
 }
@@ -232,7 +234,7 @@ func (l *targetList) addFile(data []byte) {
 		}
 		err = fmt.Errorf("line %d: %s", 1+bytes.Count(data[:i], []byte("\n")), problem)
 	}
-	if !errors.Is(err, io.EOF) || document.Content == nil {
+	if err = adviseQuotes(err, data); !errors.Is(err, io.EOF) || document.Content == nil {
 		l.fault(l.path, "", strings.NewReplacer("yaml: ", "", "EOF", "empty file").Replace(err.Error()))
 		return
 	}

@@ -26,6 +26,10 @@ type Target struct {
 	Windows []Window
 	// Thresholds decide its state.
 	Thresholds Thresholds
+	// Schedule is when it is polled; the zero value is that of the settings.
+	Schedule Schedule
+	// Found is set if its consumer or its provider is not named in the settings.
+	Found bool
 }
 
 // CheckIdentifier returns an error if text cannot identify an instance or a credential provider. Dots alone would be a step in a

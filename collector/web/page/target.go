@@ -25,8 +25,9 @@ func newRow(r *poller.Reading, now time.Time, interval, maxStaleness time.Durati
 	out := row{Reading: r, Status: r.Status(now, interval), now: now, interval: interval}
 	if c := r.Census; c != nil {
 		out.ReadAt = c.ReadAt
-		out.Stale = now.After(c.StaleAt(interval))
-		if out.Shown = maxStaleness == 0 || now.Sub(c.ReadAt) <= maxStaleness; out.Shown {
+		age := now.Sub(c.ReadAt)
+		out.Stale = age > 2*interval+10*time.Minute
+		if out.Shown = maxStaleness == 0 || age <= max(maxStaleness, 3*interval); out.Shown {
 			out.States = c.At(now)
 		}
 	}
