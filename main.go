@@ -26,6 +26,7 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/collector/web"
 	"github.com/idaas-exporter/idaas-token-exporter/config"
 	_ "github.com/idaas-exporter/idaas-token-exporter/config/sighup"
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/check"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 )
@@ -160,7 +161,7 @@ func preflight(ctx context.Context, cfg *config.Config, asJSON bool, stdout, std
 		Client: exporter.APIConfig(cfg, log), Targets: cfg.Targets, Schedule: cfg.Schedule, Live: cfg.Walk == "live",
 		Concurrency: cfg.PollConcurrency, Warnings: cfg.Warnings, Timeout: cfg.PollTimeout, Progress: stderr,
 	}
-	if cfg.Watch.Discovers() {
+	if cfg.Watch.Needs(poller.Providers) || cfg.Watch.Needs(poller.Applications) {
 		c.Watch = cfg.Watch
 	}
 	report := check.Run(ctx, c)

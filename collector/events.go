@@ -8,6 +8,12 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
+// Cycle counts a scheduled time, and the targets skipped at it.
+func (c *Collector) Cycle(skipped int) {
+	c.events.cycles.Inc()
+	c.events.skipped.Add(float64(skipped))
+}
+
 // Walked observes the duration of a complete walk, or counts a failed one.
 func (c *Collector) Walked(took time.Duration, failed poller.Reason) {
 	if failed == "" {
@@ -65,15 +71,15 @@ func (c *Collector) Reloaded(err error) { c.outcome(c.events.reloadOK, c.events.
 // StateSaved records a write of the state file; err is nil if it succeeded.
 func (c *Collector) StateSaved(err error) { c.outcome(c.events.stateOK, c.events.stateTime, err) }
 
-// Discovered records a list of the credential providers; err is nil if it is in use.
-func (c *Collector) Discovered(err error) {
-	c.outcome(c.events.discoveryOK, c.events.discoveryTime, err)
+// Discovered records that a list was read; err is nil if it is in use.
+func (c *Collector) Discovered(list poller.List, err error) {
+	c.outcome(c.events.discoveryOK[list], c.events.discoveryTime[list], err)
 }
 
-// NotDiscovering removes the metrics of discovery.
-func (c *Collector) NotDiscovering() {
-	c.events.discoveryOK.Reset()
-	c.events.discoveryTime.Reset()
+// NotDiscovering removes the metrics of a list that is not needed.
+func (c *Collector) NotDiscovering(list poller.List) {
+	c.events.discoveryOK[list].Reset()
+	c.events.discoveryTime[list].Reset()
 }
 
 func (c *Collector) outcome(ok, when *prometheus.GaugeVec, err error) {

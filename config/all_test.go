@@ -26,14 +26,29 @@ var testProviders = []poller.Listed{
 	{Identifier: "dev-jwt", Type: "jwt"}, {Identifier: "prod-jwt", Type: "jwt"}, {Identifier: "prod-oauth", Type: "oauth"},
 }
 
+// listsOf has all that is listed in one belief each.
+func listsOf(providers, applications []poller.Listed) *poller.Lists {
+	known := func(items []poller.Listed) poller.Belief {
+		b := poller.Belief{}
+		for _, item := range items {
+			if b.Known == nil {
+				b.Known = make(map[string]poller.Listed)
+			}
+			b.Known[item.Identifier] = item
+		}
+		return b
+	}
+	return &poller.Lists{Providers: known(providers), Applications: known(applications)}
+}
+
 // found returns the targets of c with these providers.
 func found(t *testing.T, c *Config, providers []poller.Listed) []poller.Target {
 	t.Helper()
-	targets, err := c.Watch.Targets(providers)
+	resolved, err := c.Watch.Resolve(listsOf(providers, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return targets
+	return resolved.Targets
 }
 
 // all returns a Config with text as its targets file.
@@ -85,8 +100,8 @@ func TestAllProviders(t *testing.T) {
 			if got := shownTargets(found(t, c, testProviders)); got != tt.want {
 				t.Errorf("%s\nwant %s", got, tt.want)
 			}
-			if want := !strings.Contains(tt.file, "[all]"); c.Watch.Discovers() != want {
-				t.Errorf("discovers: %v", c.Watch.Discovers())
+			if want := !strings.Contains(tt.file, "[all]"); c.Watch.Needs(poller.Providers) != want || c.Watch.Needs(poller.Applications) {
+				t.Errorf("needs the providers: %v", !want)
 			}
 		})
 	}
@@ -147,8 +162,8 @@ func TestAllProvidersOfManyTargets(t *testing.T) {
 		if got := len(found(t, c, providers[:100])); got < 99_901/shards/2 || got > 99_901 {
 			t.Errorf("%d targets of %d shards", got, shards)
 		}
-		const want = "more than 100000 targets with the discovered credential providers; accepted: up to 100000"
-		if _, err := c.Watch.Targets(providers); err == nil || err.Error() != want {
+		const want = "more than 100000 targets with the discovered consumers and credential providers; accepted: up to 100000"
+		if _, err := c.Watch.Resolve(listsOf(providers, nil)); err == nil || err.Error() != want {
 			t.Errorf("%d shards: %v", shards, err)
 		}
 	}
@@ -159,7 +174,7 @@ func TestIdle(t *testing.T) {
 		"- {consumer: b, credential_providers: {type: oauth, match: dev}}\n- {consumer: c, credential_providers: [dev-jwt]}\n"+
 		"- {consumer: a, credential_providers: {type: oauth}}\n")
 	var lines []string
-	for _, at := range c.Watch.Idle(testProviders) {
+	for _, at := range c.Watch.Idle(poller.Providers, testProviders) {
 		lines = append(lines, at[strings.LastIndex(at, ":"):])
 	}
 	if got := strings.Join(lines, ""); got != ":3:4" {
@@ -170,16 +185,16 @@ func TestIdle(t *testing.T) {
 func TestAllProvidersFaults(t *testing.T) {
 	for file, want := range map[string][]string{
 		"{consumer: a, credential_providers: every}": {`targets.yaml:2: ` +
-			`credential_providers is not all, it is not a list with at least one item`},
+			`credential_providers is neither all nor none, it is not a list with at least one item`},
 		"{consumer: a, credential_providers: {type: saml}}": {`targets.yaml:2="saml": unknown ` +
-			`type of credential provider; accepted: jwt, oauth`},
+			`type; accepted: jwt, oauth`},
 		"{consumer: a, credential_providers: {type: }}": {`targets.yaml:2: type is not a ` +
 			`text of 1 to 512 bytes without control characters`},
 		"{consumer: a, credential_providers: {match: '('}}": {"targets.yaml:2: error parsing " +
-			"regexp: missing closing ): `(`"},
+			"regexp: missing closing ): `(`; accepted: a regular expression (RE2)"},
 		"{consumer: a, credential_providers: {name: x}}": {`targets.yaml:2="name": unknown ` +
 			`key; accepted: type, match`},
-		"{credential_providers: all}": {`targets.yaml:2: consumer is missing`},
+		"{credential_providers: all}": {`targets.yaml:2: neither consumer nor consumers`},
 		"{consumer: a, alias: x, credential_providers: all}\n- {consumer: x, credential_providers: [p]}": {`targets.yaml:3="p": the ` +
 			`consumer at targets.yaml:2 is also shown as "x"`},
 		"{consumer: x, credential_providers: [p]}\n- {consumer: a, alias: x, credential_providers: all}": {`targets.yaml:2="p": the ` +
@@ -203,23 +218,17 @@ func TestAllProvidersFaults(t *testing.T) {
 		"IDAAS_DOMAIN=d", "IDAAS_ENDPOINT=own.example.com", "IDAAS_ACCESS_TOKEN=a",
 		"IDAAS_TARGETS_FILE=targets.yaml",
 	}),
-		"IDAAS_MANAGEMENT_ENDPOINT: required by credential_providers: all, because IDAAS_ENDPOINT contains no region")
+		"IDAAS_MANAGEMENT_ENDPOINT: required by targets.yaml:1, because IDAAS_ENDPOINT contains no region")
 }
 
 func TestTooSlow(t *testing.T) {
 	c := mustLoad(t, minimal("IDAAS_RATE_LIMIT=2"))
-	targets := make([]poller.Target, 600)
-	if got := c.TooSlow(targets, time.Now()); got != nil {
+	if got := c.TooSlow(600, time.Now()); got != nil {
 		t.Error(got)
 	}
-	hourly, err := parseSchedule("@hourly")
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := "IDAAS_RATE_LIMIT: one request for each poll of 960 targets is 2.1 per second, but the limit is 2; increase the limit or poll " +
-		"less often"
-	targets = append(targets, slices.Repeat([]poller.Target{{Schedule: hourly}}, 360)...)
-	if got := c.TooSlow(targets, time.Now()); len(got) != 1 || got[0] != want {
+	want := "IDAAS_RATE_LIMIT: one request for each of 601 targets takes 300s at 2 per second, but the interval of IDAAS_POLL_SCHEDULE " +
+		"is 5m0s; increase the limit or poll less often"
+	if got := c.TooSlow(601, time.Now()); len(got) != 1 || got[0] != want {
 		t.Error(got)
 	}
 }

@@ -101,6 +101,8 @@ func FuzzTargetsFile(f *testing.F) {
 		"targets: [{consumer: a, credential_providers: &p [p]}, {consumer: b, credential_providers: *p}]",
 		"targets: [{consumer: a, credential_providers: all}, {consumer: a, credential_providers: {type: jwt, match: ^p}}, {consumer: b, " +
 			"credential_providers: [p]}]", "targets: &t\n- *t\n", "targets:\n- {<<: {consumer: a}, credential_providers: [p]}\n", "---\n---\n",
+		"targets: [{consumers: all, credential_providers: [p]}, {consumers: {match: y, identity: agent}, credential_providers: all}, " +
+			"{consumer: w, alias: y, credential_providers: none}]",
 		"\xff", "a: &a [*a]", "? [a]\n: b\n", "!!binary x", "targets: {}",
 		"{\n\t\"targets\": [{\"consumer\": \"\\ud83d\\ude42\\\\ud83d\", \"credential_providers\": [\"p\"]}]}", `{"targets": ["\ud83d"]}`,
 		"targets:\n# \x00",
@@ -114,10 +116,12 @@ func FuzzTargetsFile(f *testing.F) {
 			checkFaults(t, faults)
 			return
 		}
-		if len(w.targets)+len(w.all) == 0 {
+		if len(w.pairs) == 0 {
 			t.Error("neither a target nor a fault")
 		}
-		targets, _ := w.Targets([]poller.Listed{{Identifier: "p", Type: "jwt"}, {Identifier: "p"}, {Identifier: "r", Type: "oauth"}})
+		resolved, _ := w.Resolve(listsOf([]poller.Listed{{Identifier: "p", Type: "jwt"}, {Identifier: "q"}, {Identifier: "r", Type: "oauth"}},
+			[]poller.Listed{{Identifier: "x", Type: "agent", Name: "y"}, {Identifier: "y"}, {Identifier: "z", Name: "x\n"}}))
+		targets := resolved.Targets
 		seen := make(map[[2]string]bool)
 		for _, target := range targets {
 			key := [2]string{target.Label, target.Provider}

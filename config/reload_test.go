@@ -37,7 +37,8 @@ func newReloads(t *testing.T, path, first string, more ...string) (*reloads, *Co
 
 func (r *reloads) start(c *Config) {
 	r.Reloader = c.NewReloader(func(w Watchlist, _ bool) error {
-		targets, err := w.Targets(nil)
+		resolved, err := w.Resolve(&poller.Lists{})
+		targets := resolved.Targets
 		r.applied = append(r.applied, consumers(targets))
 		return err
 	}, func(err error) { r.results = append(r.results, err) })

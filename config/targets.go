@@ -2,7 +2,6 @@ package config
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -30,60 +29,11 @@ func (c *Config) readTargetsFile() (data []byte, fingerprint string, err error) 
 	return data, fmt.Sprintf("%x %v", sha256.Sum256(data), err), err
 }
 
-// Watchlist has the targets of IDAAS_TARGETS and the targets file, of all processes.
-type Watchlist struct {
-	targets      []poller.Target
-	all          []pair // consumers at all providers that match
-	defaults     poller.Target
-	providers    map[string][]option // of all targets of a provider
-	index, count int                 // of the shard
-}
-
-// Discovers reports whether an entry needs the list of the credential providers.
-func (w Watchlist) Discovers() bool { return len(w.all) > 0 }
-
-// Targets returns the targets of this process, each once. found are the credential providers of the instance. More than maxTargets of
-// all processes are an error.
-func (w Watchlist) Targets(found []poller.Listed) ([]poller.Target, error) {
-	targets, have := slices.Clip(w.targets), make(map[poller.Key]bool)
-	for _, t := range targets {
-		have[t.Key()] = true
-	}
-	for _, p := range w.all {
-		for _, f := range found {
-			t := w.target(p, f.Identifier)
-			t.Found = true
-			if !p.wants(f) || have[t.Key()] {
-				continue
-			}
-			if have[t.Key()], targets = true, append(targets, t); len(targets) > maxTargets {
-				return nil, fmt.Errorf("more than %d targets with the discovered credential providers; accepted: up to %[1]d", maxTargets)
-			}
-		}
-	}
-	return poller.Share(targets, w.index, w.count), nil
-}
-
-// Idle returns the places of entries that match none of found.
-func (w Watchlist) Idle(found []poller.Listed) (places []string) {
-	for _, p := range w.all {
-		if !slices.ContainsFunc(found, p.wants) {
-			places = append(places, p.at)
-		}
-	}
-	return places
-}
-
-// wants reports whether p, an entry for all providers that match, includes found.
-func (p pair) wants(found poller.Listed) bool {
-	return (p.kind == "" || found.Type == "" || found.Type == p.kind) && p.match.MatchString(found.Identifier)
-}
-
 // watchlist parses IDAAS_TARGETS and the targets file. data and err are the result of reading the file.
 func (c *Config) watchlist(data []byte, err error) (Watchlist, error) {
 	l := targetList{
 		path: c.TargetsFile, hash: c.ConsumerLabel == "hash", aliases: make(map[string]alias), providers: make(map[string][]option),
-		schedules: make(map[string]poller.Schedule), merged: make(map[merge]map[string]*yaml.Node),
+		merged: make(map[merge]map[string]*yaml.Node),
 	}
 	l.addInline(c.InlineTargets)
 	if err != nil {
@@ -91,18 +41,19 @@ func (c *Config) watchlist(data []byte, err error) (Watchlist, error) {
 	} else if c.TargetsFile != "" {
 		l.addFile(data)
 	}
-	thresholds := poller.Thresholds{AtRisk: c.AtRisk, AboutToEnd: c.AboutToEnd, LostAfter: c.LostAfter}
-	w := l.watchlist(poller.Target{Windows: c.Windows, Thresholds: thresholds})
-	if len(l.pairs)+len(l.all) == 0 && l.faults == nil {
+	w := l.watchlist()
+	if len(l.pairs) == 0 && l.faults == nil {
 		l.fault("IDAAS_TARGETS", "", "no target; set it or IDAAS_TARGETS_FILE")
 	}
-	if len(l.all) > 0 && !c.manageable() {
-		l.fault("IDAAS_MANAGEMENT_ENDPOINT", "", "required by credential_providers: all, because IDAAS_ENDPOINT contains no region")
+	thresholds := poller.Thresholds{AtRisk: c.AtRisk, AboutToEnd: c.AboutToEnd, LostAfter: c.LostAfter}
+	w.defaults = poller.Target{Windows: c.Windows, Thresholds: thresholds}
+	w.label, w.client, w.index, w.count = c.ConsumerLabel, c.ClientID, c.ShardIndex, c.ShardCount
+	if at := w.discovers(); at != "" && !c.manageable() {
+		l.fault("IDAAS_MANAGEMENT_ENDPOINT", "", "required by "+at+", because IDAAS_ENDPOINT contains no region")
 	}
 	if l.faults != nil {
 		return Watchlist{}, l.faults
 	}
-	w.index, w.count = c.ShardIndex, c.ShardCount
 	return w, nil
 }
 
@@ -111,10 +62,8 @@ type targetList struct {
 	path      string // of the file
 	hash      bool
 	aliases   map[string]alias // by consumer
-	all       []pair           // without a provider
 	pairs     []pair
 	providers map[string][]option
-	schedules map[string]poller.Schedule      // by text
 	merged    map[merge]map[string]*yaml.Node // results of mapping
 	faults    Faults
 }
@@ -126,15 +75,6 @@ type merge struct {
 }
 
 type alias struct{ text, at string }
-
-// pair is a target without label and settings. One without a provider is for all providers that match and, if there is a kind, have it.
-type pair struct {
-	poller.Target
-	at      string
-	kind    string
-	match   *regexp.Regexp
-	options []option
-}
 
 func (l *targetList) fault(name, value, problem string) {
 	l.faults = append(l.faults, Fault{name, value, problem})
@@ -149,7 +89,7 @@ func (l *targetList) addInline(text string) {
 			continue
 		}
 		consumer := l.checked(at, "consumer", strings.TrimSpace(item[:colon]))
-		l.add(pair{Target: poller.Target{Consumer: consumer, Provider: strings.TrimSpace(item[colon+1:])}, at: at})
+		l.addNamed(pair{consumer: consumer, provider: strings.TrimSpace(item[colon+1:]), at: at})
 	}
 }
 
@@ -163,47 +103,62 @@ func (l *targetList) shown(text string) string {
 
 // checked returns text if it is valid; otherwise it adds a fault and returns an empty text.
 func (l *targetList) checked(at, what, text string) string {
-	if text == "" || len(text) > 512 || !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
-		l.fault(at, "", what+" is not a text of 1 to 512 bytes without control characters")
+	if err := poller.CheckText(text); err != nil {
+		l.fault(at, "", what+" is "+err.Error())
 		return ""
 	}
 	return text
 }
 
-// add adds p, unless its consumer is empty after a fault or its provider is invalid.
+// addNamed adds p, unless its provider is invalid.
+func (l *targetList) addNamed(p pair) {
+	if err := poller.CheckIdentifier(p.provider); err != nil {
+		l.fault(p.at, l.shown(p.provider), err.Error())
+	} else {
+		l.add(p)
+	}
+}
+
+// add adds p, unless it has no consumer after a fault.
 func (l *targetList) add(p pair) {
-	if err := poller.CheckIdentifier(p.Provider); err != nil {
-		l.fault(p.at, l.shown(p.Provider), err.Error())
-	} else if p.Consumer != "" {
+	if p.consumer != "" || p.consumers.match != nil {
 		l.pairs = append(l.pairs, p)
 	}
 }
 
-func (l *targetList) watchlist(defaults poller.Target) Watchlist {
-	w := Watchlist{defaults: defaults, providers: l.providers}
+// watchlist checks that no two consumers named in the settings are shown as one.
+func (l *targetList) watchlist() Watchlist {
+	w := Watchlist{aliases: make(map[string]string), providers: l.providers}
+	for consumer, a := range l.aliases {
+		w.aliases[consumer] = a.text
+	}
+	w.pairs = slices.SortedStableFunc(slices.Values(l.pairs), func(a, b pair) int { return a.rank() - b.rank() })
+	labels := w.labels(&poller.Lists{})
+	if l.hash {
+		w.label = "hash"
+	}
 	type shown struct{ label, provider string }
 	holders := make(map[shown]pair) // without a provider: for all
-	for _, p := range slices.Concat(l.all, l.pairs) {
-		p.Label = l.aliases[p.Consumer].text
-		if p.Label == "" && l.hash {
-			p.Label = fmt.Sprintf("%x", sha256.Sum256([]byte(p.Consumer)))[:12]
+	ofAll := func(p pair) int { return -min(1, len(p.provider)) }
+	for _, p := range slices.SortedStableFunc(slices.Values(w.pairs), func(a, b pair) int { return ofAll(b) - ofAll(a) }) {
+		if p.consumer == "" || p.provider == "" && p.providers.match == nil {
+			continue
 		}
-		p.Label = cmp.Or(p.Label, p.Consumer)
-		as := shown{p.Label, p.Provider}
+		label := w.labelOf(p.consumer, labels)
+		as := shown{label, p.provider}
 		first, taken := holders[as]
-		if all, ok := holders[shown{p.Label, ""}]; ok && all.Consumer != p.Consumer {
+		if all, ok := holders[shown{label, ""}]; ok && all.consumer != p.consumer {
 			first, taken = all, true
 		}
 		switch {
-		case p.Provider == "" && (!taken || first.Consumer == p.Consumer):
+		case p.provider == "" && (!taken || first.consumer == p.consumer):
 			holders[as] = p
-			w.all = append(w.all, p)
-		case taken && first.Consumer == p.Consumer:
-			l.fault(p.at, p.Provider, "duplicate of the target at "+first.at)
+		case taken && first.consumer == p.consumer:
+			l.fault(p.at, p.provider, "duplicate of the target at "+first.at)
 		case taken:
-			l.fault(p.at, p.Provider, fmt.Sprintf("the consumer at %s is also shown as %q", first.at, p.Label))
+			l.fault(p.at, p.provider, fmt.Sprintf("the consumer at %s is also shown as %q", first.at, label))
 		default:
-			holders[as], w.targets = p, append(w.targets, w.target(p, p.Provider))
+			holders[as] = p
 		}
 	}
 	return w
@@ -234,7 +189,7 @@ func (l *targetList) addFile(data []byte) {
 		}
 		err = fmt.Errorf("line %d: %s", 1+bytes.Count(data[:i], []byte("\n")), problem)
 	}
-	if err = adviseQuotes(err, data); !errors.Is(err, io.EOF) || document.Content == nil {
+	if !errors.Is(err, io.EOF) || document.Content == nil {
 		l.fault(l.path, "", strings.NewReplacer("yaml: ", "", "EOF", "empty file").Replace(err.Error()))
 		return
 	}
@@ -244,7 +199,7 @@ func (l *targetList) addFile(data []byte) {
 		l.addProviders(fields["credential_providers"])
 	}
 	for _, n := range l.list(fields["targets"], "targets") {
-		if len(l.pairs)+len(l.all)+len(l.faults) > maxTargets {
+		if len(l.pairs)+len(l.faults) > maxTargets {
 			l.fault(l.at(n), "", fmt.Sprintf("ignored from here: more than %d targets and faults", maxTargets))
 			return
 		}
@@ -272,48 +227,79 @@ func jsonAsYAML(data []byte) []byte {
 	})
 }
 
-// addEntry adds a consumer with its providers.
+// addEntry adds a consumer, or those that are found, with its providers.
 func (l *targetList) addEntry(n *yaml.Node) {
-	fields := l.mapping(n, 2, append([]string{"consumer", "credential_providers", "alias"}, ownKeys...)...)
-	consumer := l.text(fields["consumer"], "consumer")
-	if text := l.text(fields["alias"], "alias"); text != "" && consumer != "" {
-		first, at := l.aliases[consumer], l.at(fields["alias"])
-		if first.text != "" && first.text != text {
-			l.fault(at, text, fmt.Sprintf("the consumer has the alias %q at %s", first.text, first.at))
-		} else {
-			l.aliases[consumer] = alias{text, at}
-		}
+	fields := l.mapping(n, 1, append([]string{"credential_providers", "consumer", "consumers", "alias"}, ownKeys...)...)
+	one, many := fields["consumer"], fields["consumers"]
+	p := pair{at: l.at(n), consumer: l.text(one, "consumer"), options: l.options(fields)}
+	switch {
+	case one == nil && many == nil && fields != nil:
+		l.fault(l.at(n), "", "neither consumer nor consumers")
+	case one != nil && many != nil:
+		l.fault(l.at(many), "", "consumers together with consumer; accepted: one of them")
+	case many != nil && many.Kind != yaml.MappingNode && many.Value != "all":
+		l.fault(l.at(many), "", "consumers is neither all nor a mapping with the keys identity, match")
+	case many != nil:
+		p.consumers = l.selector(many, "identity", poller.ApplicationTypes)
 	}
-	options := l.options(fields)
-	target, providers := poller.Target{Consumer: consumer}, fields["credential_providers"]
-	if providers != nil && (providers.Kind == yaml.MappingNode || providers.Value == "all") {
-		l.addAll(providers, pair{Target: target, options: options})
-		return
-	}
-	for _, item := range l.list(providers, "credential_providers is not all, it") {
-		if target.Provider = l.text(item, "credential provider"); target.Provider != "" {
-			l.add(pair{Target: target, at: l.at(item), options: options})
+	l.addAlias(fields["alias"], p.consumer, many)
+	switch providers := fields["credential_providers"]; {
+	case providers != nil && (providers.Kind == yaml.MappingNode || providers.Value == "all"):
+		p.at, p.providers = l.at(providers), l.selector(providers, "type", poller.ProviderTypes)
+		l.add(p)
+	case providers != nil && providers.Value == "none":
+		l.add(p)
+	default:
+		for _, item := range l.list(providers, "credential_providers is neither all nor none, it") {
+			if p.at, p.provider = l.at(item), l.text(item, "credential provider"); p.provider != "" {
+				l.addNamed(p)
+			}
 		}
 	}
 }
 
-// addAll adds p at all providers that match n, which is all or a mapping.
-func (l *targetList) addAll(n *yaml.Node, p pair) {
-	var fields map[string]*yaml.Node
-	if n.Kind == yaml.MappingNode {
-		fields = l.mapping(n, 0, "type", "match")
+// addAlias adds the alias of a consumer, which is not one of many.
+func (l *targetList) addAlias(n *yaml.Node, consumer string, many *yaml.Node) {
+	text := l.text(n, "alias")
+	if text == "" {
+		return
 	}
-	p.at, p.kind = l.at(n), l.text(fields["type"], "type")
-	if p.kind != "" && !slices.Contains(poller.ProviderTypes, p.kind) {
-		l.fault(l.at(fields["type"]), p.kind, "unknown type of credential provider; accepted: "+strings.Join(poller.ProviderTypes, ", "))
+	switch first := l.aliases[consumer]; {
+	case many != nil:
+		l.fault(l.at(n), text, "alias together with consumers; accepted: with consumer")
+	case strings.HasPrefix(text, "app_"):
+		l.fault(l.at(n), text, "an alias that begins with app_, as the ids of applications do; accepted: another one")
+	case first.text != "" && first.text != text:
+		l.fault(l.at(n), text, fmt.Sprintf("the consumer has the alias %q at %s", first.text, first.at))
+	case consumer != "":
+		l.aliases[consumer] = alias{text, l.at(n)}
+	}
+}
+
+// selector parses n, which is all or a mapping of a match and types, one or a list of them.
+func (l *targetList) selector(n *yaml.Node, key string, types []string) selector {
+	s, fields := selector{at: l.at(n)}, map[string]*yaml.Node(nil)
+	if n.Kind == yaml.MappingNode {
+		fields = l.mapping(n, 0, key, "match")
+	}
+	items := []*yaml.Node{fields[key]}
+	if fields[key] != nil && fields[key].Kind == yaml.SequenceNode {
+		items = l.list(fields[key], key)
+	}
+	for _, item := range items {
+		text := l.text(item, key)
+		if text != "" && !slices.Contains(types, text) {
+			l.fault(l.at(item), text, "unknown "+key+"; accepted: "+strings.Join(types, ", "))
+		}
+		if text != "" {
+			s.types = append(s.types, text)
+		}
 	}
 	var err error
-	if p.match, err = regexp.Compile(l.text(fields["match"], "match")); err != nil {
-		l.fault(l.at(fields["match"]), "", err.Error())
+	if s.match, err = regexp.Compile(l.text(fields["match"], "match")); err != nil {
+		l.fault(l.at(fields["match"]), "", err.Error()+"; accepted: a regular expression (RE2)")
 	}
-	if p.Consumer != "" {
-		l.all = append(l.all, p)
-	}
+	return s
 }
 
 func (l *targetList) at(n *yaml.Node) string { return fmt.Sprintf("%s:%d", l.path, n.Line) }

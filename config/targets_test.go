@@ -16,7 +16,8 @@ import (
 func (c *Config) LoadTargets() ([]poller.Target, error) {
 	data, _, err := c.readTargetsFile()
 	w, err := c.watchlist(data, err)
-	targets, _ := w.Targets(nil)
+	resolved, _ := w.Resolve(&poller.Lists{})
+	targets := resolved.Targets
 	return targets, err
 }
 
@@ -134,16 +135,16 @@ func TestTargetsFileFaults(t *testing.T) {
       0s, never]
     owner: me
 `, []string{
-			`targets.yaml:3="credential_provider": unknown key; accepted: consumer, credential_providers, alias, expiring_within, ` +
-				`at_risk_before, about_to_end_before, lost_after, poll_schedule`,
+			`targets.yaml:3="credential_provider": unknown key; accepted: credential_providers, consumer, consumers, alias, expiring_within, ` +
+				`at_risk_before, about_to_end_before, lost_after`,
 			`targets.yaml:2: credential_providers is missing`,
-			`targets.yaml:4: consumer is missing`,
+			`targets.yaml:4: neither consumer nor consumers`,
 			`targets.yaml:5: alias is not a text of 1 to 512 bytes without control characters`,
 			`targets.yaml:4="p/q": not an identifier of 1 to 64 letters, digits and . - _`,
-			`targets.yaml:10="owner": unknown key; accepted: consumer, credential_providers, alias, expiring_within, at_risk_before, ` +
-				`about_to_end_before, lost_after, poll_schedule`,
+			`targets.yaml:10="owner": unknown key; accepted: credential_providers, consumer, consumers, alias, expiring_within, at_risk_before, ` +
+				`about_to_end_before, lost_after`,
 			`targets.yaml:8: 60m is equal to 1h, 0s is zero, not a valid duration string: "never"`,
-			`targets.yaml:7: credential_providers is not all, it is not a list with at least one item`,
+			`targets.yaml:7: credential_providers is neither all nor none, it is not a list with at least one item`,
 		}},
 		"pair twice": {"a:p", `targets:
   - consumer: a
@@ -174,19 +175,19 @@ func TestTargetsFileFaults(t *testing.T) {
 		}},
 		"nulls": {"", "targets:\n- \n- consumer:\n  alias: ~\n  credential_providers: [p, ]\n- consumer: a\n  credential_providers:\n  - \n " +
 			" - p\n", []string{
-			`targets.yaml:2: not a mapping with the keys consumer, credential_providers, alias, expiring_within, at_risk_before, ` +
-				`about_to_end_before, lost_after, poll_schedule`,
+			`targets.yaml:2: not a mapping with the keys credential_providers, consumer, consumers, alias, expiring_within, at_risk_before, ` +
+				`about_to_end_before, lost_after`,
 			`targets.yaml:3: consumer is not a text of 1 to 512 bytes without control characters`,
 			`targets.yaml:4: alias is not a text of 1 to 512 bytes without control characters`,
 			`targets.yaml:8: credential provider is not a text of 1 to 512 bytes without control characters`,
 		}},
 		"types": {"", "targets:\n- a\n- consumer: {a: b}\n  credential_providers: p\n  expiring_within: 1h\n- consumer: aGk=\n  " +
 			"credential_providers: [[p]]\n  alias: \"\"\n", []string{
-			`targets.yaml:2: not a mapping with the keys consumer, credential_providers, alias, expiring_within, at_risk_before, ` +
-				`about_to_end_before, lost_after, poll_schedule`,
+			`targets.yaml:2: not a mapping with the keys credential_providers, consumer, consumers, alias, expiring_within, at_risk_before, ` +
+				`about_to_end_before, lost_after`,
 			`targets.yaml:3: consumer is not a text of 1 to 512 bytes without control characters`,
 			`targets.yaml:5: expiring_within is not a list with at least one item`,
-			`targets.yaml:4: credential_providers is not all, it is not a list with at least one item`,
+			`targets.yaml:4: credential_providers is neither all nor none, it is not a list with at least one item`,
 			`targets.yaml:8: alias is not a text of 1 to 512 bytes without control characters`,
 			`targets.yaml:7: credential provider is not a text of 1 to 512 bytes without control characters`,
 		}},
@@ -246,22 +247,11 @@ func TestTargetsFileFaults(t *testing.T) {
 			`targets.yaml:2="20%": at_risk_before: not a percentage above 0 and a duration; accepted: '20%,7d'`,
 			`targets.yaml:2="0s": lost_after: out of range; accepted: a duration from 1s to 1y`,
 			`targets.yaml:3="p/q": not an identifier of 1 to 64 letters, digits and . - _`,
-			`targets.yaml:3="poll": unknown key; accepted: expiring_within, at_risk_before, about_to_end_before, lost_after, poll_schedule`,
+			`targets.yaml:3="poll": unknown key; accepted: expiring_within, at_risk_before, about_to_end_before, lost_after`,
 			`targets.yaml:3="101%,1d": about_to_end_before: not a percentage above 0 and a duration; accepted: '20%,7d'`,
-			`targets.yaml:4: not a mapping with the keys expiring_within, at_risk_before, about_to_end_before, lost_after, poll_schedule`,
+			`targets.yaml:4: not a mapping with the keys expiring_within, at_risk_before, about_to_end_before, lost_after`,
 			`targets.yaml:5="0%,1d": at_risk_before: not a percentage above 0 and a duration; accepted: '20%,7d'`,
 			`targets.yaml:5: lost_after is not a text of 1 to 512 bytes without control characters`,
-		}},
-		"schedules": {"a:p", "credential_providers:\n  p: {poll_schedule: 5 4 * *}\n  q: {poll_schedule: '@every 1ms'}\n" +
-			"  r: {poll_schedule: [x]}\n  s: {poll_schedule: \"0 0 30 2 *\"}\n  t: {poll_schedule: reboot}\n", []string{
-			`targets.yaml:2="5 4 * *": poll_schedule: expected exactly 5 fields, found 4: [5 4 * *]; put it in quotes` + schedules,
-			`targets.yaml:3="@every 1ms": poll_schedule: not every 1s to 10y` + schedules,
-			`targets.yaml:4: poll_schedule is not a text of 1 to 512 bytes without control characters`,
-			`targets.yaml:5="0 0 30 2 *": poll_schedule: never scheduled` + schedules,
-			`targets.yaml:6="reboot": poll_schedule: expected exactly 5 fields, found 1: [reboot]; put it in quotes` + schedules,
-		}},
-		"too many schedules": {"a:p", "credential_providers:\n" + providers(51), []string{
-			`targets.yaml:52="51 * * * *": poll_schedule: more than 50 schedules` + schedules,
 		}},
 		"windows": {
 			"", "targets:\n- consumer: a\n  credential_providers: [p]\n  expiring_within: []\n",
@@ -355,16 +345,16 @@ func TestMergeKeysAndKeysForAnchors(t *testing.T) {
 
 		{
 			"unknown key, once", "x-a: &a {alais: x, credential_providers: [p]}\ntargets:\n- {<<: *a, consumer: a}\n- {<<: *a, consumer: b}",
-			`targets.yaml:1="alais": unknown key; accepted: consumer, credential_providers, alias, ` + strings.Join(ownKeys, ", "),
+			`targets.yaml:1="alais": unknown key; accepted: credential_providers, consumer, consumers, alias, ` + strings.Join(ownKeys, ", "),
 		},
 		{
 			"no mapping", "targets:\n- {<<: 1, consumer: a, credential_providers: [p]}",
-			"targets.yaml:2: not a mapping with the keys consumer, credential_providers, alias, " + strings.Join(ownKeys, ", "),
+			"targets.yaml:2: not a mapping with the keys credential_providers, consumer, consumers, alias, " + strings.Join(ownKeys, ", "),
 		},
 		{"nothing required merged", "targets:\n- {<<: {alias: x}, consumer: a}", "targets.yaml:2: credential_providers is missing"},
 		{
 			"a text", "targets:\n- {'<<': {consumer: a}, consumer: a, credential_providers: [p]}",
-			`targets.yaml:2="<<": unknown key; accepted: consumer, credential_providers, alias, ` + strings.Join(ownKeys, ", "),
+			`targets.yaml:2="<<": unknown key; accepted: credential_providers, consumer, consumers, alias, ` + strings.Join(ownKeys, ", "),
 		},
 		{"not x-", "targets: []\nX-a: 1\nxa: 1", `targets.yaml:2="X-a": unknown key; accepted: targets, credential_providers
 targets.yaml:3="xa": unknown key; accepted: targets, credential_providers

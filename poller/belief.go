@@ -7,11 +7,38 @@ import (
 	"time"
 )
 
+// List is one of the lists in which targets are found.
+type List int
+
+// The lists of the management API.
+const (
+	Providers    List = iota // credential providers
+	Applications             // enabled M2M applications: consumers
+)
+
 // Lists is what is known of the lists in which targets are found. It never changes; readers share it.
 type Lists struct {
 	Providers    Belief
 	Applications Belief            `json:",omitzero"`
 	Former       map[string]Listed `json:",omitzero"` // applications that are no longer in their list, for their names
+}
+
+// Of returns the belief in a list.
+func (l *Lists) Of(list List) Belief {
+	if list == Applications {
+		return l.Applications
+	}
+	return l.Providers
+}
+
+// With returns l with another belief in a list.
+func (l Lists) With(list List, b Belief) *Lists {
+	if list == Applications {
+		l.Applications = b
+	} else {
+		l.Providers = b
+	}
+	return &l
 }
 
 // Listed is an item of a list: a credential provider or an application, which is a consumer.
@@ -21,6 +48,19 @@ type Listed struct {
 	Name       string `json:",omitzero"` // of an application
 	Created    int64  `json:",omitzero"` // of an application, in Unix milliseconds
 	Problem    string `json:",omitzero"` // why it cannot be watched, which is logged; empty: it can be
+}
+
+// Resolved is what entries of targets mean with certain lists.
+type Resolved struct {
+	Targets   []Target    // of this process, each once
+	Hidden    []Target    // left out, because another consumer is shown as theirs
+	Unwatched []Unwatched // nil: no list is known
+}
+
+// Unwatched is an application that no entry of the targets takes. With hashed labels, its id and its name are empty.
+type Unwatched struct {
+	Label string
+	Listed
 }
 
 // ProviderTypes and ApplicationTypes are the known types of credential providers and applications.

@@ -27,7 +27,9 @@ func TestDueTimesAroundAStart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		last, next, _ := Schedule{Calendar: schedule}.around(now)
+		p := newTestPoller(t, &fakeSource{}, 1)
+		p.config.Schedule = schedule
+		last, next := p.around(now)
 		const layout = "Mon Jan _2 15:04"
 		if got := last.UTC().Format(layout) + ", " + next.UTC().Format(layout); got != want {
 			t.Errorf("%s: %s, want %s", spec, got, want)
@@ -64,7 +66,7 @@ func TestSchedulesOverDaylightSaving(t *testing.T) {
 				f := &fakeSource{}
 				f.set("a", pages(1, time.Second))
 				p := newTestPoller(t, f, 1, "a")
-				p.timers[0].Schedule.Calendar = schedule
+				p.config.Schedule = schedule
 				offset := time.Until(tt.start)
 				p.now = func() time.Time { return time.Now().Add(offset) }
 				var due []string
@@ -72,10 +74,10 @@ func TestSchedulesOverDaylightSaving(t *testing.T) {
 				defer stop()
 				for range len(tt.want) {
 					synctest.Wait()
-					next := p.Snapshot().Schedules[0].Next
+					next := p.Snapshot().NextCycle
 					time.Sleep(next.Sub(p.now()) + maxSleep)
 					synctest.Wait()
-					last := p.Snapshot().Schedules[0].Last
+					last := p.Snapshot().LastCycle
 					if !last.Equal(next) {
 						t.Fatalf("due at %v, came at %v", next, last)
 					}

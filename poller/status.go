@@ -73,7 +73,7 @@ func (r *Reading) Status(now time.Time, interval time.Duration) Status {
 	}
 	at, ms, h := c.At(now), now.UnixMilli(), c.History
 	if h == nil {
-		if c.empty() {
+		if at.Total == 0 && at.LastActive == 0 {
 			s.State = Empty
 			return s
 		}

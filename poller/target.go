@@ -20,16 +20,16 @@ type Target struct {
 	Consumer string
 	// Provider is the credential provider identifier, as queried and as shown.
 	Provider string
-	// Label is the shown consumer: its alias, its id, or a hash of it.
+	// Label is the shown consumer: its alias, name or id, or a hash of the id.
 	Label string
 	// Windows are the spans for which soon-to-expire tokens are counted.
 	Windows []Window
 	// Thresholds decide its state.
 	Thresholds Thresholds
-	// Schedule is when it is polled; the zero value is that of the settings.
-	Schedule Schedule
 	// Found is set if its consumer or its provider is not named in the settings.
 	Found bool
+	// Application is the consumer id if it is shown beside the label: that of a listed application.
+	Application string
 }
 
 // CheckIdentifier returns an error if text cannot identify an instance or a credential provider. Dots alone would be a step in a

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	failed    = "credential provider discovery failed"
-	recovered = "credential provider discovery recovered"
+	failed    = "discovery failed, targets unchanged"
+	recovered = "discovery recovered"
 )
 
 // p1 is a credential provider in a list.
@@ -282,13 +282,13 @@ func TestProvidersThatCannotBeWatched(t *testing.T) {
 		defer func() { f.stop() }()
 		f.pass(time.Hour)
 		f.wantTargets("those that can be", "a@p1")
-		f.wantLogged(`msg="credential provider not watched" credential_provider="p 2" problem="not an identifier of`, 1)
-		f.wantLogged(`msg="credential provider not watched" credential_provider=p3 problem="unknown Status \"active\"`, 1)
+		f.wantLogged(`msg="listed item not watched" list="credential providers" id="p 2" problem="not an identifier of`, 1)
+		f.wantLogged(`msg="listed item not watched" list="credential providers" id=p3 problem="unknown Status \"active\"`, 1)
 		f.lists("p1")
 		f.pass(10 * time.Minute)
 		f.lists(status)
 		f.pass(10 * time.Minute)
-		f.wantLogged("credential provider not watched", 4)
+		f.wantLogged("listed item not watched", 4)
 	})
 }
 

@@ -16,139 +16,193 @@ import (
 )
 
 const (
-	discoverEvery      = 10 * time.Minute // after the end of the previous list
-	discoverAgainAfter = time.Minute      // after a failure, and after the first list without some known providers
+	discoverEvery      = 10 * time.Minute // after the end of the previous list, unless it is wired otherwise
+	discoverAgainAfter = time.Minute      // after a failure, and after the first list without some known items
 )
 
-// discovery lists the credential providers for credential_providers: all. It has its own timer and does not wait for walks.
+// namesWithin is how long the targets are not shown while their names are unknown.
+const namesWithin = time.Minute
+
+// discovery resolves the watch list with the lists of the instance. It does not wait for walks.
 type discovery struct {
-	list      func(context.Context) ([]poller.Listed, error)
 	apply     func([]poller.Target)
 	collector *collector.Collector
 	log       *slog.Logger
-	changed   chan struct{} // holds one signal: watch or next has changed
+	started   time.Time
+	every     time.Duration // after the end of the previous list
+	finders   []*finder
 
-	mu        sync.Mutex // guards the fields below, and orders the calls of apply
-	watch     config.Watchlist
-	lists     *poller.Lists   // replaced, never changed
-	next      time.Time       // earliest time of the next list; zero: none was made
-	failing   poller.Reason   // of the latest list; empty: it succeeded, or none was made
-	unwatched []poller.Listed // those with a problem in the latest list
+	mu       sync.Mutex // guards the fields below and those of the finders, and orders the calls of apply
+	watch    config.Watchlist
+	lists    *poller.Lists   // replaced, never changed
+	resolved poller.Resolved // of watch with lists
 }
 
-// watching replaces the watch list. A reload by an operator also confirms a doubted list.
+// finder reads one of the lists, at its own times.
+type finder struct {
+	*discovery
+	list    poller.List
+	name    string // in log messages
+	read    func(context.Context) ([]poller.Listed, error)
+	changed chan struct{} // holds one signal: watch or next has changed
+
+	next     time.Time       // earliest time of the next list; zero: none was made
+	failing  poller.Reason   // of the latest list; empty: it succeeded, or none was made
+	problems []poller.Listed // those with a problem in the latest list
+}
+
+// resolve applies a watch list and lists, unless they lead to too many targets. d.mu must be held.
+func (d *discovery) resolve(w config.Watchlist, lists *poller.Lists) error {
+	resolved, err := w.Resolve(lists)
+	if err != nil {
+		return err
+	}
+	for _, t := range resolved.Hidden {
+		if !slices.ContainsFunc(d.resolved.Hidden, func(known poller.Target) bool { return known.Key() == t.Key() }) {
+			d.log.Warn("target left out", "consumer", t.Label, "credential_provider", t.Provider, "problem", "another consumer is shown as this one")
+		}
+	}
+	d.watch, d.lists, d.resolved = w, lists, resolved
+	d.apply(resolved.Targets)
+	return nil
+}
+
+// watching replaces the watch list. A reload by an operator also confirms doubted lists.
 func (d *discovery) watching(w config.Watchlist, operator bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	lists := d.lists
-	if operator && lists.Providers.Doubted != nil {
-		lists = &poller.Lists{Providers: lists.Providers.Confirmed()}
-		d.next = time.Now()
+	for _, f := range d.finders {
+		if known := lists.Of(f.list); operator && known.Doubted != nil {
+			lists = lists.With(f.list, known.Confirmed())
+		}
 	}
-	targets, err := w.Targets(lists.Providers.Items())
-	if err != nil {
+	before := d.lists
+	if err := d.resolve(w, lists); err != nil {
 		return err
 	}
-	d.watch, d.lists = w, lists
-	d.apply(targets)
-	select {
-	case d.changed <- struct{}{}:
-	default:
+	for _, f := range d.finders {
+		if before.Of(f.list).Doubted != nil && lists.Of(f.list).Doubted == nil {
+			f.next = time.Now()
+		}
+		select {
+		case f.changed <- struct{}{}:
+		default:
+		}
 	}
 	return nil
 }
 
-// settled reports whether the providers were listed or are not needed.
+// settled reports whether all lists that are needed were read, or failed.
 func (d *discovery) settled() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return !d.next.IsZero() || !d.watch.Discovers()
+	return !slices.ContainsFunc(d.finders, func(f *finder) bool { return d.watch.Needs(f.list) && f.next.IsZero() })
 }
 
-// withLists returns s with the current lists.
-func (d *discovery) withLists(s poller.Snapshot) *poller.Snapshot {
+// failed reports whether the latest list of any failed.
+func (d *discovery) failed() bool {
+	return slices.ContainsFunc(d.finders, func(f *finder) bool { return f.failing != "" })
+}
+
+// with returns s with what the lists show.
+func (d *discovery) with(s poller.Snapshot) *poller.Snapshot {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.watch.Discovers() {
+	if s.Unwatched = d.resolved.Unwatched; d.watch.Needs(poller.Providers) || d.watch.Needs(poller.Applications) {
 		s.Lists = d.lists
 	}
 	return &s
 }
 
-func (d *discovery) run(ctx context.Context) {
+// shown returns s with what the lists show, and without targets while their names are not known yet.
+func (d *discovery) shown(s poller.Snapshot) *poller.Snapshot {
+	all := d.with(s)
+	d.mu.Lock()
+	named := !d.watch.Names() || d.lists.Applications.Known != nil
+	d.mu.Unlock()
+	if !named && !d.settled() && time.Since(d.started) < namesWithin {
+		all.Readings = nil
+	}
+	return all
+}
+
+func (f *finder) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		select {
-		case <-time.After(d.discover(ctx)):
-		case <-d.changed:
+		case <-time.After(f.discover(ctx)):
+		case <-f.changed:
 		case <-ctx.Done():
 		}
 	}
 }
 
-// discover lists the providers if it is time, and returns the time until the next list.
-func (d *discovery) discover(ctx context.Context) time.Duration {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if !d.watch.Discovers() {
-		d.collector.NotDiscovering()
-		d.failing, d.next, d.unwatched = "", time.Time{}, nil
-		return discoverEvery
+// discover reads the list if it is time, and returns the time until the next list.
+func (f *finder) discover(ctx context.Context) time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.watch.Needs(f.list) {
+		f.collector.NotDiscovering(f.list)
+		f.failing, f.next, f.problems = "", time.Time{}, nil
+		return f.every
 	}
-	if wait := time.Until(d.next); wait > 0 {
+	if wait := time.Until(f.next); wait > 0 {
 		return wait
 	}
-	d.mu.Unlock()
-	found, err := d.list(ctx)
-	d.mu.Lock()
+	f.mu.Unlock()
+	found, err := f.read(ctx)
+	f.mu.Lock()
 	if ctx.Err() != nil {
 		return 0
 	}
 	if err == nil {
-		err = d.believe(found)
+		err = f.believe(found)
 	}
-	d.collector.Discovered(err)
-	wait, reason := discoverEvery, poller.Reason("")
+	f.collector.Discovered(f.list, err)
+	wait, reason := f.every, poller.Reason("")
 	if err != nil {
 		reason = poller.ReasonOf(err)
 	}
 	switch {
-	case reason != "" && reason != d.failing:
-		d.log.Warn("credential provider discovery failed, targets unchanged", "reason", reason, "error", err)
-	case reason == "" && d.failing != "":
-		d.log.Info("credential provider discovery recovered", "after", d.failing)
+	case reason != "" && reason != f.failing:
+		f.log.Warn("discovery failed, targets unchanged", "list", f.name, "reason", reason, "error", err)
+	case reason == "" && f.failing != "":
+		f.log.Info("discovery recovered", "list", f.name, "after", f.failing)
 	}
-	if d.failing = reason; reason != "" || d.lists.Providers.Missing != nil {
+	if f.failing = reason; reason != "" || f.lists.Of(f.list).Missing != nil {
 		wait = discoverAgainAfter
 	}
-	d.next = time.Now().Add(wait)
+	f.next = time.Now().Add(wait)
 	return wait
 }
 
-// believe applies a list. An error is the reason why the list counts as failed. d.mu must be held.
-func (d *discovery) believe(found []poller.Listed) error {
+// believe applies a list. An error is the reason why the list counts as failed. f.mu must be held.
+func (f *finder) believe(found []poller.Listed) error {
 	list := map[string]poller.Listed{}
-	var unwatched []poller.Listed
-	for _, p := range found {
+	var problems []poller.Listed
+	for _, item := range found {
 		switch {
-		case p.Problem == "":
-			list[p.Identifier] = p
+		case item.Problem == "":
+			list[item.Identifier] = item
 			continue
-		case !slices.Contains(d.unwatched, p):
-			d.log.Warn("credential provider not watched", "credential_provider", p.Identifier, "problem", p.Problem)
+		case !slices.Contains(f.problems, item):
+			f.log.Warn("listed item not watched", "list", f.name, "id", item.Identifier, "problem", item.Problem)
 		}
-		unwatched = append(unwatched, p)
+		problems = append(problems, item)
 	}
-	d.unwatched = unwatched
-	after, err := d.lists.Providers.Read(list, time.Now())
-	if !maps.Equal(after.Known, d.lists.Providers.Known) {
-		targets, tooMany := d.watch.Targets(after.Items())
-		if tooMany != nil {
+	f.problems = problems
+	before := f.lists.Of(f.list)
+	after, err := before.Read(list, time.Now())
+	lists := f.lists.With(f.list, after)
+	if f.watch.Names() {
+		lists.Former = f.watch.Remembered(f.lists, lists)
+	}
+	if before.Known == nil || !maps.Equal(after.Known, before.Known) {
+		if tooMany := f.resolve(f.watch, lists); tooMany != nil {
 			return &poller.Error{Reason: poller.Doubted, Err: tooMany}
 		}
-		d.apply(targets)
-	}
-	if lists := (poller.Lists{Providers: after}); !reflect.DeepEqual(lists, *d.lists) {
-		d.lists = &lists
+	} else if !reflect.DeepEqual(lists, f.lists) {
+		f.lists = lists
 	}
 	return err
 }

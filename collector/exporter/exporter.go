@@ -2,6 +2,7 @@
 package exporter
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -61,10 +62,11 @@ type Exporter struct {
 	restored  bool
 }
 
-// Network replaces the transport to the API, and the listeners; nil is the machine's own.
+// Network replaces the transport to the API, the listeners and the time between lists; zero is the default.
 type Network struct {
-	Transport http.RoundTripper
-	Listen    func(ctx context.Context, network, address string) (net.Listener, error)
+	Transport     http.RoundTripper
+	Listen        func(ctx context.Context, network, address string) (net.Listener, error)
+	DiscoverEvery time.Duration
 }
 
 // New returns an Exporter with the data of its state file. It sends no request.
@@ -73,28 +75,30 @@ func New(cfg *config.Config, network Network, log *slog.Logger) *Exporter {
 	app.state = state.File{Path: cfg.StateFile, Instance: cfg.Domain + " " + cfg.Endpoint + " " + cfg.InstanceID}
 	app.collector = collector.New(collector.Config{
 		RateLimit: cfg.ShareOfRate(), MaxStaleness: cfg.MaxStaleness, ShardIndex: cfg.ShardIndex, ShardCount: cfg.ShardCount,
-	}, func() *poller.Snapshot { return app.poller.Snapshot() })
+	}, app.shown)
 	app.collector.Reloaded(nil)
 	restored, err := app.state.Load()
 	if err != nil {
 		log.Warn("state file not restored", "file", cfg.StateFile, "error", err)
 	}
 	app.restored = len(restored.Readings) > 0
-	app.discovery = &discovery{
-		collector: app.collector, log: log, watch: cfg.Watch, lists: restoredLists(restored), changed: make(chan struct{}, 1),
+	d := &discovery{
+		collector: app.collector, log: log, watch: cfg.Watch, lists: restoredLists(restored), started: time.Now(),
+		every: cmp.Or(network.DiscoverEvery, discoverEvery),
 	}
-	targets, err := cfg.Watch.Targets(app.discovery.lists.Providers.Items())
-	if err != nil {
-		log.Warn("credential providers of state file ignored", "error", err)
-		targets, app.discovery.lists = cfg.Targets, &poller.Lists{}
+	app.discovery = d
+	if d.resolved, err = d.watch.Resolve(d.lists); err != nil {
+		log.Warn("lists of state file ignored", "error", err)
+		d.lists = &poller.Lists{}
+		d.resolved, _ = d.watch.Resolve(d.lists)
 	}
-	app.discovery.apply = func(targets []poller.Target) {
+	d.apply = func(targets []poller.Target) {
 		app.poller.SetTargets(targets)
-		for _, slow := range cfg.TooSlow(targets, time.Now()) {
+		for _, slow := range cfg.TooSlow(len(targets), time.Now()) {
 			log.Warn("suspicious setting", "warning", slow)
 		}
 	}
-	app.reloader = cfg.NewReloader(app.discovery.watching, func(err error) {
+	app.reloader = cfg.NewReloader(d.watching, func(err error) {
 		app.collector.Reloaded(err)
 		if err != nil {
 			log.Error("targets not reloaded", "error", err)
@@ -106,22 +110,30 @@ func New(cfg *config.Config, network Network, log *slog.Logger) *Exporter {
 	}
 	api.Events = app.collector
 	client := idaas.New(api)
-	app.discovery.list = client.Providers
+	d.finders = []*finder{
+		{discovery: d, list: poller.Providers, name: "credential providers", read: client.Providers, changed: make(chan struct{}, 1)},
+		{discovery: d, list: poller.Applications, name: "applications", read: client.Applications, changed: make(chan struct{}, 1)},
+	}
 	var live poller.Live
 	if cfg.Walk == "live" {
 		live = client
 	}
 	app.poller = poller.New(poller.Config{
-		Source: client, Live: live, Schedule: cfg.Schedule, Targets: targets, Restored: restored.Readings,
+		Source: client, Live: live, Schedule: cfg.Schedule, Targets: d.resolved.Targets, Restored: restored.Readings,
 		Concurrency: cfg.PollConcurrency, Timeout: cfg.PollTimeout, Log: log,
-		Events: poller.Events{Walked: app.collector.Walked, LiveFallback: app.collector.LiveFallback},
+		Events: poller.Events{Cycle: app.collector.Cycle, Walked: app.collector.Walked, LiveFallback: app.collector.LiveFallback},
 	})
 	return app
 }
 
 // snapshot returns the snapshot for the state file.
 func (app *Exporter) snapshot() *poller.Snapshot {
-	return app.discovery.withLists(*app.poller.Snapshot())
+	return app.discovery.with(*app.poller.Snapshot())
+}
+
+// shown returns the snapshot for metrics and pages.
+func (app *Exporter) shown() *poller.Snapshot {
+	return app.discovery.shown(*app.poller.Snapshot())
 }
 
 func (app *Exporter) registry(more ...prometheus.Collector) *prometheus.Registry {
@@ -141,13 +153,15 @@ func (app *Exporter) Serve(ctx context.Context) int {
 	var work, saver sync.WaitGroup
 	work.Go(func() { app.poller.Run(polling) })
 	work.Go(func() { app.reloader.Run(polling) })
-	work.Go(func() { app.discovery.run(polling) })
+	for _, f := range app.discovery.finders {
+		work.Go(func() { f.run(polling) })
+	}
 	saver.Go(func() { app.state.Keep(saving, app.snapshot, app.collector.StateSaved, app.log) })
 	process := collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})
 	err := web.Serve(polling, web.Config{
 		Listen: app.listen, ListenAddress: app.cfg.ListenAddress, ProbeAddress: app.cfg.ProbeAddress, ConfigFile: app.cfg.WebConfigFile,
 		Gatherer: collector.Distinct(app.registry(collectors.NewGoCollector(), process)),
-		Snapshot: app.poller.Snapshot, MaxStaleness: app.cfg.MaxStaleness, Version: version.Version, Log: app.log,
+		Snapshot: app.shown, MaxStaleness: app.cfg.MaxStaleness, Version: version.Version, Log: app.log,
 		Ready:  func() bool { return app.restored || app.discovery.settled() && app.poller.Snapshot().Attempted() },
 		Reload: app.reloader.Reload,
 	})
@@ -166,7 +180,9 @@ func (app *Exporter) Serve(ctx context.Context) int {
 
 // Once polls every target once, writes the metrics, even if some targets failed, and returns the exit code.
 func (app *Exporter) Once(ctx context.Context, file string, stdout io.Writer) int {
-	app.discovery.discover(ctx)
+	for _, f := range app.discovery.finders {
+		f.discover(ctx)
+	}
 	app.poller.Once(ctx)
 	if ctx.Err() != nil {
 		app.log.Error("interrupted, nothing written")
@@ -177,7 +193,7 @@ func (app *Exporter) Once(ctx context.Context, file string, stdout io.Writer) in
 	if err != nil {
 		app.log.Error("output not written", "error", err)
 	}
-	if err != nil || s.Failing() > 0 || app.discovery.failing != "" {
+	if err != nil || s.Failing() > 0 || app.discovery.failed() {
 		return 1
 	}
 	return 0

@@ -34,11 +34,13 @@ func init() {
 	}
 }
 
+const managementAddress = "IDAAS_MANAGEMENT_ENDPOINT (if unset, the region in IDAAS_ENDPOINT)"
+
 var addresses = map[string]string{
 	stepDiscovery: "IDAAS_DOMAIN (of an OpenID document: the issuer it names; IDAAS_TOKEN_ENDPOINT does without)",
 	stepAccess:    "IDAAS_TOKEN_ENDPOINT (if unset, IDAAS_DOMAIN) or, for ram, IDAAS_MANAGEMENT_ENDPOINT",
-	stepProviders: "IDAAS_MANAGEMENT_ENDPOINT (if unset, the region in IDAAS_ENDPOINT)",
-	stepTarget:    "IDAAS_ENDPOINT (if unset, IDAAS_DOMAIN and IDAAS_NETWORK)",
+	stepProviders: managementAddress, stepApplications: managementAddress,
+	stepTarget: "IDAAS_ENDPOINT (if unset, IDAAS_DOMAIN and IDAAS_NETWORK)",
 }
 
 // otherAudience reports whether access tokens are requested for another API than this one.
@@ -64,12 +66,12 @@ func (p *preflight) advice(step string, err error) string {
 	for phrase, meaning := range known.Phrases {
 		advice = strings.ReplaceAll(advice, phrase, meaning)
 	}
-	identity := p.Client.Auth
-	if step == stepProviders {
+	identity, managed := p.Client.Auth, addresses[step] == managementAddress
+	if managed {
 		identity.Method = viaRAM
 	}
 	credential := identity.Credential()
-	if p.method == given && step != stepProviders {
+	if p.method == given && !managed {
 		credential = "the access token (IDAAS_ACCESS_TOKEN or IDAAS_ACCESS_TOKEN_FILE)"
 	}
 	return strings.NewReplacer("{address}", addresses[step], "{credential}", credential, "{client}", p.Client.Auth.ClientID).Replace(advice)

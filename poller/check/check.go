@@ -22,13 +22,14 @@ import (
 type Config struct {
 	Client  idaas.Config    // its Events are not used, and of its Retries one at most
 	Targets []poller.Target // of this process
-	// Watch, nil where no target asks for all credential providers, returns the targets if found are those, and where in the
-	// settings targets are asked for that none of found match.
+	// Watch, nil where no list is needed, reports which are, returns the targets with lists, and the places of entries that select
+	// nothing in a list.
 	Watch interface {
-		Targets(found []poller.Listed) ([]poller.Target, error)
-		Idle(found []poller.Listed) []string
+		Needs(list poller.List) bool
+		Resolve(lists *poller.Lists) (poller.Resolved, error)
+		Idle(list poller.List, found []poller.Listed) []string
 	}
-	Schedule    poller.Calendar
+	Schedule    poller.Schedule
 	Live        bool          // walks are to be live
 	Timeout     time.Duration // of the comparison with live walks
 	Progress    io.Writer     // gets a line every 10 s
@@ -61,15 +62,16 @@ type Report struct{ Findings []Finding }
 
 // The steps, in their order.
 const (
-	stepSettings  = "settings"
-	stepDiscovery = "discovery"
-	stepAccess    = "access token"
-	stepProviders = "providers"
-	stepTarget    = "target"
-	stepClock     = "clock"
-	stepWays      = "instance's ways"
-	stepRequests  = "requests"
-	stepLive      = "live walk" // only if Live
+	stepSettings     = "settings"
+	stepDiscovery    = "discovery"
+	stepAccess       = "access token"
+	stepProviders    = "providers"
+	stepApplications = "applications"
+	stepTarget       = "target"
+	stepClock        = "clock"
+	stepWays         = "instance's ways"
+	stepRequests     = "requests"
+	stepLive         = "live walk" // only if Live
 )
 
 // samplePages of a list are read at most.
@@ -82,7 +84,6 @@ type preflight struct {
 	client *idaas.Client
 	method string // to get an access token, or given
 	read   []idaas.Sample
-	named  int             // of the targets, those not found as all providers are: an empty one of these is expected
 	small  []poller.Target // of those read, the ones to be walked both ways
 	skew   *time.Duration  // the one least in doubt; nil: unknown
 	waiting
@@ -106,7 +107,7 @@ func (e events) Request(string, string, time.Duration) { e.requests.Add(1) }
 
 // Run looks at everything. It always returns: what cannot be looked at is skipped.
 func Run(ctx context.Context, c Config) Report {
-	p := &preflight{Config: c, method: c.Client.Auth.Method, named: len(c.Targets)}
+	p := &preflight{Config: c, method: c.Client.Auth.Method}
 	if c.Client.AccessToken.Given() {
 		p.method = given
 	}
@@ -122,7 +123,7 @@ func Run(ctx context.Context, c Config) Report {
 	}
 	located := p.locate(ctx)
 	if located && p.Watch != nil {
-		p.providers(ctx)
+		p.discover(ctx)
 	}
 	if located && p.authenticate(ctx) {
 		p.readTargets(ctx)
@@ -230,7 +231,7 @@ func (p *preflight) readTargets(ctx context.Context) {
 			if s.Reported >= 0 {
 				reported = strconv.FormatInt(s.Reported, 10)
 			}
-			if s.Tokens == 0 && s.Complete && i < p.named {
+			if s.Tokens == 0 && s.Complete && !t.Found {
 				advice = "the API may answer an unknown consumer with an empty list, too: unless none was issued yet, check the id in " +
 					"IDAAS_TARGETS or IDAAS_TARGETS_FILE"
 			}
@@ -352,7 +353,7 @@ func (p *preflight) predict() {
 }
 
 // agenda returns how often s comes due within a day of now, and the shortest time between.
-func agenda(s poller.Calendar, now time.Time) (cycles int, shortest time.Duration) {
+func agenda(s poller.Schedule, now time.Time) (cycles int, shortest time.Duration) {
 	due := s.Next(now)
 	shortest = s.Next(due).Sub(due)
 	for !due.IsZero() && due.Sub(now) <= day && cycles < int(day/time.Second) {

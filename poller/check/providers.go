@@ -3,39 +3,79 @@ package check
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
-// providers lists them, and has the targets at those looked at too.
-func (p *preflight) providers(ctx context.Context) {
-	p.now("listing credential providers")
-	found, err := p.client.Providers(ctx)
-	p.credentials(p.method != viaRAM)
-	if err != nil {
-		p.fail(ctx, stepProviders, "all", err)
-		return
-	}
-	enabled := slices.DeleteFunc(slices.Clone(found), func(f poller.Listed) bool { return f.Problem != "" })
-	targets, err := p.Watch.Targets(enabled)
-	if err != nil {
-		p.add(Failed, stepProviders, "all", err.Error(), "set match in the targets file so that fewer targets are found")
-		return
-	}
-	p.Targets = targets
-	advice := ""
-	if len(enabled) == 0 {
-		advice = "create or enable a credential provider, or check IDAAS_INSTANCE_ID and IDAAS_MANAGEMENT_ENDPOINT: nothing is watched by " +
-			"credential_providers: all"
-	}
-	p.found(stepProviders, "all", advice, "enabled: %d; targets with them: %d", len(enabled), len(p.Targets))
-	for _, f := range found {
-		if f.Problem != "" {
-			p.found(stepProviders, f.Identifier, "it is not watched: change its identifier; report an unknown Status to this project", "%s", f.Problem)
+// maxNamed is how many unwatched applications are named.
+const maxNamed = 10
+
+// discover reads the lists that are needed, and resolves the targets with them.
+func (p *preflight) discover(ctx context.Context) {
+	defer p.credentials(p.method != viaRAM)
+	lists := &poller.Lists{}
+	for _, list := range []poller.List{poller.Providers, poller.Applications} {
+		if p.Watch.Needs(list) {
+			lists = p.list(ctx, list, lists)
 		}
 	}
-	for _, at := range p.Watch.Idle(enabled) {
-		p.found(stepProviders, at, "correct its match or type, unless a matching credential provider is yet to come",
-			"matches none of the enabled: %d", len(enabled))
+	found, err := p.Watch.Resolve(lists)
+	if err != nil {
+		p.add(Failed, stepDiscovery, "targets", err.Error(), "set match in the targets file so that fewer targets are found")
+		return
 	}
+	p.Targets = found.Targets
+	p.found(stepDiscovery, "targets", "", "with what was found: %d", len(p.Targets))
+	for _, t := range found.Hidden {
+		p.found(stepDiscovery, t.Label+" at "+t.Provider, "give one of the two consumers another alias",
+			"left out: another consumer is shown as this one")
+	}
+	if found.Unwatched == nil {
+		return
+	}
+	names, advice := "", ""
+	for i, u := range found.Unwatched {
+		advice = "add them to the targets file, with credential_providers: none what is not to be watched"
+		switch {
+		case i < maxNamed:
+			names += ", " + u.Label
+		case i == maxNamed:
+			names += " …"
+		}
+	}
+	p.found(stepApplications, "unwatched", advice, "%d%s", len(found.Unwatched), strings.Replace(names, ",", ":", 1))
+}
+
+// list reads one list, and returns lists with it.
+func (p *preflight) list(ctx context.Context, list poller.List, lists *poller.Lists) *poller.Lists {
+	step, read, problem := stepProviders, p.client.Providers, "it is not watched: change its identifier; report an unknown Status to this project"
+	if list == poller.Applications {
+		step, read = stepApplications, p.client.Applications
+	}
+	p.now("listing %s", step)
+	found, err := read(ctx)
+	if err != nil {
+		p.fail(ctx, step, "all", err)
+		return lists
+	}
+	enabled := slices.DeleteFunc(slices.Clone(found), func(f poller.Listed) bool { return f.Problem != "" })
+	known := map[string]poller.Listed{}
+	for _, item := range enabled {
+		known[item.Identifier] = item
+	}
+	advice := ""
+	if len(enabled) == 0 {
+		advice = "create or enable one, or check IDAAS_INSTANCE_ID and IDAAS_MANAGEMENT_ENDPOINT: no target is found"
+	}
+	p.found(step, "all", advice, "enabled: %d", len(enabled))
+	for _, f := range found {
+		if f.Problem != "" {
+			p.found(step, f.Identifier, problem, "%s", f.Problem)
+		}
+	}
+	for _, at := range p.Watch.Idle(list, enabled) {
+		p.found(step, at, "correct its match, type or identity, unless what matches is yet to come", "matches none of the enabled: %d", len(enabled))
+	}
+	return lists.With(list, poller.Belief{Known: known})
 }

@@ -2,6 +2,7 @@ package check
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -105,22 +106,38 @@ func (w *world) wantRows(t *testing.T, want []string) {
 	}
 }
 
-// watch has a consumer at all providers beside the targets given, and entries that match none.
+// watch has a consumer at all providers beside the targets given, and entries that select nothing.
 type watch struct {
-	given []poller.Target
-	idle  []string
-	err   error
+	given        []poller.Target
+	idle         []string
+	err          error
+	applications bool // are needed: each one but the first is unwatched
 }
 
-func (w watch) Targets(found []poller.Listed) ([]poller.Target, error) {
-	targets := slices.Clone(w.given)
-	for _, p := range found {
-		targets = append(targets, poller.Target{Consumer: "app_all", Provider: p.Identifier, Label: "all"})
+func (w watch) Needs(list poller.List) bool { return list == poller.Providers || w.applications }
+
+func (w watch) Resolve(lists *poller.Lists) (poller.Resolved, error) {
+	found := poller.Resolved{Targets: slices.Clone(w.given)}
+	for _, p := range lists.Providers.Items() {
+		found.Targets = append(found.Targets, poller.Target{Consumer: "app_all", Provider: p.Identifier, Label: "all", Found: true})
 	}
-	return targets, w.err
+	for i, a := range lists.Applications.Items() {
+		if i == 0 {
+			found.Unwatched = []poller.Unwatched{}
+			found.Hidden = []poller.Target{{Consumer: "app_hidden", Provider: "p", Label: "twin"}}
+			continue
+		}
+		found.Unwatched = append(found.Unwatched, poller.Unwatched{Label: a.Name, Listed: a})
+	}
+	return found, w.err
 }
 
-func (w watch) Idle([]poller.Listed) []string { return w.idle }
+func (w watch) Idle(list poller.List, _ []poller.Listed) []string {
+	if list != poller.Providers {
+		return nil
+	}
+	return w.idle
+}
 
 // The targets at the providers found are looked at too, whatever the method; what fails keeps nothing else from being looked at.
 func TestProviders(t *testing.T) {
@@ -128,7 +145,7 @@ func TestProviders(t *testing.T) {
 	w.SetProvider(simulator.Provider{Identifier: "new_jwt"})
 	given := w.Config.Targets
 	w.Config.Watch = watch{given: given}
-	w.wantRows(t, []string{"ok  providers  all  enabled: 3; targets with them: 5", "ok  target  all at new_jwt  totalCount 0", "a cycle  about 5 in"})
+	w.wantRows(t, []string{"ok  providers  all  enabled: 3", "ok  discovery  targets  with what was found: 5", "ok  target  all at new_jwt  totalCount 0", "a cycle  about 5 in"})
 	remove := w.Inject(simulator.Fault{Operation: simulator.Providers, Kind: simulator.Status, Status: http.StatusForbidden, Code: "NoPermission", Shape: simulator.ShapeGateway})
 	w.wantRows(t, []string{"failed  providers  all  credential providers, page 1: 403 Forbidden: NoPermission", "→ in the RAM console, attach", "ok  target  billing at github_oauth"})
 	remove()
@@ -148,12 +165,12 @@ func TestProvidersThatAreNotWatched(t *testing.T) {
 		want []string
 	}{
 		"none": {"", []string{"targets.yaml:2"}, nil, []string{
-			"warning  providers  all  enabled: 0", "→ create or enable a credential provider", "warning  providers  targets.yaml:2",
+			"warning  providers  all  enabled: 0", "→ create or enable one", "warning  providers  targets.yaml:2",
 		}},
 		"none enabled": {listed("a", "disabled"), nil, nil, []string{"warning  providers  all  enabled: 0"}},
 		"none matches": {listed("a", "enabled"), []string{"targets.yaml:2", "targets.yaml:7"}, nil, []string{
 			"ok  providers  all  enabled: 1", "warning  providers  targets.yaml:2  matches none of the enabled: 1",
-			"warning  providers  targets.yaml:7", "→ correct its match or type",
+			"warning  providers  targets.yaml:7", "→ correct its match, type or identity",
 		}},
 		"unknown status": {listed("a", "enabled") + "," + listed("b", "ENABLED"), nil, nil, []string{
 			"ok  providers  all  enabled: 1", `warning  providers  b  unknown Status "ENABLED"; known: enabled, disabled`, "→ it is not watched",
@@ -161,12 +178,43 @@ func TestProvidersThatAreNotWatched(t *testing.T) {
 		"no identifier": {listed("a", "enabled") + "," + listed(`b c\u001b`, "enabled"), nil, nil, []string{
 			"ok  providers  all  enabled: 1", "warning  providers  b c  not an identifier of 1 to 64 letters",
 		}},
-		"too many": {listed("a", "enabled"), nil, errors.New("over 3 targets"), []string{"failed  providers  all  over 3", "→ set match"}},
+		"too many": {listed("a", "enabled"), nil, errors.New("over 3 targets"), []string{"failed  discovery  targets  over 3", "→ set match"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newRAMWorld(t, simulator.RAMUser{AccessKeyID: "LTAI-check", AccessKeySecret: "planted-ram-secret"}, nil)
 			w.Config.Watch = watch{given: w.Config.Targets, idle: tt.idle, err: tt.err}
 			w.Inject(simulator.Fault{Operation: simulator.Providers, Kind: simulator.Status, Status: http.StatusOK, Body: `{"CredentialProviders":[` + tt.list + "]}"})
+			w.wantRows(t, tt.want)
+		})
+	}
+}
+
+// The applications are listed if they are needed; those that no entry takes are a warning that names ten of them.
+func TestApplications(t *testing.T) {
+	user := simulator.RAMUser{AccessKeyID: "LTAI-check", AccessKeySecret: "planted-ram-secret"}
+	for name, tt := range map[string]struct {
+		applications int
+		actions      []string
+		want         []string
+	}{
+		"none":           {0, nil, []string{"warning  applications  all  enabled: 0", "→ create or enable one"}},
+		"all watched":    {1, nil, []string{"ok  applications  all  enabled: 1", "warning  discovery  twin at p  left out", "ok  applications  unwatched  0"}},
+		"some unwatched": {3, nil, []string{"warning  applications  unwatched  2: name-01, name-02", "→ add them to the targets file"}},
+		"many unwatched": {30, nil, []string{"warning  applications  unwatched  29: name-01, name-02", "name-10 …"}},
+		"refused": {
+			3,
+			[]string{"eiam:ListCredentialProviders", "eiam:GenerateOauthToken"},
+			[]string{"failed  applications  all  applications, page 1: 403 Forbidden: NoPermission", "eiam:ListApplications (for consumers", "ok  target  billing"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			user := user
+			user.Actions = tt.actions
+			w := newRAMWorld(t, user, nil)
+			w.Config.Watch = watch{given: w.Config.Targets, applications: true}
+			for i := range tt.applications {
+				w.SetApplication(simulator.Application{ID: fmt.Sprintf("app_%02d", i), Name: fmt.Sprintf("name-%02d", i)})
+			}
 			w.wantRows(t, tt.want)
 		})
 	}

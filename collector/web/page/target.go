@@ -27,7 +27,7 @@ func newRow(r *poller.Reading, now time.Time, interval, maxStaleness time.Durati
 		out.ReadAt = c.ReadAt
 		age := now.Sub(c.ReadAt)
 		out.Stale = age > 2*interval+10*time.Minute
-		if out.Shown = maxStaleness == 0 || age <= max(maxStaleness, 3*interval); out.Shown {
+		if out.Shown = maxStaleness == 0 || age <= maxStaleness; out.Shown {
 			out.States = c.At(now)
 		}
 	}

@@ -310,6 +310,28 @@ egress:
 	}
 }
 
+// TestChartTargets: the exporter accepts the targets file. No server is there, so that its exit code is not 0.
+func TestChartTargets(t *testing.T) {
+	for _, name := range []string{"oidc", "real", "everything"} {
+		maps := rendered(t, "exporter", good(t, name))["ConfigMap"]
+		file := filepath.Join(t.TempDir(), "targets.yaml")
+		for _, o := range maps {
+			if text, ok := field(o, "data", "targets.yaml").(string); ok {
+				e2e.WriteFile(t, file, text)
+			}
+		}
+		const nowhere = "http://127.0.0.1:1"
+		_, err := e2e.Try(t, []string{
+			"IDAAS_TARGETS_FILE=" + file, "IDAAS_INSTANCE_ID=idaas_x", "IDAAS_ENDPOINT=" + nowhere, "IDAAS_TOKEN_ENDPOINT=" + nowhere + "/token",
+			"IDAAS_MANAGEMENT_ENDPOINT=" + nowhere, "IDAAS_CLIENT_ID=a", "IDAAS_ACCESS_TOKEN=b", "IDAAS_REQUEST_RETRIES=0",
+			"ALIBABA_CLOUD_ACCESS_KEY_ID=c", "ALIBABA_CLOUD_ACCESS_KEY_SECRET=d",
+		}, e2e.Exporter(t), "check")
+		if err == nil || !strings.Contains(err.Error(), "exit status 1\n") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 var examples = regexp.MustCompile("(?s)<!-- values: ([^\n]*) -->\n *```yaml\n(.*?)\n *```")
 
 // TestChartExamples: the chart accepts the values in deploy/README.md.

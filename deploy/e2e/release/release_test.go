@@ -35,3 +35,24 @@ func TestRelease(t *testing.T) {
 		}
 	}
 }
+
+// TestReproducible: the same commit makes the same files, in another folder, at another time, with another umask, host name and time zone.
+func TestReproducible(t *testing.T) {
+	first := e2e.Snapshot(t, "0.9.1")
+	second, err := e2e.Release(t, "0.9.1", "umask 077; hostname other", []string{"TZ=Asia/Shanghai"}, "unshare", "--uts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, got := e2e.ReadFile(t, first+"/checksums.txt"), e2e.ReadFile(t, second+"/checksums.txt")
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	for _, arch := range []string{"amd64", "arm64"} {
+		listed := e2e.Command(t, nil, "tar", "-tvzf", e2e.One(t, second+"/*_linux_"+arch+".tar.gz"))
+		for line := range strings.Lines(listed) {
+			if !strings.HasPrefix(line, "-rw-r--r-- root/root ") && !strings.HasPrefix(line, "-rwxr-xr-x root/root ") {
+				t.Errorf("not for every user: %s", line)
+			}
+		}
+	}
+}

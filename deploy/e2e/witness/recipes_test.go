@@ -182,13 +182,16 @@ func TestRecipeRAM(t *testing.T) {
 	}
 }
 
-func TestRecipeAllProviders(t *testing.T) {
+func TestRecipeDiscovery(t *testing.T) {
 	k := newKitchen(t)
 	k.env = k.giveRAM("")
 	k.open(t, simulator.Client{Secret: witnessSecret})
 	k.sim.SetProvider(simulator.Provider{Identifier: "crm_oauth", Type: "oauth"})
+	for id, name := range map[string]string{"app_agent": "prod-agent", "app_staging": "staging", "app_test": "test-agent"} {
+		k.sim.SetApplication(simulator.Application{ID: id, Name: name, Identity: "agent"})
+	}
 	e2e.WriteFile(t, k.dir+"/client-secret", witnessSecret)
-	k.taste(t, "all providers", k.cook(t, "all providers"))
+	k.taste(t, "discovery", k.cook(t, "discovery"))
 }
 
 // The policy in the recipe allows what is asked, and nothing else.
@@ -210,8 +213,8 @@ func TestRecipePolicy(t *testing.T) {
 	k.open(t, simulator.Client{Secret: witnessSecret})
 	e2e.WriteFile(t, k.dir+"/client-secret", witnessSecret)
 	k.cook(t, "ram")
-	k.cook(t, "all providers")
-	if want := []string{"eiam:GenerateOauthToken", "eiam:ListCredentialProviders"}; !slices.Equal(policy.Statement[0].Action, want) {
+	k.cook(t, "discovery")
+	if want := []string{"eiam:GenerateOauthToken", "eiam:ListCredentialProviders", "eiam:ListApplications"}; !slices.Equal(policy.Statement[0].Action, want) {
 		t.Errorf("it allows %q, want %q", policy.Statement[0].Action, want)
 	}
 }

@@ -7,7 +7,7 @@ import time
 
 from alibabacloud_credentials.client import Client as Credentials
 from alibabacloud_eiam20211201.client import Client as ManagementClient
-from alibabacloud_eiam20211201.models import ListCredentialProvidersRequest
+from alibabacloud_eiam20211201.models import ListApplicationsRequest, ListCredentialProvidersRequest
 from alibabacloud_tea_openapi.models import Config
 from cloud_idaas.core import IDaaSCredentialProviderFactory, IDaaSTokenResponse
 from cloud_idaas.core.config import HttpConfiguration, IdentityAuthenticationConfiguration, IDaaSClientConfig
@@ -48,10 +48,32 @@ def providers(job):
         page = client.list_credential_providers(
             ListCredentialProvidersRequest(instance_id=job["instance"], max_results=100, next_token=next_token)
         ).body
-        found += [[p.credential_provider_identifier, p.credential_provider_type, p.status] for p in page.credential_providers]
+        found += [[p.credential_provider_identifier, "", p.credential_provider_type, p.status] for p in page.credential_providers]
         next_token = page.next_token
         if not next_token:
             return {"total": page.total_count, "found": found}
+
+
+def applications(job):
+    """Reads the pages of the enabled M2M applications until all of the total are read."""
+    client = ManagementClient(Config(endpoint=job["endpoint"], credential=Credentials()))
+    found, page = [], 0
+    while True:
+        page += 1
+        answer = client.list_applications(
+            ListApplicationsRequest(
+                instance_id=job["instance"],
+                page_number=page,
+                page_size=100,
+                status="enabled",
+                m_2mclient_status="enabled",
+                application_identity_type="all",
+                application_creation_type="all",
+            )
+        ).body
+        found += [[a.application_id, a.application_name, a.application_identity_type, a.status] for a in answer.applications]
+        if len(found) >= answer.total_count:
+            return {"total": answer.total_count, "found": found}
 
 
 class Nobody:
@@ -100,7 +122,7 @@ def read(job):
 def main():
     logging.disable(logging.CRITICAL)
     job = json.load(sys.stdin)
-    json.dump({"walk": walk, "read": read, "providers": providers}[job["do"]](job), sys.stdout)
+    json.dump({"walk": walk, "read": read, "providers": providers, "applications": applications}[job["do"]](job), sys.stdout)
 
 
 main()

@@ -95,7 +95,9 @@ func (r *sentRequest) action() string {
 
 // asks names what the request wants, so that it can be found again among another client's.
 func (r *sentRequest) asks() string {
-	return fmt.Sprintf("%s %s %s revoked=%s expired=%s first=%t", r.method, r.path, r.action(), strings.ToLower(r.query.Get("revoked")), strings.ToLower(r.query.Get("expired")), !r.query.Has("nextToken") && !r.query.Has("NextToken"))
+	first := !r.query.Has("nextToken") && !r.query.Has("NextToken")
+	return fmt.Sprintf("%s %s %s revoked=%s expired=%s first=%t page=%s", r.method, r.path, r.action(),
+		strings.ToLower(r.query.Get("revoked")), strings.ToLower(r.query.Get("expired")), first, r.query.Get("PageNumber"))
 }
 
 // fields are all that matters of a request, by name; what is random is there or not.
