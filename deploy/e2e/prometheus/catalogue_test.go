@@ -67,6 +67,23 @@ func (c catalogue) knows(label string) bool {
 	return false
 }
 
+// selected returns the labels of the metrics with a selector's name.
+func (c catalogue) selected(n *parser.VectorSelector) (map[string]bool, bool) {
+	has, found := map[string]bool{}, false
+	for _, m := range n.LabelMatchers {
+		if m.Name != labels.MetricName {
+			continue
+		}
+		for metric, names := range c {
+			if m.Matches(metric) {
+				found = true
+				maps.Copy(has, names)
+			}
+		}
+	}
+	return has, found
+}
+
 // missing lists what an expression uses and nothing has.
 func (c catalogue) missing(expr string) (faults []string) {
 	e, err := rules.Promql.ParseExpr(expr)
@@ -83,9 +100,9 @@ func (c catalogue) missing(expr string) (faults []string) {
 	parser.Inspect(e, func(node parser.Node, _ []parser.Node) error {
 		switch n := node.(type) {
 		case *parser.VectorSelector:
-			has, ok := c[n.Name]
+			has, ok := c.selected(n)
 			if !ok {
-				faults = append(faults, fmt.Sprintf("there is no metric %q", n.Name))
+				faults = append(faults, fmt.Sprintf("there is no metric %s", n))
 				break
 			}
 			for _, m := range n.LabelMatchers {
@@ -112,7 +129,7 @@ func (c catalogue) missing(expr string) (faults []string) {
 }
 
 // targetLabels are given by the service discovery of some.
-var targetLabels = []string{"instance", "pod", "namespace"}
+var targetLabels = []string{"instance", "pod", "node", "host", "namespace"}
 
 // knownMetrics is what a running demo exposes, and what an exporter in trouble would.
 func knownMetrics(t *testing.T, demo string) catalogue {
@@ -153,6 +170,7 @@ func recorded(t *testing.T, known catalogue) catalogue {
 	known = maps.Clone(known)
 	names := []string{"consumer", "credential_provider", "namespace", "pod", "reason", "within"}
 	known.add("ALERTS", append(names, "alertname", "alertstate", "severity")...)
+	known.add("ALERTS_FOR_STATE", append(names, "alertname", "severity")...)
 	for _, file := range rules.RuleFiles(t) {
 		for _, r := range rules.ParseRules(t, e2e.ReadFile(t, file)) {
 			if r.Record != "" {

@@ -1,0 +1,170 @@
+package main
+
+import "strings"
+
+// rate of a counter per second, over all processes.
+func rate(metric, by string) string {
+	return per("sum by(%s)(rate(%s[$__rate_interval]))", by, process(metric))
+}
+
+// quantiles are of a histogram, classic or native.
+func quantiles(metric, by, legend string) (list []query) {
+	for _, q := range [][2]string{{"0.5", "p50"}, {"0.99", "p99"}} {
+		list = append(list,
+			query{per("histogram_quantile(%s, %s) >= 0", q[0], rate(metric+"_bucket", strings.Trim("le,"+by, ","))), q[1] + legend},
+			query{per("histogram_quantile(%s, %s) >= 0", q[0], rate(metric, by)), q[1] + legend})
+	}
+	return list
+}
+
+// byProcess is one value for each process.
+func byProcess(expr string) string { return "max by(job,instance)(" + expr + ")" }
+
+// ofProcess selects a metric of the runtime, which other programs have too.
+func ofProcess(metric string) string {
+	return process(metric) + " and on(job,instance) " + process("idaas_token_exporter_build_info")
+}
+
+func failing() *panel {
+	of := func(metric, also string) string {
+		return metric + `{consumer=~"$consumer"} and ignoring(` + also + `) idaas_poll_error`
+	}
+	return table("Targets that cannot be read", "Targets whose latest walk failed, with the reason. Data age: time since the last "+
+		"complete walk, which gave "+
+		"the numbers and the state that are shown.",
+		"all watched targets can be read", 24, 7, []string{"-Data age"},
+		column{expr: "group without(instance,pod,node,host)(" + facts("idaas_poll_error") + ")"},
+		column{name: "Reason", from: "reason", width: 120, steps: plain("orange")},
+		column{
+			name: "Data age", unit: "dtdhms", width: timeWidth, empty: "never read",
+			expr: "time() - " + most(of("idaas_poll_last_success_timestamp_seconds", "reason")),
+		},
+		only("Consumer", "consumer", "consumer"), only("Provider", "credential_provider", "provider"),
+		column{name: "State", from: "state", maps: stateMaps(), width: 105, expr: group(of("idaas_target_state", "state,reason"))},
+		statusPage(of("idaas_poll_success", "reason")),
+	)
+}
+
+func differing() *panel {
+	return table("Counts that differ from the API's", "The 20 targets with the largest difference, of those where the walk counted over "+
+		"2 % more or fewer tokens than the API reports. "+
+		"A difference that stays means that pages are missed.",
+		"all counts agree", 24, 6, []string{"-Difference"},
+		column{
+			name: "Difference", unit: "percentunit", width: 110, steps: plain("orange"),
+			expr: "topk(20," + most("abs("+facts("idaas_authentication_tokens")+" / idaas_poll_reported_tokens - 1) > 0.02") + ")",
+		},
+		only("Consumer", "consumer", "consumer"), only("Provider", "credential_provider", "provider"),
+	)
+}
+
+func processes() *panel {
+	day := func(metric string) string { return "last_over_time(" + process(metric) + "[1d])" }
+	yesNo := func(yes, no string) []object { return []object{shown("1", yes, "green"), shown("0", no, "red")} }
+	return table("Processes", "Every exporter process of the last day. Down: it does not answer. Gone: Prometheus does not scrape "+
+		"it any more. "+
+		"Both show the number of targets that they had.",
+		"no exporter was scraped within a day", 24, 7, []string{"Up", "Instance"},
+		column{expr: byProcess(day("idaas_token_exporter_build_info"))},
+		column{name: "Up", width: 75, empty: "gone", maps: yesNo("up", "down"), expr: byProcess(process("up"))},
+		column{name: "Instance", from: "instance", width: 180},
+		column{name: "Shard", from: "shard_index", width: 70, expr: "group by(job,instance,shard_index)(" + day("idaas_shard_index") + ")"},
+		column{name: "Targets", unit: "locale", width: 80, expr: byProcess(day("idaas_poll_targets"))},
+		column{name: "In progress", unit: "locale", width: 105, expr: byProcess(process("idaas_poll_targets_in_progress"))},
+		column{name: "Next poll", unit: "dtdhms", width: timeWidth, expr: "min by(job,instance)(" +
+			process("idaas_poll_next_cycle_timestamp_seconds") + ") - time()"},
+		column{name: "Rate limit", unit: "reqps", width: 100, expr: byProcess(process("idaas_api_rate_limit"))},
+		column{
+			name: "Clock skew", unit: "s", width: 100, expr: byProcess(process("idaas_api_clock_skew_seconds")),
+			steps: []step{{color: "text"}, {60, "red"}},
+		},
+		column{
+			name: "Access token", unit: "dtdhms", width: timeWidth, empty: "unknown",
+			expr: byProcess(process("idaas_access_token_expiration_timestamp_seconds")) + " - time()",
+		},
+		column{
+			name: "Targets file", width: 100, maps: yesNo("accepted", "refused"),
+			expr: byProcess(process("idaas_config_last_reload_successful")),
+		},
+		column{
+			name: "State file", width: 90, empty: "not used", maps: yesNo("written", "not written"),
+			expr: byProcess(process("idaas_state_last_write_successful")),
+		},
+		column{name: "Version", from: "version", width: 100, expr: "group by(job,instance,version)(" +
+			process("idaas_token_exporter_build_info") + ")"},
+		column{name: "IDaaS instance", from: "instance_id", width: 290, expr: "group by(job,instance,instance_id)(" +
+			process("idaas_instance_info") + ")"},
+	)
+}
+
+func exporter() dashboard {
+	hourly := func(metric, by string) string { return "3600 * " + rate(metric, by) }
+	return newDashboard(exporterUID, "IDaaS token exporter",
+		"Whether the token data is complete and current: walks and their failures, API requests, schedule and processes. Rates are averages "+
+			"over at least 20 minutes.",
+		object{"title": "IDaaS tokens", "url": "/d/" + tokensUID, "tooltip": "Who is or will soon be without a token"}, nil,
+
+		missing(10),
+		stat("Data", "Read: share of the watched targets whose latest walk was complete. Oldest: age of the oldest data of a target, from "+
+			"its last complete walk.", 8, "dtdhms", "no data",
+			query{"avg(" + facts("idaas_poll_success") + ")", "read"}, query{"time() - min(" +
+				most(facts("idaas_poll_last_success_timestamp_seconds")) + ")", "oldest"}).
+			override("read", property("unit", "percentunit")),
+		stat("In this time range", "Failed: walks that failed. A failed walk changes nothing; the target keeps its last data. Throttled: "+
+			"requests that the API refused because there were too many.", 6, "locale", "no data",
+			query{"round(sum(increase(" + process("idaas_poll_failures_total") + "[$__range])))", "failed"}, query{"round(sum(increase(" +
+				process("idaas_api_throttled_total") + "[$__range])))", "throttled"}),
+		failing(),
+		processes(),
+
+		row("Walks"),
+		series("Data age", "Age of the oldest data of a target. Above the limit of two poll intervals and 10 minutes it is stale.", 8,
+			"suffix: min",
+			query{"(time() - min(" + most(facts("idaas_poll_last_success_timestamp_seconds")) + ")) / 60", "oldest"},
+			query{"2 * max(" + process("idaas_poll_interval_seconds") + ") / 60 + 10", "limit"}).dashed("limit"),
+		series("Failures per hour", "Failed walks, and failed requests for the exporter's own access token, by reason. Only reasons that "+
+			"occur are drawn.", 8, "none",
+			query{hourly("idaas_poll_failures_total", "reason") + " > 0", "{{reason}}"},
+			query{hourly("idaas_access_token_failures_total", "reason") + " > 0", "access token: {{reason}}"}).with("noValue", "no failure").
+			custom("showPoints", "always"),
+		series("Duration of complete walks", "Median and 99th percentile over the targets.", 8, "s", quantiles("idaas_poll_duration_seconds",
+			"", "")...),
+		counts("Targets in progress", "Targets queued or being walked.", 8, query{
+			"sum(" + process("idaas_poll_targets_in_progress") + ")",
+			"in progress",
+		}),
+		series("Skipped targets per hour", "Targets skipped because they were still queued or being walked at their next scheduled time. "+
+			"The schedule is then too tight.", 8, "none",
+			query{hourly("idaas_poll_skipped_total", ""), "skipped"}).paint("skipped", "orange"),
+		series("Targets read", "Share of the watched targets whose latest walk was complete.", 8, "percentunit", query{"avg(" +
+			facts("idaas_poll_success") + ")", "read"}).
+			custom("axisSoftMax", 1),
+		differing(),
+
+		row("API"),
+		series("Requests", "HTTP requests to IDaaS by operation and code, each attempt counted.", 8, "reqps",
+			query{rate("idaas_api_requests_total", "operation,code") + " > 0", "{{operation}} {{code}}"}),
+		series("Latency", "Median and 99th percentile by operation.", 8, "s", quantiles("idaas_api_request_duration_seconds", "operation",
+			" {{operation}}")...),
+		series("Rate limit in use", "Requests relative to the rate limit of the deployment.", 8, "percentunit",
+			query{rate("idaas_api_requests_total", "") + " / sum(" + process("idaas_api_rate_limit") + ")", "in use"}).custom("axisSoftMax", 1),
+		series("Throttled and retried", "Throttled requests, and requests repeated after a failure, relative to all requests. Above 5 % "+
+			"throttled the rate limit is too high.", 8, "percentunit",
+			query{rate("idaas_api_throttled_total", "") + " / " + rate("idaas_api_requests_total", ""), "throttled"},
+			query{rate("idaas_api_retries_total", "") + " / " + rate("idaas_api_requests_total", ""), "retried"}).custom("axisSoftMax", 0.05),
+		series("Waiting by cause", "Targets that wait at a time: for the rate limit (limiter), because the API demands it (hint), or "+
+			"between retries (backoff).", 8, "none",
+			query{rate("idaas_api_wait_seconds_total", "cause"), "{{cause}}"}),
+		series("Clock skew", "Clock of the server minus the clock of the process, the highest and the lowest of all processes.", 8, "s",
+			query{"max(" + process("idaas_api_clock_skew_seconds") + ")", "highest"}, query{
+				"min(" + process("idaas_api_clock_skew_seconds") + ")",
+				"lowest",
+			}),
+
+		row("Memory and CPU"),
+		series("Memory", "Resident memory of each process.", 8, "bytes", query{ofProcess("process_resident_memory_bytes"), "{{instance}}"}),
+		series("CPU", "CPU cores used by each process.", 8, "none", query{per("rate(%s[$__rate_interval]) and on(job,instance) "+
+			"idaas_token_exporter_build_info", process("process_cpu_seconds_total")), "{{instance}}"}),
+		counts("Goroutines", "A number that only grows is a leak.", 8, query{ofProcess("go_goroutines"), "{{instance}}"}),
+	)
+}

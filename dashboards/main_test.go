@@ -1,0 +1,135 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"strings"
+	"testing"
+)
+
+func both() []dashboard { return []dashboard{tokens(), exporter()} }
+
+func TestFilesAreCurrent(t *testing.T) {
+	total := 0
+	for _, d := range both() {
+		total += len(d.encode())
+		if file, err := os.ReadFile(d.file()); err != nil || !bytes.Equal(file, d.encode()) {
+			t.Errorf("%s is not current (%v): run go run ./dashboards", d.file(), err)
+		}
+	}
+	if total > 130_000 {
+		t.Errorf("the dashboards have %d bytes, over 130,000", total)
+	}
+}
+
+func TestPanels(t *testing.T) {
+	for _, d := range both() {
+		titles := map[string]bool{}
+		for _, p := range d.Panels {
+			if titles[p.Title] {
+				t.Errorf("%s: two panels are called %q", d.UID, p.Title)
+			}
+			titles[p.Title] = true
+			if p.Type != "row" && (p.Description == "" || len(p.Targets) == 0 || p.FieldConfig.Defaults["noValue"] == nil) {
+				t.Errorf("%s: panel %q lacks a description, a query or a text for no value", d.UID, p.Title)
+			}
+			for _, q := range p.Targets {
+				if len(q.Expr) >= 200 {
+					t.Errorf("%s: panel %q, query %s has %d characters", d.UID, p.Title, q.RefID, len(q.Expr))
+				}
+				// Counters change once per poll: over less than three polls of the default schedule a rate is 0 or too high.
+				if rate := strings.Contains(q.Expr, "rate("); rate != (q.Interval == perPoll) || strings.Contains(q.Expr,
+					"[") && rate && !strings.Contains(q.Expr, "[$__rate_interval]") {
+					t.Errorf("%s: panel %q, query %s: interval %q", d.UID, p.Title, q.RefID, q.Interval)
+				}
+			}
+		}
+	}
+}
+
+// TestMissingIsPurple: neither a state that is not known nor missing data is green, and a paused target is not red.
+func TestMissingIsPurple(t *testing.T) {
+	for _, s := range states {
+		if s.name == "unknown" != (s.color == "purple") || s.color == "green" != (s.name == "ok") || s.name == "paused" && s.color != "blue" {
+			t.Errorf("%s is %s", s.name, s.color)
+		}
+	}
+	for _, d := range both() {
+		for _, p := range d.Panels {
+			if p.Type == "stat" && p.FieldConfig.Defaults["color"].(object)["mode"] == "thresholds" {
+				if first := p.FieldConfig.Defaults["thresholds"].(object)["steps"].([]object)[0]; first["color"] == "green" {
+					t.Errorf("%s: %q is green without a value", d.UID, p.Title)
+				}
+			}
+		}
+	}
+}
+
+// Widths of the columns in a window of 1600 pixels, and of 1000.
+func TestWidths(t *testing.T) {
+	const padding = 13 // of a cell, with its border
+	for _, d := range both() {
+		for _, p := range d.Panels {
+			if p.Type != "table" || p.Title == "Targets by provider and state" {
+				continue
+			}
+			total := 0
+			for _, o := range p.FieldConfig.Overrides {
+				name := o["matcher"].(object)["options"].(string)
+				width := value(o, "custom.width").(int)
+				total += width
+				if need := textWidth(name) + padding; width < need {
+					t.Errorf("%s, %s: the header %q needs %d, not %d", d.UID, p.Title, name, need, width)
+				}
+				switch value(o, "unit") {
+				case "dtdhms":
+					if need := textWidth("99 d 23:59:59") + padding; width < need {
+						t.Errorf("%s, %s: times in %q need %d, not %d", d.UID, p.Title, name, need, width)
+					}
+				case "dateTimeFromNow":
+					if need := textWidth("in 22 hours") + padding; width < need {
+						t.Errorf("%s, %s: times in %q need %d, not %d", d.UID, p.Title, name, need, width)
+					}
+				}
+				if name == "Consumer" || name == "Provider" {
+					if need := textWidth("app_mkv7rgt4d7i4u7zqtzev2mxxqpowb5ancqyd") + padding; width < need {
+						t.Errorf("%s, %s: ids of 40 letters in %q need %d, not %d", d.UID, p.Title, name, need, width)
+					}
+				}
+			}
+			if room := 1600*p.GridPos.W/24 - 40; total > room {
+				t.Errorf("%s, %s: the columns need %d of %d", d.UID, p.Title, total, room)
+			}
+		}
+	}
+}
+
+// value of an override's property.
+func value(override object, id string) any {
+	for _, p := range override["properties"].([]object) {
+		if p["id"] == id {
+			return p["value"]
+		}
+	}
+	return nil
+}
+
+// textWidth is the width in Inter Medium at 14 pixels, the font of Grafana's tables.
+func textWidth(text string) int {
+	width := 0.0
+	for _, r := range text {
+		switch {
+		case strings.ContainsRune("ijl", r):
+			width += 3.5
+		case strings.ContainsRune("frt1 .:", r):
+			width += 5
+		case strings.ContainsRune("mwMW@", r):
+			width += 12.4
+		case r >= 'A' && r <= 'Z':
+			width += 10
+		default:
+			width += 8.5
+		}
+	}
+	return int(width + 0.5)
+}
