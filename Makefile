@@ -10,7 +10,7 @@ FUZZED        := ./config ./poller/idaas
 export GOBIN   := $(TOOLS)/bin
 export GOFLAGS := -buildvcs=false
 
-.PHONY: run test e2e lint unit fuzz slow cluster timeline timelines lives build bench screenshot
+.PHONY: run test e2e lint unit fuzz slow cluster timeline timelines rhythm lives build bench screenshot
 
 run:
 	go run . demo

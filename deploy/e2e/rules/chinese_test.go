@@ -16,9 +16,14 @@ var update = flag.Bool("update", false, "rewrite the table of alerts in README.z
 
 // chinese has the meaning of each alert for the table in README.zh-CN.md.
 var chinese = map[string]string{
+	"IDaaSOverridesIgnored":         "仍有规则文件包含已失效的阈值",
+	"IDaaSExporterGone":             "一天内抓取过的 Exporter 已不在 Prometheus 的抓取目标中",
+	"IDaaSTargetsRetired":           "超过 35 天没有令牌的目标，合并为一条告警",
+	"IDaaSTokensOverdue":            "间歇使用的消费者未按时获得下一个令牌",
+	"IDaaSTokensNotRenewed":         "只剩通常续期余量的一半，仍未续期",
 	"IDaaSAPIThrottled":             "一小时内超过 5% 的 API 请求被限流",
 	"IDaaSAccessTokenUnavailable":   "Exporter 无法获取自身的访问令牌",
-	"IDaaSAllTargetsFailing":        "某个 Exporter 的所有目标都读取失败",
+	"IDaaSAllTargetsFailing":        "某个 Exporter 连续两个轮询周期没有任何完整读取",
 	"IDaaSClockSkew":                "本机时钟与 API 时钟相差超过 1 分钟",
 	"IDaaSDataStale":                "目标超过两个轮询周期加 10 分钟没有完整读取",
 	"IDaaSExporterAbsent":           "Prometheus 中没有任何 Exporter 的数据",
@@ -35,10 +40,9 @@ var chinese = map[string]string{
 	"IDaaSTargetsSkipped":           "一轮读取的时间超过轮询周期",
 	"IDaaSTokenCountMismatch":       "连续三个周期，读到的令牌数与 API 报告的总数不一致",
 	"IDaaSTokensAboutToEnd":         "最后一个令牌的剩余时间不足有效期的 5%（最多 1 天）",
-	"IDaaSTokensAtRisk":             "最后一个令牌的剩余时间不足有效期的 20%（最多 7 天）",
-	"IDaaSTokensLost":               "已没有有效令牌，且之后的一次完整读取已确认",
+	"IDaaSTokensAtRisk":             "续期规律未知，最后一个令牌的剩余时间不足有效期的 20%（最多 7 天）",
+	"IDaaSTokensLost":               "始终持有令牌的消费者已没有有效令牌，完整读取已确认",
 	"IDaaSTokensNeverExpire":        "存在永不过期的令牌",
-	"IDaaSTokensNotReplaced":        "长期令牌即将过期，且近期没有续发",
 }
 
 // TestChineseAlerts: the table in README.zh-CN.md has every alert with its severity, the most severe first. -update rewrites it.

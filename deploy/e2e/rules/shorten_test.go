@@ -2,7 +2,6 @@ package rules
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 
 	"github.com/idaas-exporter/idaas-token-exporter/deploy/e2e"
@@ -58,7 +57,7 @@ func lengthen(t *testing.T, name, expr string) string {
 		case *parser.SubqueryExpr:
 			n.Range, n.Step, n.OriginalOffset = n.Range*Factor, n.Step*Factor, n.OriginalOffset*Factor
 		case *parser.NumberLiteral:
-			if strings.HasSuffix(name, "_seconds") && strings.Contains(name, "threshold") {
+			if name == "IDaaSDataStale" && n.Val == 10 {
 				n.Val *= Factor
 			}
 		}
