@@ -14,10 +14,14 @@ import (
 
 // inhibitions is what an Alertmanager's configuration says of alerts that others hide.
 type inhibitions struct {
-	Route struct {
-		GroupWait model.Duration `yaml:"group_wait"`
-	}
+	Route route
 	Rules []alertmanager.InhibitRule `yaml:"inhibit_rules"`
+}
+
+// route is how an Alertmanager groups notifications.
+type route struct {
+	GroupBy   []model.LabelName `yaml:"group_by"`
+	GroupWait model.Duration    `yaml:"group_wait"`
 }
 
 func readInhibitions(file string) (i inhibitions, err error) {

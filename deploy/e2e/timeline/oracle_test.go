@@ -11,20 +11,32 @@ import (
 
 // bounds are what is documented, with what a poll, a scrape and an evaluation may add.
 type bounds struct {
-	atRiskFrom             time.Duration // lifetimes under this are told when lost
-	lag                    time.Duration // from a cause to what is told, or ends
-	lostAfter, lostEarlier time.Duration // from the end of the last token; the second of tokens that are not short-lived
-	staleAfter             time.Duration // from the last walk
+	lag        time.Duration // from a cause to its alert, or its end
+	lostAfter  time.Duration // from the end of the last token
+	staleAfter time.Duration // from the last walk
 }
 
-const shortLived = 5 * hour
-
 func documented(polled time.Duration) bounds {
-	return bounds{
-		atRiskFrom: max(75*minute, 3*polled), lag: 40*minute + polled,
-		lostAfter: 2*hour + 55*minute + polled, lostEarlier: 30*minute + 3*polled,
-		staleAfter: 35*minute + 2*polled,
+	return bounds{lag: 20*minute + polled, lostAfter: max(10*minute, 2*polled) + polled + 20*minute, staleAfter: 35*minute + 2*polled}
+}
+
+// lead is how long before the end of the last token an alert fires at the latest: at risk, or not renewed when half of the usual
+// reserve is left, which is at least three tenths of the lifetime here.
+func (l *life) lead(polled time.Duration) time.Duration {
+	if l.Lifetime <= 4*polled {
+		return 0
 	}
+	return min(l.Lifetime*15/100, 7*day)
+}
+
+// continuous reports whether the exporter knows long enough before a gap that the target always had a token.
+func (l *life) continuous(gaps spans, n int) bool {
+	known := gaps[n].From - l.periods()[0].From
+	paused := time.Duration(0)
+	for _, g := range gaps[:n] {
+		paused += g.To - g.From
+	}
+	return n < 2 && known > 13*hour && paused < known/20
 }
 
 // periods are the times in which one token is active, by beginning.
@@ -89,13 +101,18 @@ func (h heard) any(from, to time.Duration, subject string, alerts ...string) boo
 	})
 }
 
-// blindness reports whether somebody was told in a time that a target is not watched.
+// blindness reports whether an alert fired in a time that says that a target is not watched.
 func (h heard) blindness(from, to time.Duration, subject string) bool {
 	return h.any(from, to, subject, "DataStale", "TargetFailing", "TargetAccessDenied") ||
-		h.any(from, to, "exporter:9877", "AllTargetsFailing", "AccessTokenUnavailable", "ExporterDown") || h.any(from, to, "-", "ExporterAbsent")
+		h.any(from, to, "idaas-token-exporter", "AllTargetsFailing", "AccessTokenUnavailable") ||
+		h.any(from, to, "exporter:9877", "ExporterDown") || h.any(from, to, "-", "ExporterAbsent")
 }
 
-var tokenAlerts = []string{"TokensAtRisk", "TokensAboutToEnd", "TokensLost", "TokensNotReplaced"}
+var (
+	ending      = []string{"TokensAtRisk", "TokensNotRenewed", "TokensAboutToEnd"}
+	ended       = []string{"TokensLost", "TokensOverdue"} // the latter in the first week
+	tokenAlerts = slices.Concat(ending, ended)
+)
 
 // broken lists what of the promise was not kept for a life.
 func (w *world) broken(l *life, h heard) (broken []string) {
@@ -103,23 +120,19 @@ func (w *world) broken(l *life, h heard) (broken []string) {
 		broken = append(broken, fmt.Sprintf("%s  %s (lifetime %v, rhythm %v, polled every %v): ", clock(at), l.subject(), l.Lifetime, l.Rhythm, w.Polled)+fmt.Sprintf(format, args...))
 	}
 	b, blind, deaf := documented(w.Polled), w.blind(l), w.deaf()
-	lead := min(l.Lifetime/5, 7*day) - b.lag
-	lostAfter := b.lostEarlier
-	if l.Lifetime < shortLived {
-		lostAfter = b.lostAfter
-	}
-	// Told in time.
-	for _, gap := range l.gaps(w.Lasts) {
-		due := max(gap.From-lead, b.lag) // at the start all is new
+	// In time.
+	gaps := l.gaps(w.Lasts)
+	for n, gap := range gaps {
+		due := max(gap.From-l.lead(w.Polled)+b.lag, b.lag) // at the start all is new
 		switch since := due - b.lag; {
-		case gap.From <= 2*hour || !deaf.spare(since, gap.From+lostAfter):
-		case l.Lifetime >= b.atRiskFrom && due < gap.From && blind.spare(since, gap.From) && !l.changed(since, gap.From) && !h.any(due, due, l.subject(), "TokensAtRisk"):
+		case gap.From <= 2*hour || !deaf.spare(since, gap.From+b.lostAfter) || !l.continuous(gaps, n):
+		case due < gap.From && blind.spare(since, gap.From) && l.Revoked.At == 0 && !h.any(due, due, l.subject(), ending...):
 			fault(gap.From, "ends and was not announced %v before", gap.From-due)
-		case gap.To-gap.From > lostAfter && blind.spare(gap.From-hour-w.Polled, gap.From+lostAfter) && !h.any(gap.From, gap.From+lostAfter, l.subject(), "TokensLost"):
-			fault(gap.From, "is lost and nobody was told in %v", lostAfter)
+		case gap.To-gap.From > b.lostAfter && blind.spare(gap.From-hour-w.Polled, gap.From+b.lostAfter) && !h.any(gap.From, gap.From+b.lostAfter, l.subject(), ended...):
+			fault(gap.From, "is lost and no alert fired in %v", b.lostAfter)
 		}
 	}
-	// Never told for nothing.
+	// Never for nothing.
 	for _, a := range tokenAlerts {
 		for _, s := range h["IDaaS"+a+" "+l.subject()] {
 			if l.healthy {
@@ -144,12 +157,8 @@ func (w *world) broken(l *life, h heard) (broken []string) {
 	for i, p := range periods {
 		at := p.From + b.lag
 		alone := i+1 == len(periods) || periods[i+1].From > at
-		fine := p.To-at > l.Lifetime/5+b.lag && !l.changed(p.From, at)
-		said := tokenAlerts
-		if l.changed(p.From-1, p.From) {
-			said = tokenAlerts[:3] // a token that is reinstated is not a new one
-		}
-		if alone && fine && at < w.Lasts && blind.spare(p.From-b.lag, at) && deaf.spare(p.From-hour, at) && h.any(at, at, l.subject(), said...) {
+		fine := p.To-at > l.Lifetime*2/5+b.lag && !l.changed(p.From, at)
+		if alone && fine && at < w.Lasts && blind.spare(p.From-b.lag, at) && deaf.spare(p.From-hour, at) && h.any(at, at, l.subject(), tokenAlerts...) {
 			fault(at, "has a token again for %v, and an alert says that it needs one", b.lag)
 		}
 	}

@@ -16,20 +16,20 @@ func usual(w *World) {
 var outages = []Scenario{
 	{
 		Name:  "api_down",
-		Story: "The API cannot be reached for 5 minutes, for an hour, and, while the last token of ending ends, for a weekend.",
-		Lasts: 5 * day, Scrape: coarse, Evaluate: coarse,
+		Story: "The API cannot be reached for 5 minutes, for an hour, and, while the last token of ending ends, for a day and a half.",
+		Lasts: 3*day + 12*hour, Scrape: coarse, Evaluate: coarse,
 		Play: func(w *World) {
 			usual(w)
 			w.Issue("ending:crm_oauth", -28*day, 30*day)
 			w.Cut(6*hour+30*time.Second, 5*minute)
 			w.Cut(12*hour+30*time.Second, hour)
-			w.Cut(day+18*hour+30*time.Second, 60*hour)
+			w.Cut(day+18*hour+30*time.Second, 36*hour)
 		},
 	},
 	{
 		Name:  "throttled",
-		Story: "The API tells every other request to slow down, for a day.",
-		Lasts: 30 * hour,
+		Story: "The API tells every other request to slow down, for three hours.",
+		Lasts: 6 * hour,
 		Play: func(w *World) {
 			usual(w)
 			odd := 0
@@ -37,36 +37,36 @@ var outages = []Scenario{
 			f.When = func(now time.Time) bool {
 				odd++
 				at := now.Sub(w.start)
-				return at > 2*hour && at < 26*hour && odd%2 == 0
+				return at > hour && at < 4*hour && odd%2 == 0
 			}
 			w.API.Inject(f)
-			w.At(2*hour, "every other request is throttled", func() {})
-			w.At(26*hour, "none is throttled any more", func() {})
+			w.At(hour, "every other request is throttled", func() {})
+			w.At(4*hour, "none is throttled any more", func() {})
 		},
 	},
 	{
 		Name:  "access_lost",
 		Story: "The grant for one provider is taken away and given back; then the client itself is locked; then a provider is removed.",
-		Lasts: 26 * hour,
+		Lasts: 9 * hour,
 		Play: func(w *World) {
 			usual(w)
 			forbidden := simulator.Fault{Operation: simulator.List, Provider: "orders_jwt", Kind: simulator.Status, Status: 403, Code: "forbidden"}
-			w.Break(2*hour+10*time.Second, 3*hour, "the grant for orders_jwt is gone", forbidden)
-			w.At(8*hour+10*time.Second, "the client is locked", w.API.RevokeAccessTokens)
-			w.Break(8*hour+10*time.Second, 4*hour, "", simulator.Fault{Operation: simulator.Access, Kind: simulator.Status, Status: 401, Code: "invalid_client"})
-			w.At(12*hour+10*time.Second, "the client is unlocked", func() {})
+			w.Break(hour+10*time.Second, hour, "the grant for orders_jwt is gone", forbidden)
+			w.At(3*hour+10*time.Second, "the client is locked", w.API.RevokeAccessTokens)
+			w.Break(3*hour+10*time.Second, 2*hour, "", simulator.Fault{Operation: simulator.Access, Kind: simulator.Status, Status: 401, Code: "invalid_client"})
+			w.At(5*hour+10*time.Second, "the client is unlocked", func() {})
 			removed := simulator.Fault{Operation: simulator.List, Provider: "checkout_jwt", Kind: simulator.Status, Status: 404, Code: "credential_provider_not_found"}
-			w.Break(16*hour+10*time.Second, 8*hour, "the provider checkout_jwt is removed", removed)
+			w.Break(6*hour+10*time.Second, 2*hour, "the provider checkout_jwt is removed", removed)
 		},
 	},
 	{
 		Name:  "malformed_answers",
-		Story: "A proxy answers with its login page for an afternoon; later, one provider does not answer at all.",
-		Lasts: 24 * hour,
+		Story: "A proxy answers with its login page for an hour; later, one provider does not answer at all.",
+		Lasts: 5 * hour,
 		Play: func(w *World) {
 			usual(w)
-			w.Break(2*hour+10*time.Second, 4*hour, "a login page instead of answers", simulator.Fault{Operation: simulator.List, Kind: simulator.HTML})
-			w.Break(10*hour+10*time.Second, 4*hour, "orders_jwt hangs", simulator.Fault{Operation: simulator.List, Provider: "orders_jwt", Kind: simulator.Hang})
+			w.Break(hour+10*time.Second, hour, "a login page instead of answers", simulator.Fault{Operation: simulator.List, Kind: simulator.HTML})
+			w.Break(3*hour+10*time.Second, hour, "orders_jwt hangs", simulator.Fault{Operation: simulator.List, Provider: "orders_jwt", Kind: simulator.Hang})
 		},
 	},
 	{
@@ -86,16 +86,16 @@ var outages = []Scenario{
 	{
 		Name:  "wrong_clock",
 		Story: "Our clock is five minutes ahead, and set right; then an hour ahead, when all tokens seem to end an hour early; then an hour behind.",
-		Lasts: 20 * hour,
+		Lasts: 9 * hour,
 		Play: func(w *World) {
 			usual(w)
 			w.Issue("ending:crm_oauth", -29*day-2*hour, 30*day)
-			w.Clock(2*hour, -5*minute, "our clock is five minutes ahead")
-			w.Clock(4*hour, 0, "our clock is set right")
-			w.Clock(6*hour, -hour, "our clock is an hour ahead")
-			w.Clock(10*hour, 0, "our clock is set right")
-			w.Clock(14*hour, hour, "our clock is an hour behind")
-			w.Clock(17*hour, 0, "our clock is set right")
+			w.Clock(hour, -5*minute, "our clock is five minutes ahead")
+			w.Clock(2*hour, 0, "our clock is set right")
+			w.Clock(3*hour, -hour, "our clock is an hour ahead")
+			w.Clock(5*hour, 0, "our clock is set right")
+			w.Clock(6*hour, hour, "our clock is an hour behind")
+			w.Clock(8*hour, 0, "our clock is set right")
 		},
 	},
 	{

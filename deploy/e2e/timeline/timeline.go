@@ -38,6 +38,8 @@ type Scenario struct {
 	API              func(c *simulator.Config) // changes how the API behaves; may be nil
 	// Play says what there is at the start, and what happens later. One exporter is started if it starts none.
 	Play func(w *World)
+	// Check looks at what was alerted, besides the golden timeline; nil: nothing.
+	Check func(t *testing.T, transitions []Transition, route route)
 }
 
 // World is a scenario under way.

@@ -35,15 +35,22 @@ const (
 	day    = 24 * hour
 )
 
-// TestScenarios compares each timeline with the one reviewed; with -short only those of at most 8 hours.
+// TestScenarios compares each timeline with the one reviewed; with -short only those of at most 5 hours.
 func TestScenarios(t *testing.T) {
 	for _, s := range scenarios {
-		if testing.Short() && s.Lasts > 8*hour {
+		if testing.Short() && s.Lasts > 5*hour {
 			continue
 		}
 		t.Run(s.Name, func(t *testing.T) {
 			t.Parallel()
-			_, got := Run(t, s)
+			transitions, got := Run(t, s)
+			if s.Check != nil {
+				hiding, err := readInhibitions("alertmanager.yaml")
+				if err != nil {
+					t.Fatal(err)
+				}
+				s.Check(t, transitions, hiding.Route)
+			}
 			if *show {
 				t.Log("\n" + got)
 			}
