@@ -300,7 +300,7 @@ func TestAFailingTargetLeavesTheOthersAndItsOwnLastData(t *testing.T) {
 		return ok == 1 && !failing && a.Total == 3
 	})
 	r.stop()
-	if log := r.stderr.String(); strings.Count(log, "target failing") != 1 || strings.Count(log, "target recovered") != 1 ||
+	if log := r.stderr.String(); strings.Count(log, "target failed") != 1 || strings.Count(log, "target recovered") != 1 ||
 		strings.Contains(log, "\x1b") {
 		t.Errorf("want one plain line per transition:\n%s", log)
 	}

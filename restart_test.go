@@ -12,8 +12,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/state"
 )
 
 // stable is the part of an exposition that a restart does not change. The history starts 35 days ago, so it moves with time.
@@ -193,13 +196,21 @@ func TestCheck(t *testing.T) {
 
 func TestOnceKeepsState(t *testing.T) {
 	sim, environ := startSimulator(t, simulator.Config{})
-	environ = append(environ, "IDAAS_TARGETS=a:p", "IDAAS_STATE_FILE="+filepath.Join(t.TempDir(), "state"))
+	path := filepath.Join(t.TempDir(), "state")
+	// Of this schedule, no time passes between two commands.
+	environ = append(environ, "IDAAS_TARGETS=a:p", "IDAAS_STATE_FILE="+path, "IDAAS_POLL_SCHEDULE=@every 10y")
 	sim.Add("a", "p", simulator.Token{ID: "1"})
 	if code, _, stderr := command(t, environ, "once"); code != 0 {
 		t.Fatalf("exit code %d\n%s", code, stderr)
 	}
 	sim.Remove("1")
-	_, stdout, _ := command(t, environ, "once")
+	if code, stdout, _ := command(t, environ, "once"); code != 0 || sim.Requests(simulator.List) != 1 {
+		t.Errorf("exit code %d, %d requests\n%s", code, sim.Requests(simulator.List), stdout)
+	} else if counts, _ := parse(t, stdout).counts("a", "p"); counts.Total != 1 {
+		t.Errorf("before a scheduled time: %+v", counts)
+	}
+	age(t, path, environ)
+	_, stdout, _ := command(t, append(environ, "IDAAS_POLL_SCHEDULE=@every 1h"), "once")
 	e := parse(t, stdout)
 	counts, _ := e.counts("a", "p")
 	if _, known := e.value("idaas_authentication_tokens_last_active_timestamp_seconds", "consumer", "a"); !known || counts.Total != 0 {
@@ -207,11 +218,30 @@ func TestOnceKeepsState(t *testing.T) {
 	}
 }
 
+// age makes a state file 2 hours older.
+func age(t *testing.T, path string, environ []string) {
+	t.Helper()
+	file := state.File{Path: path, Instance: " " + strings.TrimPrefix(environ[1], "IDAAS_ENDPOINT=") + " idaas_test"}
+	restored, err := file.Load()
+	if err != nil || len(restored.Readings) == 0 {
+		t.Fatalf("%d readings, %v", len(restored.Readings), err)
+	}
+	var s poller.Snapshot
+	for _, r := range restored.Readings {
+		r.Census.ReadAt = r.Census.ReadAt.Add(-2 * time.Hour)
+		s.Readings = append(s.Readings, r)
+	}
+	if err := file.Save(&s); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // An interrupted poll fails and does not replace the file, even if data was restored.
 func TestOnceInterrupted(t *testing.T) {
 	sim, environ := startSimulator(t, simulator.Config{})
 	file := filepath.Join(t.TempDir(), "idaas.prom")
-	environ = append(environ, "IDAAS_TARGETS=a:p", "IDAAS_STATE_FILE="+filepath.Join(t.TempDir(), "state"))
+	path := filepath.Join(t.TempDir(), "state")
+	environ = append(environ, "IDAAS_TARGETS=a:p", "IDAAS_STATE_FILE="+path)
 	sim.Add("a", "p", simulator.Token{ID: "1"})
 	if code, _, stderr := command(t, environ, "once", file); code != 0 {
 		t.Fatalf("exit code %d\n%s", code, stderr)
@@ -220,6 +250,7 @@ func TestOnceInterrupted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	age(t, path, environ)
 	sim.Inject(simulator.Fault{Operation: simulator.List, Kind: simulator.Hang})
 	ctx, cancel := context.WithCancel(t.Context())
 	walks := sim.Requests(simulator.List)

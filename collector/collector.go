@@ -19,7 +19,7 @@ import (
 // Config of a Collector.
 type Config struct {
 	RateLimit    float64       // requests per second of this process
-	MaxStaleness time.Duration // age of a census after which the token series of its target are dropped; 0: never
+	MaxStaleness time.Duration // but at least three intervals: age of a census after which the token series of its target are dropped; 0: never
 
 	ShardIndex, ShardCount int
 }
@@ -68,11 +68,13 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	for _, r := range s.Readings {
 		send := sender{ch, prometheus.MakeLabelPairs(tokens, []string{r.Target.Label, r.Target.Provider})}
 		send.walks(r)
-		status := r.Status(now, s.NextCycle.Sub(s.LastCycle))
+		every := s.Interval(r)
+		send.gauge(targetInterval, every.Seconds())
+		status := r.Status(now, every)
 		send.gauge(state, 1, &dto.LabelPair{Name: &stateLabel, Value: new(string(status.State))})
 		send.timestamp(stateSince, status.Since)
-		if r.Census != nil {
-			stale := c.maxStaleness > 0 && now.Sub(r.Census.ReadAt) > c.maxStaleness
+		if r.Census != nil && (!r.Target.Found || status.State != poller.Empty) {
+			stale := c.maxStaleness > 0 && now.Sub(r.Census.ReadAt) > max(c.maxStaleness, 3*every)
 			send.facts(r, now, stale)
 			if !stale {
 				send.rhythm(status)
@@ -85,10 +87,8 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	if s.Unwatched != nil {
 		send.gauge(unwatched, float64(len(s.Unwatched)))
 	}
-	if !s.LastCycle.IsZero() {
-		send.timestamp(lastCycle, s.LastCycle.UnixMilli())
-		send.timestamp(nextCycle, s.NextCycle.UnixMilli())
-		send.gauge(interval, s.NextCycle.Sub(s.LastCycle).Seconds())
+	for i := range s.Schedules {
+		send.schedule(&s.Schedules[i], now)
 	}
 	c.events.Collect(ch)
 }
@@ -170,6 +170,22 @@ func (s sender) facts(r *poller.Reading, now time.Time, stale bool) {
 	s.timestamp(latest, at.Latest)
 	s.timestamp(lifetime, c.Lifetime)
 	s.timestamp(newestIssue, c.NewestIssue)
+}
+
+// schedule sends where one schedule stands.
+func (s sender) schedule(t *poller.Timing, now time.Time) {
+	label := &dto.LabelPair{Name: &scheduleLabel, Value: &t.Schedule.Text}
+	lagging := time.Duration(0)
+	if !t.Oldest.IsZero() {
+		lagging = max(0, now.Sub(t.Oldest))
+	}
+	s.gauge(lastCycle, float64(t.Last.UnixMilli())/1000, label)
+	s.gauge(nextCycle, float64(t.Next.UnixMilli())/1000, label)
+	s.gauge(interval, t.Next.Sub(t.Last).Seconds(), label)
+	s.gauge(lag, lagging.Seconds(), label)
+	s.gauge(scheduleTargets, float64(t.Targets), label)
+	s.ch <- prometheus.MustNewConstMetric(cycles, prometheus.CounterValue, float64(t.Cycles), t.Schedule.Text)
+	s.ch <- prometheus.MustNewConstMetric(skipped, prometheus.CounterValue, float64(t.Skipped), t.Schedule.Text)
 }
 
 // rhythm sends the causes of the state of a target.

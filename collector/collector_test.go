@@ -53,7 +53,10 @@ func reading(c *poller.Census, f *poller.Failure) *poller.Reading {
 }
 
 func newCollector(readings ...*poller.Reading) *Collector {
-	s := &poller.Snapshot{Readings: readings, LastCycle: now.Add(-2 * time.Minute), NextCycle: now.Add(3 * time.Minute), InProgress: 1}
+	s := &poller.Snapshot{Readings: readings, InProgress: 1, Schedules: []poller.Timing{{
+		Schedule: poller.Schedule{Text: "@every 5m"}, Last: now.Add(-2 * time.Minute), Next: now.Add(3 * time.Minute),
+		Interval: 5 * time.Minute, Targets: len(readings), Cycles: 1, Skipped: 2, Oldest: now.Add(-time.Minute),
+	}}}
 	c := New(Config{RateLimit: 3, ShardIndex: 0, ShardCount: 1},
 		func() *poller.Snapshot { return s })
 	c.now = func() time.Time { return now }
@@ -78,7 +81,10 @@ func everything() *Collector {
 	third.Target.Label, third.Target.Thresholds = "nightly", poller.Thresholds{LostAfter: 10 * time.Minute}
 	c := newCollector(reading(renewed, nil), other, third)
 	c.snapshot().Unwatched = make([]poller.Unwatched, 2)
-	c.Cycle(2)
+	c.snapshot().Schedules = append(c.snapshot().Schedules, poller.Timing{
+		Schedule: poller.Schedule{Text: "0 4 * * MON-FRI"}, Last: now.Add(-8 * time.Hour), Next: now.Add(64 * time.Hour), Interval: 72 * time.Hour,
+	})
+	third.Target.Schedule.Text = "0 4 * * MON-FRI"
 	c.Walked(1500*time.Millisecond, "")
 	c.Walked(time.Hour, poller.Forbidden)
 	c.Request("list", "200", 70*time.Millisecond)
@@ -147,6 +153,8 @@ func TestExposition(t *testing.T) {
 	never.NeverExpiring, never.Expirations, never.Lifetime = 2, nil, 0
 	dead := healthy()
 	dead.Expirations = []int64{ms(-time.Minute), ms(-time.Millisecond), ms(0)}
+	found := reading(&poller.Census{ReadAt: now}, nil)
+	found.Target.Found = true
 	silent := healthy()
 	silent.Reported, silent.Info, silent.NewestIssue = -1, nil, 0
 	for _, tt := range []struct {
@@ -157,6 +165,7 @@ func TestExposition(t *testing.T) {
 		{"never_attempted", reading(nil, nil)},
 		{"never_read", reading(nil, failure)},
 		{"empty", reading(&poller.Census{ReadAt: now}, nil)},
+		{"found_empty", found},
 		{"failing_after_success", reading(healthy(), failure)},
 		{"never_expiring", reading(never, nil)},
 		{"dead_since_the_walk", reading(dead, nil)},
@@ -169,11 +178,17 @@ func TestExposition(t *testing.T) {
 	t.Run("stale", func(t *testing.T) {
 		c := newCollector(reading(healthy(), failure))
 		c.maxStaleness = 2*time.Minute - 1
+		c.snapshot().Schedules[0].Interval = 30 * time.Second
 		golden(t, "stale", exposition(t, c, perConsumer))
 	})
 	t.Run("as_stale_as_may_be", func(t *testing.T) {
 		c := newCollector(reading(healthy(), nil))
 		c.maxStaleness = 2 * time.Minute
+		golden(t, "healthy", exposition(t, c, perConsumer))
+	})
+	t.Run("within_three_intervals", func(t *testing.T) {
+		c := newCollector(reading(healthy(), nil))
+		c.maxStaleness = time.Second
 		golden(t, "healthy", exposition(t, c, perConsumer))
 	})
 	t.Run("everything", func(t *testing.T) { golden(t, "everything", exposition(t, everything(), all)) })

@@ -8,12 +8,6 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
-// Cycle counts a scheduled time, and the targets skipped at it.
-func (c *Collector) Cycle(skipped int) {
-	c.events.cycles.Inc()
-	c.events.skipped.Add(float64(skipped))
-}
-
 // Walked observes the duration of a complete walk, or counts a failed one.
 func (c *Collector) Walked(took time.Duration, failed poller.Reason) {
 	if failed == "" {

@@ -16,7 +16,7 @@ const (
 )
 
 // Labels of some series of a target. Their addresses are used.
-var within, reason, stateLabel = "within", "reason", "state"
+var within, reason, stateLabel, scheduleLabel = "within", "reason", "state", "schedule"
 
 // The tokens of a target at its last complete walk.
 var (
@@ -61,20 +61,26 @@ var (
 
 // The walks of a target.
 var (
-	pollSuccess = perTarget("poll_success", "1 if the latest walk of the target was complete, else 0; absent before the first.")
-	pollError   = perTarget("poll_error", "1 with the reason while the latest walk of the target is a failed one; absent otherwise.", reason)
-	lastSuccess = perTarget("poll_last_success_timestamp_seconds", "End of the last complete walk of the target; absent before the first.")
-	reported    = perTarget("poll_reported_tokens",
+	pollSuccess    = perTarget("poll_success", "1 if the latest walk of the target was complete, else 0; absent before the first.")
+	pollError      = perTarget("poll_error", "1 with the reason while the latest walk of the target is a failed one; absent otherwise.", reason)
+	lastSuccess    = perTarget("poll_last_success_timestamp_seconds", "End of the last complete walk of the target; absent before the first.")
+	targetInterval = perTarget("poll_target_interval_seconds",
+		"Longest usual time between two polls of the target; an hour or more for a discovered target without tokens.")
+	reported = perTarget("poll_reported_tokens",
 		"The API's totalCount at the last complete walk, to compare with the tokens counted; absent if it sent none.")
 )
 
-// The schedule.
+// The schedules.
 var (
-	pollTargets = plain("poll_targets", "Targets of this process.")
-	inProgress  = plain("poll_targets_in_progress", "Targets queued or being walked.")
-	lastCycle   = plain("poll_last_cycle_timestamp_seconds", "Latest scheduled time.")
-	nextCycle   = plain("poll_next_cycle_timestamp_seconds", "Next scheduled time.")
-	interval    = plain("poll_interval_seconds", "Time between the latest scheduled time and the next.")
+	pollTargets     = plain("poll_targets", "Targets of this process.")
+	inProgress      = plain("poll_targets_in_progress", "Targets queued or being walked.")
+	cycles          = perSchedule("poll_cycles_total", "Scheduled times so far.")
+	skipped         = perSchedule("poll_skipped_total", "Targets skipped at a scheduled time because they were still queued or being walked.")
+	lastCycle       = perSchedule("poll_last_cycle_timestamp_seconds", "Latest scheduled time.")
+	nextCycle       = perSchedule("poll_next_cycle_timestamp_seconds", "Next scheduled time.")
+	interval        = perSchedule("poll_interval_seconds", "Time between the latest scheduled time and the next.")
+	lag             = perSchedule("poll_lag_seconds", "Time since the oldest scheduled poll that is queued or in progress; 0: none is.")
+	scheduleTargets = perSchedule("poll_schedule_targets", "Targets of this process with the schedule.")
 )
 
 // What no target watches.
@@ -84,8 +90,7 @@ var unwatched = plain("consumers_unwatched",
 // events are the metrics of events, and together a prometheus.Collector. A vector without labels is a gauge that is absent until set.
 type events struct {
 	*prometheus.Registry
-	cycles, skipped, fallbacks                  prometheus.Counter
-	retries, throttled                          prometheus.Counter
+	fallbacks, retries, throttled               prometheus.Counter
 	pollFailures, requests, wait, tokenFailures *prometheus.CounterVec
 	pollDuration                                prometheus.Histogram
 	requestDuration                             *prometheus.HistogramVec
@@ -103,8 +108,6 @@ func newEvents() *events {
 		pollFailures: m.counters("poll_failures_total", "Failed walks.", "reason"),
 		pollDuration: m.NewHistogram(histogram("poll_duration_seconds", "Duration of complete walks.",
 			0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600)),
-		cycles:    m.counter("poll_cycles_total", "Scheduled times so far."),
-		skipped:   m.counter("poll_skipped_total", "Targets skipped at a scheduled time because they were still queued or being walked."),
 		fallbacks: m.counter("poll_live_fallbacks_total", "Live walks whose counts did not add up, followed by a full walk."),
 		requests:  m.counters("api_requests_total", "HTTP attempts; code is the status, or error without a response.", "operation", "code"),
 		requestDuration: m.NewHistogramVec(histogram("api_request_duration_seconds", "Duration of HTTP attempts.",
@@ -150,6 +153,8 @@ var descriptions []*prometheus.Desc
 func perTarget(name, help string, labels ...string) *prometheus.Desc {
 	return plain(name, help, append([]string{"consumer", "credential_provider"}, labels...)...)
 }
+
+func perSchedule(name, help string) *prometheus.Desc { return plain(name, help, scheduleLabel) }
 
 func plain(name, help string, labels ...string) *prometheus.Desc {
 	d := prometheus.NewDesc(namespace+"_"+name, help, labels, nil)

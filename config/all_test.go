@@ -223,12 +223,18 @@ func TestAllProvidersFaults(t *testing.T) {
 
 func TestTooSlow(t *testing.T) {
 	c := mustLoad(t, minimal("IDAAS_RATE_LIMIT=2"))
-	if got := c.TooSlow(600, time.Now()); got != nil {
+	targets := make([]poller.Target, 600)
+	if got := c.TooSlow(targets, time.Now()); got != nil {
 		t.Error(got)
 	}
-	want := "IDAAS_RATE_LIMIT: one request for each of 601 targets takes 300s at 2 per second, but the interval of IDAAS_POLL_SCHEDULE " +
-		"is 5m0s; increase the limit or poll less often"
-	if got := c.TooSlow(601, time.Now()); len(got) != 1 || got[0] != want {
+	hourly, err := parseSchedule("@hourly")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "IDAAS_RATE_LIMIT: one request for each poll of 960 targets is 2.1 per second, but the limit is 2; increase the limit or poll " +
+		"less often"
+	targets = append(targets, slices.Repeat([]poller.Target{{Schedule: hourly}}, 360)...)
+	if got := c.TooSlow(targets, time.Now()); len(got) != 1 || got[0] != want {
 		t.Error(got)
 	}
 }

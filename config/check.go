@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/disk"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/auth"
 )
@@ -86,12 +88,12 @@ func hostNumber(host string) string {
 
 // warnings returns the settings that are valid but suspicious.
 func (c *Config) warnings(now time.Time) []string {
-	warnings := c.TooSlow(len(c.Targets), now)
+	warnings := c.TooSlow(c.Targets, now)
 	warn := func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }
-	interval := c.interval(now)
-	if c.MaxStaleness > 0 && c.MaxStaleness/3 < interval {
-		warn("IDAAS_MAX_STALENESS: %v is less than three poll intervals of %v, so a slow or failed poll removes series; "+
-			"increase it or set it to 0", c.MaxStaleness, interval)
+	longest := slices.Max(slices.Collect(maps.Keys(c.byInterval(c.Targets, now))))
+	if c.MaxStaleness > 0 && c.MaxStaleness/3 < longest {
+		warn("IDAAS_MAX_STALENESS: %v is less than three poll intervals of %v, which are used instead; increase it or set it to 0",
+			c.MaxStaleness, longest)
 	}
 	if c.WebConfigFile != "" && c.ProbeAddress == "" && authenticates(c.WebConfigFile) {
 		warn("IDAAS_WEB_CONFIG_FILE: health probes without authentication fail; set IDAAS_PROBE_ADDRESS for them")
@@ -110,20 +112,31 @@ func (c *Config) warnings(now time.Time) []string {
 	return warnings
 }
 
-// interval returns the time between the next two polls.
-func (c *Config) interval(now time.Time) time.Duration {
-	due := c.Schedule.Next(now)
-	return c.Schedule.Next(due).Sub(due)
+// byInterval returns the number of targets by the time between their next two polls, which may be 0 for IDAAS_POLL_SCHEDULE.
+func (c *Config) byInterval(targets []poller.Target, now time.Time) map[time.Duration]int {
+	schedules := map[poller.Schedule]int{c.Schedule: 0}
+	for i := range targets {
+		schedules[cmp.Or(targets[i].Schedule, c.Schedule)]++
+	}
+	counts := make(map[time.Duration]int)
+	for s, n := range schedules {
+		due := s.Next(now)
+		counts[s.Next(due).Sub(due)] += n
+	}
+	return counts
 }
 
-// TooSlow returns a warning if a poll of that many targets takes longer than the interval.
-func (c *Config) TooSlow(targets int, now time.Time) []string {
-	interval, cycle := c.interval(now), float64(targets)/c.ShareOfRate()
-	if cycle <= interval.Seconds() {
+// TooSlow returns a warning if one request for each poll of targets is too much for the rate limit.
+func (c *Config) TooSlow(targets []poller.Target, now time.Time) []string {
+	rate := 0.0
+	for interval, n := range c.byInterval(targets, now) {
+		rate += float64(n) / interval.Seconds()
+	}
+	if rate <= c.ShareOfRate() {
 		return nil
 	}
-	return []string{fmt.Sprintf("IDAAS_RATE_LIMIT: one request for each of %d targets takes %.0fs at %.4g per second, but the interval of "+
-		"IDAAS_POLL_SCHEDULE is %v; increase the limit or poll less often", targets, cycle, c.ShareOfRate(), interval)}
+	return []string{fmt.Sprintf("IDAAS_RATE_LIMIT: one request for each poll of %d targets is %.4g per second, but the limit is %.4g; "+
+		"increase the limit or poll less often", len(targets), rate, c.ShareOfRate())}
 }
 
 // authenticates reports whether the web configuration at path requires authentication. It does not validate the file.

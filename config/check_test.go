@@ -318,27 +318,25 @@ func TestWarnings(t *testing.T) {
 		}
 	}
 	const (
-		rate = "IDAAS_RATE_LIMIT: one request for each of 4 targets takes "
+		rate = "IDAAS_RATE_LIMIT: one request for each poll of 4 targets is "
 		old  = "IDAAS_MAX_STALENESS: "
 		web  = "IDAAS_WEB_CONFIG_FILE: health probes without authentication fail; set IDAAS_PROBE_ADDRESS for them"
 	)
 	for given, want := range map[string]string{
 		"": "",
 		// Four requests take 4 s, so an interval of 3 s is too short.
-		"RATE_LIMIT=1 POLL_SCHEDULE=@every_4s": "",
-		"RATE_LIMIT=1 POLL_SCHEDULE=@every_3s": rate + "4s at 1 per second, but the interval of IDAAS_POLL_SCHEDULE is 3s; increase " +
-			"the limit or poll less often",
-		"RATE_LIMIT=0.001": rate + "4000s at 0.001 per second, but the interval of IDAAS_POLL_SCHEDULE is 5m0s; " +
-			"increase the limit or poll less often",
+		"RATE_LIMIT=1 POLL_SCHEDULE=@every_4s":   "",
+		"RATE_LIMIT=1 POLL_SCHEDULE=@every_3s":   rate + "1.333 per second, but the limit is 1; increase the limit or poll less often",
+		"RATE_LIMIT=0.001":                       rate + "0.01333 per second, but the limit is 0.001; increase the limit or poll less often",
 		"RATE_LIMIT=0.001 POLL_SCHEDULE=@weekly": "",
 		"MAX_STALENESS=0":                        "",
 		"MAX_STALENESS=15m":                      "",
-		"MAX_STALENESS=14m59s": old + "14m59s is less than three poll intervals of 5m0s, so a slow or failed poll " +
-			"removes series; increase it or set it to 0",
-		"MAX_STALENESS=2h59m POLL_SCHEDULE=@hourly": old + "2h59m0s is less than three poll intervals of 1h0m0s, so a slow or failed poll " +
-			"removes series; increase it or set it to 0",
-		"MAX_STALENESS=10y POLL_SCHEDULE=@every_9y": old + "87600h0m0s is less than three poll intervals of 78840h0m0s, so a slow or " +
-			"failed poll removes series; increase it or set it to 0",
+		"MAX_STALENESS=14m59s": old + "14m59s is less than three poll intervals of 5m0s, which are used " +
+			"instead; increase it or set it to 0",
+		"MAX_STALENESS=2h59m POLL_SCHEDULE=@hourly": old + "2h59m0s is less than three poll intervals of 1h0m0s, which are used " +
+			"instead; increase it or set it to 0",
+		"MAX_STALENESS=10y POLL_SCHEDULE=@every_9y": old + "87600h0m0s is less than three poll intervals of 78840h0m0s, which " +
+			"are used instead; increase it or set it to 0",
 		"MAX_STALENESS=3h POLL_SCHEDULE=@hourly":     "",
 		"WEB_CONFIG_FILE=users.yml":                  web,
 		"WEB_CONFIG_FILE=requires.yml":               web,

@@ -20,7 +20,6 @@ import (
 
 	"github.com/caarlos0/env/v11"
 	"github.com/prometheus/common/model"
-	"github.com/robfig/cron/v3"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/disk"
@@ -69,15 +68,15 @@ type Config struct {
 	TargetsFile   string `env:"IDAAS_TARGETS_FILE" connection:"true"`
 	ConsumerLabel string `env:"IDAAS_CONSUMER_LABEL" envDefault:"id" oneof:"id name hash"`
 
-	// Schedule always has a next time, at least 1 s later.
-	Schedule        cron.Schedule `env:"IDAAS_POLL_SCHEDULE" envDefault:"@every 5m"`
-	PollTimeout     time.Duration `env:"IDAAS_POLL_TIMEOUT" envDefault:"1h" range:"1ms 1y"`
-	PollConcurrency int           `env:"IDAAS_POLL_CONCURRENCY" envDefault:"4" range:"1 1000"`
-	Walk            string        `env:"IDAAS_WALK" envDefault:"full" oneof:"full live"`
-	PageSize        int           `env:"IDAAS_PAGE_SIZE" envDefault:"100" range:"1 1000"`
-	RateLimit       float64       `env:"IDAAS_RATE_LIMIT" envDefault:"3" range:"0.001 1000"`
-	RequestTimeout  time.Duration `env:"IDAAS_REQUEST_TIMEOUT" envDefault:"10s" range:"1ms 1h"`
-	RequestRetries  int           `env:"IDAAS_REQUEST_RETRIES" envDefault:"4" range:"0 20"`
+	// Schedule has times at least 1 s apart. Targets have this one or their own.
+	Schedule        poller.Schedule `env:"IDAAS_POLL_SCHEDULE" envDefault:"@every 5m"`
+	PollTimeout     time.Duration   `env:"IDAAS_POLL_TIMEOUT" envDefault:"1h" range:"1ms 1y"`
+	PollConcurrency int             `env:"IDAAS_POLL_CONCURRENCY" envDefault:"4" range:"1 1000"`
+	Walk            string          `env:"IDAAS_WALK" envDefault:"full" oneof:"full live"`
+	PageSize        int             `env:"IDAAS_PAGE_SIZE" envDefault:"100" range:"1 1000"`
+	RateLimit       float64         `env:"IDAAS_RATE_LIMIT" envDefault:"3" range:"0.001 1000"`
+	RequestTimeout  time.Duration   `env:"IDAAS_REQUEST_TIMEOUT" envDefault:"10s" range:"1ms 1h"`
+	RequestRetries  int             `env:"IDAAS_REQUEST_RETRIES" envDefault:"4" range:"0 20"`
 	// Windows is not empty, and no two are equal. Targets have these windows or their own.
 	Windows      []poller.Window `env:"IDAAS_EXPIRING_WITHIN" envDefault:"1h,1d,7d,30d"`
 	AtRisk       poller.Before   `env:"IDAAS_AT_RISK_BEFORE" envDefault:"20%,7d"`
@@ -168,7 +167,7 @@ func (c *Config) parse(given map[string]string) Faults {
 		Environment: given,
 		FuncMap: map[reflect.Type]env.ParserFunc{
 			reflect.TypeFor[time.Duration]():   func(s string) (any, error) { return parseDuration(s) },
-			reflect.TypeFor[cron.Schedule]():   func(s string) (any, error) { return parseSchedule(s) },
+			reflect.TypeFor[poller.Schedule](): func(s string) (any, error) { return parseSchedule(s) },
 			reflect.TypeFor[[]poller.Window](): func(s string) (any, error) { return parseWindows(s) },
 			reflect.TypeFor[poller.Before]():   func(s string) (any, error) { return parseBefore(s) },
 		},

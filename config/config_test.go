@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/robfig/cron/v3"
-
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
@@ -75,10 +73,10 @@ func wantFaults(t *testing.T, got Faults, want ...string) {
 
 func TestDefaults(t *testing.T) {
 	c := mustLoad(t, minimal())
-	if schedule := c.Schedule; schedule != cron.Every(5*time.Minute) {
+	if schedule := c.Schedule; schedule.Text != "@every 5m" || schedule.Calendar != multiples(300_000) {
 		t.Errorf("Schedule = %v", schedule)
 	}
-	c.Schedule, c.checkWeb, c.Watch = nil, nil, Watchlist{}
+	c.Schedule, c.checkWeb, c.Watch = poller.Schedule{}, nil, Watchlist{}
 	windows := []poller.Window{window("1h", time.Hour), window("1d", 24*time.Hour), window("7d", 7*24*time.Hour), window("30d",
 		30*24*time.Hour)}
 	const day = 24 * time.Hour
@@ -126,11 +124,11 @@ func TestEverySettingIsRead(t *testing.T) {
 		c.ConsumerLabel, c.MaxStaleness, c.StateFile, c.ShardIndex, c.ShardCount, c.ProbeAddress)
 	want := fmt.Sprint("https://abc.example.com:8443", "vpc", "/key", "k1", "/oidc", "f", "/document", "/certificate", "/chain",
 		"http://localhost:1", "http://[::1]:2/token", "client_secret_basic", "me", "/secret", "/token", "a b",
-		cron.Every(24*time.Hour), 90*time.Minute, 1000, "live", 1, 0.5, 90*time.Second, 0,
+		c.Schedule, 90*time.Minute, 1000, "live", 1, 0.5, 90*time.Second, 0,
 		[]poller.Window{window("90m", 90*time.Minute), window("7d", 7*24*time.Hour)},
 		"[::1]:0", "/web.yml", slog.LevelDebug, "json",
 		"hash", 72*time.Hour, "/state", 1, 1000, ":0")
-	if got != want {
+	if got != want || c.Schedule.Text != "@every 1d" {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	if len(c.Warnings) > 0 {
@@ -195,7 +193,7 @@ func TestRefusedValues(t *testing.T) {
 		"IDAAS_CONSUMER_LABEL": {"alias"},
 		"IDAAS_POLL_SCHEDULE": {
 			"* * * *", "TZ=UTC", "CRON_TZ=UTC", "TZ=Nowhere @daily", "0 0 30 2 *", ", * * * *", "@every 10ms", "@every 999ms", "@every -1h",
-			"@every 0", "@every", "@reboot", "soon",
+			"@every 0", "@every 11y", "@every", "@reboot", "soon",
 			"CRON_TZ= 0 3 * * *", "TZ= @daily", "CRON_TZ= Europe/Berlin 0 3 * * *", "CRON_TZ=UTC @every 1ms", "TZ=UTC\t@every 999ms",
 			"TZ=UTC CRON_TZ=UTC", "TZ=Nowhere @every 1m",
 		},

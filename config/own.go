@@ -1,8 +1,11 @@
 package config
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,7 +20,7 @@ import (
 type option func(*poller.Target)
 
 // ownKeys are the keys of an entry, or of a credential provider, that replace settings.
-var ownKeys = []string{"expiring_within", "at_risk_before", "about_to_end_before", "lost_after"}
+var ownKeys = []string{"expiring_within", "at_risk_before", "about_to_end_before", "lost_after", "poll_schedule"}
 
 // options returns the options of the ownKeys.
 func (l *targetList) options(fields map[string]*yaml.Node) (options []option) {
@@ -46,11 +49,18 @@ func (l *targetList) options(fields map[string]*yaml.Node) (options []option) {
 			set = func(t *poller.Target) { t.Thresholds.AboutToEnd = before }
 		case "lost_after":
 			var after time.Duration
-			if after, err = parseDuration(text); err == nil && (after < time.Second || after > 365*24*time.Hour) {
+			if after, err = parseDuration(text); err == nil && (after < time.Second || after > year) {
 				err = errors.New("out of range")
 			}
 			accepted = "a duration from 1s to 1y"
 			set = func(t *poller.Target) { t.Thresholds.LostAfter, t.Thresholds.LostAlone = after, true }
+		case "poll_schedule":
+			var schedule poller.Schedule
+			if schedule, err = l.schedule(text); err != nil && n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) == 0 {
+				err = fmt.Errorf("%w; put it in quotes", err)
+			}
+			accepted = "'*/5 * * * *', '@hourly', '@every 90s'"
+			set = func(t *poller.Target) { t.Schedule = schedule }
 		}
 		if err != nil {
 			l.fault(l.at(n), text, key+": "+err.Error()+"; accepted: "+accepted)
@@ -58,6 +68,37 @@ func (l *targetList) options(fields map[string]*yaml.Node) (options []option) {
 		options = append(options, set)
 	}
 	return options
+}
+
+const maxSchedules = 50
+
+// schedule returns the same schedule for the same text.
+func (l *targetList) schedule(text string) (poller.Schedule, error) {
+	s, ok := l.schedules[text]
+	if ok {
+		return s, nil
+	}
+	s, err := parseSchedule(text)
+	if err == nil && len(l.schedules) == maxSchedules {
+		err = fmt.Errorf("more than %d schedules", maxSchedules)
+	}
+	if err == nil {
+		l.schedules[text] = s
+	}
+	return s, err
+}
+
+// unquoted matches a line with a value that begins with @ or *, as schedules do, but is not an alias.
+var unquoted = regexp.MustCompile(`(^|[-:,?[{]|&\w+)\s*(@|\*\W)`)
+
+// adviseQuotes returns the error of the YAML library for data with advice if such a value is the reason.
+func adviseQuotes(err error, data []byte) error {
+	line := 0
+	_, unknown := fmt.Sscanf(fmt.Sprint(err), "yaml: line %d:", &line)
+	if lines := bytes.Split(data, []byte("\n")); unknown == nil && line > 0 && line <= len(lines) && unquoted.Match(lines[line-1]) {
+		return fmt.Errorf("%w; put it in quotes", err)
+	}
+	return err
 }
 
 // parseBefore parses a part of a lifetime and a maximum, such as "20%,7d".

@@ -6,11 +6,19 @@ import (
 	"time"
 
 	"github.com/robfig/cron/v3"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
-// parseSchedule also refuses what cron accepts but panics for, never schedules, or schedules more often or in another zone than
+// parseSchedule returns the schedule with spec as its text.
+func parseSchedule(spec string) (poller.Schedule, error) {
+	c, err := parseCalendar(spec)
+	return poller.Schedule{Text: spec, Calendar: c}, err
+}
+
+// parseCalendar also refuses what cron accepts but panics for, never schedules, or schedules more often or in another zone than
 // written.
-func parseSchedule(spec string) (cron.Schedule, error) {
+func parseCalendar(spec string) (poller.Calendar, error) {
 	zone, fields := time.Local, strings.Fields(spec)
 	if len(fields) > 0 {
 		if name, place, ok := strings.Cut(fields[0], "="); ok && (name == "TZ" || name == "CRON_TZ") {
@@ -27,10 +35,10 @@ func parseSchedule(spec string) (cron.Schedule, error) {
 	text := strings.Join(fields, " ")
 	if every, ok := strings.CutPrefix(text, "@every "); ok {
 		pause, err := parseDuration(every)
-		if err == nil && pause < time.Second {
-			err = errors.New("more often than every 1s")
+		if err == nil && (pause < time.Second || pause > 10*year) {
+			err = errors.New("not every 1s to 10y")
 		}
-		return cron.Every(pause), err
+		return multiples(pause.Milliseconds()), err
 	}
 	if !strings.HasPrefix(text, "@") {
 		text = " " + text // cron panics for a second zone without fields
@@ -46,6 +54,16 @@ func parseSchedule(spec string) (cron.Schedule, error) {
 	}
 	return c, nil
 }
+
+// multiples schedules the multiples of this many milliseconds since 1970 UTC, so that restarts and other processes do not move them.
+type multiples int64
+
+func (m multiples) Next(t time.Time) time.Time {
+	since := (t.UnixMilli()%int64(m) + int64(m)) % int64(m)
+	return time.UnixMilli(t.UnixMilli() - since + int64(m)).In(t.Location())
+}
+
+const year = 365 * 24 * time.Hour
 
 // calendar schedules times of the clocks in a zone. Cron loses the times that a clock change skips, and others on such days.
 type calendar struct {

@@ -6,7 +6,7 @@ import (
 	"time"
 	_ "time/tzdata" // as in main
 
-	"github.com/robfig/cron/v3"
+	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
 func TestSchedule(t *testing.T) {
@@ -17,10 +17,12 @@ func TestSchedule(t *testing.T) {
 		"@hourly":                          time.Date(2026, 3, 1, 13, 0, 0, 0, time.UTC),
 		"CRON_TZ=Asia/Shanghai 0 21 * * *": time.Date(2026, 3, 1, 13, 0, 0, 0, time.UTC),
 		"TZ=Asia/Shanghai @daily":          time.Date(2026, 3, 1, 16, 0, 0, 0, time.UTC),
-		"@every 90s":                       now.Add(90 * time.Second),
-		"@every 1d":                        now.Add(24 * time.Hour),
-		"TZ=UTC   @every 1m":               now.Add(time.Minute),
-		"@every  1m":                       now.Add(time.Minute),
+		"@every 90s":                       time.Date(2026, 3, 1, 12, 1, 30, 0, time.UTC),
+		"@every 1d":                        time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC),
+		"@every 7d":                        time.Date(2026, 3, 5, 0, 0, 0, 0, time.UTC),
+		"@every 1s500ms":                   time.Date(2026, 3, 1, 12, 0, 31, 500_000_000, time.UTC),
+		"TZ=UTC   @every 1m":               time.Date(2026, 3, 1, 12, 1, 0, 0, time.UTC),
+		"@every  1m":                       time.Date(2026, 3, 1, 12, 1, 0, 0, time.UTC),
 	} {
 		schedule, err := parseSchedule(spec)
 		if err != nil {
@@ -43,7 +45,7 @@ func TestSchedulePanics(t *testing.T) {
 	}
 }
 
-func mustParse(t *testing.T, spec string) cron.Schedule {
+func mustParse(t *testing.T, spec string) poller.Calendar {
 	t.Helper()
 	schedule, err := parseSchedule(spec)
 	if err != nil {

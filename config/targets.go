@@ -33,7 +33,7 @@ func (c *Config) readTargetsFile() (data []byte, fingerprint string, err error) 
 func (c *Config) watchlist(data []byte, err error) (Watchlist, error) {
 	l := targetList{
 		path: c.TargetsFile, hash: c.ConsumerLabel == "hash", aliases: make(map[string]alias), providers: make(map[string][]option),
-		merged: make(map[merge]map[string]*yaml.Node),
+		schedules: make(map[string]poller.Schedule), merged: make(map[merge]map[string]*yaml.Node),
 	}
 	l.addInline(c.InlineTargets)
 	if err != nil {
@@ -64,6 +64,7 @@ type targetList struct {
 	aliases   map[string]alias // by consumer
 	pairs     []pair
 	providers map[string][]option
+	schedules map[string]poller.Schedule      // by text
 	merged    map[merge]map[string]*yaml.Node // results of mapping
 	faults    Faults
 }
@@ -189,7 +190,7 @@ func (l *targetList) addFile(data []byte) {
 		}
 		err = fmt.Errorf("line %d: %s", 1+bytes.Count(data[:i], []byte("\n")), problem)
 	}
-	if !errors.Is(err, io.EOF) || document.Content == nil {
+	if err = adviseQuotes(err, data); !errors.Is(err, io.EOF) || document.Content == nil {
 		l.fault(l.path, "", strings.NewReplacer("yaml: ", "", "EOF", "empty file").Replace(err.Error()))
 		return
 	}

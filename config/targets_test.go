@@ -136,13 +136,13 @@ func TestTargetsFileFaults(t *testing.T) {
     owner: me
 `, []string{
 			`targets.yaml:3="credential_provider": unknown key; accepted: credential_providers, consumer, consumers, alias, expiring_within, ` +
-				`at_risk_before, about_to_end_before, lost_after`,
+				`at_risk_before, about_to_end_before, lost_after, poll_schedule`,
 			`targets.yaml:2: credential_providers is missing`,
 			`targets.yaml:4: neither consumer nor consumers`,
 			`targets.yaml:5: alias is not a text of 1 to 512 bytes without control characters`,
 			`targets.yaml:4="p/q": not an identifier of 1 to 64 letters, digits and . - _`,
 			`targets.yaml:10="owner": unknown key; accepted: credential_providers, consumer, consumers, alias, expiring_within, at_risk_before, ` +
-				`about_to_end_before, lost_after`,
+				`about_to_end_before, lost_after, poll_schedule`,
 			`targets.yaml:8: 60m is equal to 1h, 0s is zero, not a valid duration string: "never"`,
 			`targets.yaml:7: credential_providers is neither all nor none, it is not a list with at least one item`,
 		}},
@@ -176,7 +176,7 @@ func TestTargetsFileFaults(t *testing.T) {
 		"nulls": {"", "targets:\n- \n- consumer:\n  alias: ~\n  credential_providers: [p, ]\n- consumer: a\n  credential_providers:\n  - \n " +
 			" - p\n", []string{
 			`targets.yaml:2: not a mapping with the keys credential_providers, consumer, consumers, alias, expiring_within, at_risk_before, ` +
-				`about_to_end_before, lost_after`,
+				`about_to_end_before, lost_after, poll_schedule`,
 			`targets.yaml:3: consumer is not a text of 1 to 512 bytes without control characters`,
 			`targets.yaml:4: alias is not a text of 1 to 512 bytes without control characters`,
 			`targets.yaml:8: credential provider is not a text of 1 to 512 bytes without control characters`,
@@ -184,7 +184,7 @@ func TestTargetsFileFaults(t *testing.T) {
 		"types": {"", "targets:\n- a\n- consumer: {a: b}\n  credential_providers: p\n  expiring_within: 1h\n- consumer: aGk=\n  " +
 			"credential_providers: [[p]]\n  alias: \"\"\n", []string{
 			`targets.yaml:2: not a mapping with the keys credential_providers, consumer, consumers, alias, expiring_within, at_risk_before, ` +
-				`about_to_end_before, lost_after`,
+				`about_to_end_before, lost_after, poll_schedule`,
 			`targets.yaml:3: consumer is not a text of 1 to 512 bytes without control characters`,
 			`targets.yaml:5: expiring_within is not a list with at least one item`,
 			`targets.yaml:4: credential_providers is neither all nor none, it is not a list with at least one item`,
@@ -247,11 +247,22 @@ func TestTargetsFileFaults(t *testing.T) {
 			`targets.yaml:2="20%": at_risk_before: not a percentage above 0 and a duration; accepted: '20%,7d'`,
 			`targets.yaml:2="0s": lost_after: out of range; accepted: a duration from 1s to 1y`,
 			`targets.yaml:3="p/q": not an identifier of 1 to 64 letters, digits and . - _`,
-			`targets.yaml:3="poll": unknown key; accepted: expiring_within, at_risk_before, about_to_end_before, lost_after`,
+			`targets.yaml:3="poll": unknown key; accepted: expiring_within, at_risk_before, about_to_end_before, lost_after, poll_schedule`,
 			`targets.yaml:3="101%,1d": about_to_end_before: not a percentage above 0 and a duration; accepted: '20%,7d'`,
-			`targets.yaml:4: not a mapping with the keys expiring_within, at_risk_before, about_to_end_before, lost_after`,
+			`targets.yaml:4: not a mapping with the keys expiring_within, at_risk_before, about_to_end_before, lost_after, poll_schedule`,
 			`targets.yaml:5="0%,1d": at_risk_before: not a percentage above 0 and a duration; accepted: '20%,7d'`,
 			`targets.yaml:5: lost_after is not a text of 1 to 512 bytes without control characters`,
+		}},
+		"schedules": {"a:p", "credential_providers:\n  p: {poll_schedule: 5 4 * *}\n  q: {poll_schedule: '@every 1ms'}\n" +
+			"  r: {poll_schedule: [x]}\n  s: {poll_schedule: \"0 0 30 2 *\"}\n  t: {poll_schedule: reboot}\n", []string{
+			`targets.yaml:2="5 4 * *": poll_schedule: expected exactly 5 fields, found 4: [5 4 * *]; put it in quotes` + schedules,
+			`targets.yaml:3="@every 1ms": poll_schedule: not every 1s to 10y` + schedules,
+			`targets.yaml:4: poll_schedule is not a text of 1 to 512 bytes without control characters`,
+			`targets.yaml:5="0 0 30 2 *": poll_schedule: never scheduled` + schedules,
+			`targets.yaml:6="reboot": poll_schedule: expected exactly 5 fields, found 1: [reboot]; put it in quotes` + schedules,
+		}},
+		"too many schedules": {"a:p", "credential_providers:\n" + providers(51), []string{
+			`targets.yaml:52="51 * * * *": poll_schedule: more than 50 schedules` + schedules,
 		}},
 		"windows": {
 			"", "targets:\n- consumer: a\n  credential_providers: [p]\n  expiring_within: []\n",

@@ -110,6 +110,12 @@ func (c *Census) At(now time.Time) States {
 	return s
 }
 
+// empty reports whether no token was ever seen.
+func (c *Census) empty() bool {
+	at := c.At(c.ReadAt)
+	return c.History == nil && at.Total == 0 && at.LastActive == 0
+}
+
 // Expiring returns how many active tokens expire within d.
 func (s States) Expiring(d time.Duration) int {
 	n, _ := slices.BinarySearch(s.pending, s.now+d.Milliseconds()+1)

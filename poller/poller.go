@@ -1,7 +1,6 @@
 package poller
 
 import (
-	"cmp"
 	"context"
 	"iter"
 	"log/slog"
@@ -48,15 +47,8 @@ type Live interface {
 	LivePages(ctx context.Context, t Target, known *Census, always bool) iter.Seq2[Page, error]
 }
 
-// Schedule is a calendar: Next returns the first due time after its argument.
-type Schedule interface {
-	Next(time.Time) time.Time
-}
-
 // Events tells what happens, as it happens; nil fields are ignored. The functions must be safe for concurrent use.
 type Events struct {
-	// Cycle is called at each due time, with the number of targets skipped because they were still in progress.
-	Cycle func(skipped int)
 	// Walked is called after each walk that was not abandoned; failed is empty if it was complete.
 	Walked func(took time.Duration, failed Reason)
 	// LiveFallback is called when a live walk was not proved, before the target is walked in full.
@@ -66,10 +58,10 @@ type Events struct {
 // Config of a Poller. Targets are distinct by Key.
 type Config struct {
 	Source   Source
-	Live     Live // nil: every walk is full
-	Schedule Schedule
+	Live     Live     // nil: every walk is full
+	Schedule Schedule // of targets without one
 	Targets  []Target
-	// Restored is what was known before a restart; what it has of other targets is ignored.
+	// Restored is what was known before a restart; it is kept for other targets too.
 	Restored    map[Key]*Reading
 	Concurrency int           // targets walked at once, at least 1
 	Timeout     time.Duration // of one walk
@@ -77,20 +69,23 @@ type Config struct {
 	Events      Events
 }
 
-// Poller walks targets on a schedule and publishes a Snapshot after each walk.
+// Poller walks targets on their schedules and publishes a Snapshot after each walk.
 type Poller struct {
 	config Config
 	now    func() time.Time
 
-	published atomic.Pointer[Snapshot]
+	published atomic.Pointer[published]
 	walkers   sync.WaitGroup
+	changed   chan struct{} // holds one: there may be new schedules
 
-	mu      sync.Mutex // guards what follows, and orders the stores to published
-	index   map[Key]int
-	jobs    map[Key]*job // queued or being walked
-	queue   []*job
-	running int
-	ctx     context.Context // of Run; nil before and after
+	mu            sync.Mutex // guards what follows, and orders the stores to published
+	entries       map[Key]*entry
+	timers        []*timer        // that of Config, then those with targets
+	queued        map[bool][]*job // by whether they are long, in the order of before
+	inProgress    int             // jobs queued or being walked
+	walking, long int             // workers, and long jobs among theirs
+	unattempted   int             // targets
+	ctx           context.Context // of Run; nil before and after
 
 	starting bool           // Run, until every target was attempted
 	changes  map[change]int // by walks, since they were gathered
@@ -99,107 +94,162 @@ type Poller struct {
 // maxSleep bounds how late a step of the wall clock is noticed.
 const maxSleep = 15 * time.Second
 
-// New returns a Poller whose Snapshot knows every target, and about them what was restored.
+// New returns a Poller whose Snapshot has every target, with what was restored.
 func New(c Config) *Poller {
-	p := &Poller{config: c, now: time.Now, jobs: map[Key]*job{}, changes: map[change]int{}}
-	p.config.Restored = nil // to be forgotten as walks replace it
-	readings, gone := rearrange(c.Targets, c.Restored, p.wall())
-	p.index = indexOf(readings)
-	p.published.Store(&Snapshot{Readings: readings, Gone: gone})
+	p := &Poller{
+		config: c, now: time.Now, changed: make(chan struct{}, 1), queued: map[bool][]*job{}, changes: map[change]int{},
+		timers: []*timer{{Timing: Timing{Schedule: c.Schedule}}},
+	}
+	p.config.Restored = nil // walks replace it
+	p.published.Store(&published{})
+	p.timers[0].set(p.wall())
+	p.arrange(c.Targets, c.Restored)
+	for _, e := range p.entries {
+		if e.Census != nil {
+			e.restored = e.Census.ReadAt.Add(-e.Census.Took)
+		}
+		if e.due = e.restored; e.Failure != nil {
+			e.due = e.Failure.At
+		}
+	}
 	return p
 }
 
-// keptGone is how long the facts of a removed target are kept: it may return.
-const keptGone = 7 * 24 * time.Hour
-
-// rearrange returns the readings of targets, with what is known, and of the others those to be kept.
-func rearrange(targets []Target, known map[Key]*Reading, now time.Time) ([]*Reading, map[Key]*Reading) {
-	gone := make(map[Key]*Reading)
-	for key, r := range known {
-		if r.Attempted() && (r.Gone.IsZero() || now.Sub(r.Gone) < keptGone) {
-			removed := *r
-			removed.Gone = cmp.Or(r.Gone, now)
-			gone[key] = &removed
-		}
+// arrange replaces the targets and publishes them with what is known: of kept targets, and of others that gone has. It queues those
+// that are new or were never read if p runs, and returns how many are new and changed. p.mu must be held, but by New.
+func (p *Poller) arrange(targets []Target, gone map[Key]*Reading) (added, changed int) {
+	now, removed := p.wall(), p.entries
+	var jobs []*job
+	timers := make(map[string]*timer)
+	for _, t := range p.timers {
+		jobs = append(jobs, t.jobs...)
+		timers[t.Schedule.Text], t.entries, t.jobs = t, nil, nil
 	}
+	p.timers, p.entries, p.unattempted = p.timers[:1:1], make(map[Key]*entry, len(targets)), 0
 	readings := make([]*Reading, len(targets))
-	for i, t := range targets {
-		readings[i] = &Reading{Target: t}
-		if r := gone[t.Key()]; r != nil {
-			readings[i].Census, readings[i].Failure = r.Census, r.Failure.shownFor(t)
-			delete(gone, t.Key())
+	var fresh []*entry
+	for i, target := range targets {
+		key := target.Key()
+		t := timers[target.Schedule.Text]
+		if target.Schedule.Calendar == nil {
+			t = p.timers[0]
+		} else if t == nil {
+			t = &timer{Timing: Timing{Schedule: target.Schedule}}
+			t.set(now)
+			timers[target.Schedule.Text] = t
+		}
+		if t != p.timers[0] && t.entries == nil {
+			p.timers = append(p.timers, t)
+		}
+		target.Schedule = t.Schedule
+		e, kept := removed[key]
+		delete(removed, key)
+		if !kept {
+			added++
+			e = &entry{Reading: &Reading{}}
+			if r := gone[key]; r.rememberedAt(now) {
+				e.Reading = r
+			}
+			if e.Census != nil {
+				e.requests = e.Census.Pages
+			}
+		}
+		if !kept || !reflect.DeepEqual(e.Target, target) {
+			e.Reading = &Reading{Target: target, Census: e.Census, Failure: e.Failure.shownFor(target)}
+			changed++
+		}
+		e.index, e.timer, t.entries = i, t, append(t.entries, e)
+		p.entries[key], readings[i] = e, e.Reading
+		if !e.Attempted() {
+			p.unattempted++
+		}
+		if e.job == nil && (!kept || e.Census == nil && !e.empty()) {
+			fresh = append(fresh, e)
 		}
 	}
-	return readings, gone
-}
-
-func indexOf(readings []*Reading) map[Key]int {
-	index := make(map[Key]int, len(readings))
-	for i, r := range readings {
-		index[r.Target.Key()] = i
+	p.drop(removed)
+	for _, j := range slices.SortedStableFunc(slices.Values(jobs), func(a, b *job) int { return a.since.Compare(b.since) }) {
+		if !j.ended() {
+			j.timer.jobs = append(j.timer.jobs, j)
+		}
 	}
-	return index
+	if p.ctx != nil {
+		for _, e := range fresh {
+			p.enqueue(e, now, now.Add(e.timer.Interval))
+		}
+		p.dispatch()
+	}
+	remembered := make(map[Key]*Reading)
+	for key, r := range gone {
+		if p.entries[key] == nil && r.rememberedAt(now) {
+			remembered[key] = r.goneAt(now)
+		}
+	}
+	for key, e := range removed {
+		if e.Attempted() {
+			remembered[key] = e.goneAt(now)
+		}
+	}
+	p.update(func(s *published) { s.blocks, s.Gone = slices.Collect(slices.Chunk(readings, block)), remembered })
+	return added, changed - added
 }
 
 // Snapshot returns the latest one, without waiting for anything.
-func (p *Poller) Snapshot() *Snapshot { return p.published.Load() }
+func (p *Poller) Snapshot() *Snapshot {
+	latest := p.published.Load()
+	s := latest.Snapshot
+	s.Readings = slices.Concat(latest.blocks...)
+	return &s
+}
 
-// Run polls at once and then at each due time until ctx ends; restored targets that were read less than one interval
-// ago wait for the first due time. It returns when every walk has, those in flight abandoned and unpublished.
+// Run polls at once, and then each target at the scheduled times, until ctx ends. At once, it walks restored targets only if a
+// scheduled time has passed since their last complete walk began. It returns when all walks have ended; those in flight are abandoned.
 func (p *Poller) Run(ctx context.Context) {
-	p.starting = !p.Snapshot().Attempted()
+	p.starting = p.unattempted > 0
 	defer p.walkers.Wait()
 	defer p.begin(ctx)()
-	now := p.wall()
-	last, next := p.around(now)
-	p.cycle(last, next, func(r *Reading) bool {
-		return r.Census == nil || now.Sub(r.Census.ReadAt) >= next.Sub(last) || r.Census.ReadAt.After(now)
-	})
-	for {
-		due, ok := p.wait(ctx, next)
-		if !ok {
-			return
+	for ctx.Err() == nil {
+		select {
+		case <-time.After(p.tick()):
+		case <-p.changed:
+		case <-ctx.Done():
 		}
-		next = p.config.Schedule.Next(due)
-		if now := p.wall(); !next.After(now) {
-			next = p.config.Schedule.Next(now)
-		}
-		p.cycle(due, next, all)
 	}
 }
 
-// Once polls every target once and returns when all walks have ended.
+// Once walks the targets that Run walks at once, and returns when all walks have ended.
 func (p *Poller) Once(ctx context.Context) {
 	defer p.begin(ctx)()
-	last, next := p.around(p.wall())
-	p.cycle(last, next, all)
 	p.walkers.Wait()
 }
 
-// around returns the due times before and after now. A schedule can only be asked forward, so it starts ever earlier.
-func (p *Poller) around(now time.Time) (last, next time.Time) {
-	next = p.config.Schedule.Next(now)
-	last = next
-	for back := p.config.Schedule.Next(next).Sub(next); last.After(now); back *= 2 {
-		last = p.config.Schedule.Next(now.Add(-back))
-	}
-	for due := last; !due.After(now); due = p.config.Schedule.Next(due) {
-		last = due
-	}
-	return last, next
-}
-
-func all(*Reading) bool { return true }
-
-// begin lets walks be queued until end is called.
+// begin queues the targets to be walked at once, and lets others be queued until end is called.
 func (p *Poller) begin(ctx context.Context) (end func()) {
-	set := func(ctx context.Context) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ctx = ctx
+	now := p.wall()
+	for _, t := range p.timers {
+		t.set(now)
+		t.Cycles++
+		for _, e := range t.entries {
+			switch early := !t.Last.After(e.restored) && !e.restored.After(now); {
+			case e.job != nil || e.resting(t.Last, now) || early:
+			case e.Census == nil:
+				p.enqueue(e, now, now.Add(t.Interval))
+			default:
+				p.enqueue(e, now, t.Next)
+			}
+		}
+	}
+	p.dispatch()
+	p.update(func(*published) {})
+	return func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.ctx = ctx
+		p.ctx = nil
+		p.drop(p.entries)
 	}
-	set(ctx)
-	return func() { set(nil) }
 }
 
 // SetTargets replaces the targets, distinct by Key, and publishes at once. Those removed are not shown any more, also when one is
@@ -208,40 +258,13 @@ func (p *Poller) begin(ctx context.Context) (end func()) {
 func (p *Poller) SetTargets(targets []Target) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	old := p.Snapshot().Readings
-	known := maps.Clone(p.Snapshot().Gone)
-	for _, r := range old {
-		known[r.Target.Key()] = r
+	before := len(p.entries)
+	added, changed := p.arrange(targets, p.published.Load().Gone)
+	select {
+	case p.changed <- struct{}{}:
+	default:
 	}
-	readings, gone := rearrange(targets, known, p.wall())
-	var fresh []*Reading
-	added, changed := 0, 0
-	for _, r := range readings {
-		key := r.Target.Key()
-		i, kept := p.index[key]
-		switch {
-		case !kept:
-			added++
-		case !reflect.DeepEqual(old[i].Target, r.Target):
-			changed++
-		}
-		if (r.Census == nil || !kept) && p.jobs[key] == nil {
-			fresh = append(fresh, r)
-		}
-	}
-	p.index = indexOf(readings)
-	for key, j := range p.jobs {
-		if _, kept := p.index[key]; !kept {
-			j.cancel()
-			delete(p.jobs, key)
-		}
-	}
-	p.queue = slices.DeleteFunc(p.queue, func(j *job) bool { return j.ctx.Err() != nil })
-	if p.ctx != nil {
-		p.enqueue(fresh)
-	}
-	p.update(func(s *Snapshot) { s.Readings, s.Gone = readings, gone })
-	if removed := len(old) - len(targets) + added; added+removed+changed > 0 {
+	if removed := before - len(targets) + added; added+removed+changed > 0 {
 		p.config.Log.Info("targets changed", "added", added, "removed", removed, "changed", changed, "targets", len(targets))
 	}
 }
@@ -249,59 +272,46 @@ func (p *Poller) SetTargets(targets []Target) {
 // wall is the time without its monotonic reading, which would hide steps of the clock.
 func (p *Poller) wall() time.Time { return p.now().Round(0) }
 
-// wait sleeps until next is due and returns it, or an earlier due time when the clock was set back meanwhile.
-func (p *Poller) wait(ctx context.Context, next time.Time) (time.Time, bool) {
-	for {
-		now := p.wall()
-		if !now.Before(next) {
-			return next, ctx.Err() == nil
-		}
-		if earlier := p.config.Schedule.Next(now); earlier.Before(next) {
-			next = earlier
-			p.mu.Lock()
-			p.update(func(s *Snapshot) { s.LastCycle, s.NextCycle = now, next })
-			p.mu.Unlock()
-		}
-		select {
-		case <-time.After(min(next.Sub(now), maxSleep)):
-		case <-ctx.Done():
-			return next, false
-		}
-	}
-}
-
-// update publishes a copy of the snapshot, changed by change. p.mu must be held.
-func (p *Poller) update(change func(*Snapshot)) {
+// update publishes a copy of the latest snapshot, changed by change. p.mu must be held, but by New.
+func (p *Poller) update(change func(*published)) {
 	s := *p.published.Load()
 	change(&s)
-	s.InProgress = len(p.jobs)
+	s.InProgress, s.Schedules = p.inProgress, make([]Timing, len(p.timers))
+	for i, t := range p.timers {
+		s.Schedules[i] = t.timing()
+	}
 	p.published.Store(&s)
 }
 
-// cycle queues every target that wants says and that is not in progress.
-func (p *Poller) cycle(due, next time.Time, wants func(*Reading) bool) {
-	start := p.wall()
+// tick queues the targets of the schedules whose time was reached, and returns the time to sleep.
+func (p *Poller) tick() time.Duration {
 	p.mu.Lock()
-	var batch []*Reading
-	skipped := 0
-	for _, r := range p.Snapshot().Readings {
-		j := p.jobs[r.Target.Key()]
-		switch {
-		case j == nil && wants(r):
-			batch = append(batch, r)
-		case j != nil && j.since.Before(start):
-			skipped++
+	now, sleep, changed := p.wall(), maxSleep, false
+	var more map[change]int
+	for i, t := range p.timers {
+		reached := !now.Before(t.Next)
+		if reached || t.Schedule.Next(now).Before(t.Next) { // or the clock was set back
+			t.set(now)
+			changed = true
 		}
+		if reached {
+			p.cycle(t, now)
+			if i == 0 {
+				more = p.gathered() // a walk that hangs keeps no news back
+			}
+		}
+		sleep = min(sleep, t.Next.Sub(now))
 	}
-	p.enqueue(batch)
-	p.update(func(s *Snapshot) {
-		s.LastCycle, s.NextCycle = due, next
-		_, s.Gone = rearrange(nil, s.Gone, start)
-	})
-	more := p.gathered() // a walk that hangs keeps no news back
+	if changed {
+		p.dispatch()
+		p.update(func(s *published) {
+			if more != nil && len(s.Gone) > 0 {
+				s.Gone = maps.Clone(s.Gone)
+				maps.DeleteFunc(s.Gone, func(_ Key, r *Reading) bool { return !r.rememberedAt(now) })
+			}
+		})
+	}
 	p.mu.Unlock()
 	p.logMore(more)
-	if p.config.Events.Cycle != nil {
-		p.config.Events.Cycle(skipped)
-	}
+	return sleep
 }

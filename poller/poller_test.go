@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -106,7 +105,7 @@ func newTestPoller(t *testing.T, f *fakeSource, concurrency int, consumers ...st
 		targets = append(targets, Target{Consumer: c, Provider: "p", Label: c})
 	}
 	return New(Config{
-		Source: f, Schedule: every(5 * time.Minute), Targets: targets, Concurrency: concurrency, Timeout: time.Hour,
+		Source: f, Schedule: Schedule{Calendar: every(5 * time.Minute)}, Targets: targets, Concurrency: concurrency, Timeout: time.Hour,
 		Log: slog.New(slog.NewTextHandler(t.Output(), nil)),
 	})
 }
@@ -134,14 +133,14 @@ func TestPollsAtStartAndAtEachDueTime(t *testing.T) {
 		f := &fakeSource{}
 		f.set("a", pages(2, time.Second))
 		p := newTestPoller(t, f, 4, "a")
-		if s := p.Snapshot(); len(s.Readings) != 1 || s.Readings[0].Attempted() || !s.LastCycle.IsZero() {
+		if s := p.Snapshot(); len(s.Readings) != 1 || s.Readings[0].Attempted() || s.InProgress != 0 {
 			t.Fatalf("before the first poll: %+v", s)
 		}
 		start := time.Now()
 		stop := run(p)
 		defer stop()
 		synctest.Wait()
-		if s := p.Snapshot(); s.InProgress != 1 || !s.LastCycle.Equal(start) || s.NextCycle.Sub(start) != 5*time.Minute {
+		if s := p.Snapshot(); s.InProgress != 1 || !s.Schedules[0].Last.Equal(start) || s.Schedules[0].Next.Sub(start) != 5*time.Minute {
 			t.Errorf("at start: %+v", s)
 		}
 		time.Sleep(2 * time.Second)
@@ -193,7 +192,7 @@ func TestAFailedWalkPublishesNothingOfItself(t *testing.T) {
 		if len(failed) != 2 || failed[0] != Forbidden {
 			t.Errorf("failures told: %v", failed)
 		}
-		if got := log.String(); strings.Count(got, "target failing") != 1 || strings.Count(got, "target recovered") != 1 {
+		if got := log.String(); strings.Count(got, "target failed") != 1 || strings.Count(got, "target recovered") != 1 {
 			t.Errorf("the log should have one line per transition:\n%s", got)
 		}
 	})
@@ -207,7 +206,7 @@ func TestTheFirstWalkFailing(t *testing.T) {
 		var log strings.Builder
 		p.config.Log = slog.New(slog.NewTextHandler(&log, nil))
 		p.Once(t.Context())
-		if strings.Count(log.String(), "\n") != 1 || !strings.Contains(log.String(), "target failing") {
+		if strings.Count(log.String(), "\n") != 1 || !strings.Contains(log.String(), "target failed") {
 			t.Errorf("the log:\n%s", log.String())
 		}
 		for range 2 {
@@ -225,14 +224,13 @@ func TestASlowTargetDelaysNobody(t *testing.T) {
 		f.set("slow", hanging)
 		f.set("a", pages(1, time.Second))
 		p := newTestPoller(t, f, 2, "slow", "a")
-		var skipped atomic.Int64
-		p.config.Events.Cycle = func(n int) { skipped.Add(int64(n)) }
 		stop := run(p)
 		defer stop()
 		time.Sleep(30*time.Minute + time.Second)
 		synctest.Wait()
-		if f.begun("slow") != 1 || f.begun("a") != 7 || skipped.Load() != 6 {
-			t.Errorf("walks: %d slow, %d other; skipped %d", f.begun("slow"), f.begun("a"), skipped.Load())
+		s := p.Snapshot().Schedules[0]
+		if f.begun("slow") != 1 || f.begun("a") != 7 || s.Skipped != 6 || time.Since(s.Oldest) != 30*time.Minute+time.Second {
+			t.Errorf("walks: %d slow, %d other; %+v", f.begun("slow"), f.begun("a"), s)
 		}
 		time.Sleep(30 * time.Minute)
 		synctest.Wait()
@@ -311,8 +309,6 @@ func TestStepsOfTheClock(t *testing.T) {
 			step = d
 			mu.Unlock()
 		}
-		var cycles atomic.Int64
-		p.config.Events.Cycle = func(int) { cycles.Add(1) }
 		stop := run(p)
 		defer stop()
 		time.Sleep(time.Minute)
@@ -325,8 +321,8 @@ func TestStepsOfTheClock(t *testing.T) {
 		set(24 * time.Hour)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if n := f.begun("a"); n != 3 || cycles.Load() != 3 {
-			t.Errorf("%d walks and %d cycles a minute after the clock jumped two days ahead, want 3", n, cycles.Load())
+		if n, s := f.begun("a"), p.Snapshot().Schedules[0]; n != 3 || s.Cycles != 3 || s.Interval != 5*time.Minute {
+			t.Errorf("%d walks a minute after the clock jumped two days ahead, want 3: %+v", n, s)
 		}
 	})
 }

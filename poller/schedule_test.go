@@ -27,9 +27,7 @@ func TestDueTimesAroundAStart(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p := newTestPoller(t, &fakeSource{}, 1)
-		p.config.Schedule = schedule
-		last, next := p.around(now)
+		last, next, _ := Schedule{Calendar: schedule}.around(now)
 		const layout = "Mon Jan _2 15:04"
 		if got := last.UTC().Format(layout) + ", " + next.UTC().Format(layout); got != want {
 			t.Errorf("%s: %s, want %s", spec, got, want)
@@ -66,7 +64,7 @@ func TestSchedulesOverDaylightSaving(t *testing.T) {
 				f := &fakeSource{}
 				f.set("a", pages(1, time.Second))
 				p := newTestPoller(t, f, 1, "a")
-				p.config.Schedule = schedule
+				p.timers[0].Schedule.Calendar = schedule
 				offset := time.Until(tt.start)
 				p.now = func() time.Time { return time.Now().Add(offset) }
 				var due []string
@@ -74,10 +72,10 @@ func TestSchedulesOverDaylightSaving(t *testing.T) {
 				defer stop()
 				for range len(tt.want) {
 					synctest.Wait()
-					next := p.Snapshot().NextCycle
+					next := p.Snapshot().Schedules[0].Next
 					time.Sleep(next.Sub(p.now()) + maxSleep)
 					synctest.Wait()
-					last := p.Snapshot().LastCycle
+					last := p.Snapshot().Schedules[0].Last
 					if !last.Equal(next) {
 						t.Fatalf("due at %v, came at %v", next, last)
 					}

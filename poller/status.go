@@ -2,7 +2,7 @@ package poller
 
 import "time"
 
-// State is what a target's tokens amount to, in the words of the metric.
+// State is the state of a target, as in the metric.
 type State string
 
 // Every State. A target is in the first that fits.
@@ -27,19 +27,17 @@ func Urgency() []State {
 // Thresholds are the settings that decide the state of a target.
 type Thresholds struct {
 	AtRisk, AboutToEnd Before
-	// LostAfter is how long a continuous consumer may be without a token.
-	LostAfter time.Duration
-	// LostAlone is set if LostAfter alone decides, without the rhythm of the consumer.
-	LostAlone bool
+	LostAfter          time.Duration // the longest normal time of a continuous consumer without a token
+	LostAlone          bool          // LostAfter decides alone, also for intermittent consumers
 }
 
-// Before is a time before the end of the last token: a part of its lifetime, and at most Most.
+// Before is a time before the last expiration: a part of the lifetime, and at most Most.
 type Before struct {
 	Part float64
 	Most time.Duration
 }
 
-// of returns the milliseconds for a lifetime; unknown is for want of one.
+// of returns the milliseconds for a lifetime; unknown applies if the lifetime is 0.
 func (b Before) of(lifetime, unknown int64) int64 {
 	if lifetime > 0 {
 		unknown = int64(b.Part * float64(lifetime))
@@ -47,33 +45,38 @@ func (b Before) of(lifetime, unknown int64) int64 {
 	return min(unknown, b.Most.Milliseconds())
 }
 
-// Status is the state of a target with what it follows from. Times are Unix milliseconds; 0 is unknown or does not apply.
+// Status is the state of a target and the values that it is computed from. Times are Unix milliseconds; 0 means unknown or none.
 type Status struct {
 	State State
-	Since int64 // by its facts
+	Since int64
 
 	HistoryStart    int64
 	UsualPause      int64 // milliseconds; 0: none; -1: unknown
 	Continuous      bool
-	Weekly          bool  // the week repeats
+	Weekly          bool  // the hours of use repeat each week
 	NextExpected    int64 // while no token is active
 	RenewalExpected int64 // while one is
 }
 
-// Status returns the state at now of a target that is polled once an interval: the only place that decides it.
+// StaleAt returns the time from which on the data of a target with that poll interval is stale.
+func (c *Census) StaleAt(interval time.Duration) time.Time {
+	return c.ReadAt.Add(2*interval + 10*time.Minute)
+}
+
+// Status returns the state at now of a target with that poll interval. No other code computes states.
 func (r *Reading) Status(now time.Time, interval time.Duration) Status {
 	c, t := r.Census, r.Target.Thresholds
 	s := Status{State: Unknown, UsualPause: -1}
 	if c == nil {
 		return s
 	}
-	// Time alone makes no state worse while the data is stale.
-	if stale := c.ReadAt.Add(max(2*interval, 10*time.Minute)); now.After(stale) {
+	// While the data is stale, the state stays as it was when it became stale.
+	if stale := c.StaleAt(interval); now.After(stale) {
 		now = stale
 	}
 	at, ms, h := c.At(now), now.UnixMilli(), c.History
 	if h == nil {
-		if at.Total == 0 && at.LastActive == 0 {
+		if c.empty() {
 			s.State = Empty
 			return s
 		}
@@ -95,7 +98,7 @@ func (r *Reading) Status(now time.Time, interval time.Duration) Status {
 	if rhythm.known >= msDay/2 {
 		s.UsualPause = rhythm.usual
 	}
-	// A token issued while the list was read may be missing in it.
+	// A list may lack a token that was issued while it was read.
 	read := c.ReadAt.Add(-c.Took).UnixMilli()
 	if at.Active > 0 {
 		return c.held(s, t, at, h, young, ms, read, interval.Milliseconds())
@@ -105,7 +108,7 @@ func (r *Reading) Status(now time.Time, interval time.Duration) Status {
 		return s
 	}
 	lost := t.LostAfter.Milliseconds()
-	from := end + int64(h.Unknown)*msSecond // time in which one may have been active unseen does not count
+	from := end + int64(h.Unknown)*msSecond // a token may have been active in the unknown time
 	s.NextExpected = from + min(max(2*rhythm.usual, 10*msMinute), rhythm.usual+msWeek)
 	switch {
 	case t.LostAlone:
@@ -115,7 +118,7 @@ func (r *Reading) Status(now time.Time, interval time.Duration) Status {
 		s.NextExpected = end + max(2*rhythm.usual, 10*msMinute, lost)
 	case young:
 		s.NextExpected = max(s.NextExpected, end+3*msDay)
-	case rhythm.usual == 0: // no pause was seen in full
+	case rhythm.usual == 0: // no pause has ended
 		s.NextExpected = end + msWeek
 	case h.Weekly > 0 && from == end:
 		s.NextExpected = min(s.NextExpected, h.Weekly)
@@ -134,7 +137,7 @@ func (r *Reading) Status(now time.Time, interval time.Duration) Status {
 	return s
 }
 
-// held completes s for a target with an active token.
+// held returns s with the state of a target that has an active token.
 func (c *Census) held(s Status, t Thresholds, at States, h *History, young bool, now, read, interval int64) Status {
 	s.State, s.Since = OK, h.Start
 	if at.Latest == 0 {
@@ -153,13 +156,13 @@ func (c *Census) held(s Status, t Thresholds, at States, h *History, young bool,
 		critical, late = min(critical, reserve/4), reserve/2
 	}
 	switch {
-	case !young && now >= at.Latest-critical && (reserve == 0 || read > at.Latest-reserve): // else it may have been renewed unseen
+	case !young && now >= at.Latest-critical && (reserve == 0 || read > at.Latest-reserve): // else it may be renewed already
 		s.State, s.Since = AboutToEnd, at.Latest-critical
 	case reserve > 0 && read > at.Latest-late:
 		s.State, s.Since = NotRenewed, at.Latest-late
 	case reserve == 0 && now >= at.Latest-late:
 		s.State, s.Since = AtRisk, at.Latest-late
-	case int64(h.Reserves[0])*msSecond < late && h.Reserves[0] > 0: // it was late for the latest renewal
+	case int64(h.Reserves[0])*msSecond < late && h.Reserves[0] > 0: // the latest renewal was late
 		s.Since = max(s.Since, h.Issue)
 	}
 	return s

@@ -85,7 +85,8 @@ func TestStatus(t *testing.T) {
 		{"one without expiration", walked(with(monthly, Token{ID: "x", Created: at(aDay)}), 56*aDay), 56 * aDay, 0, OK, 21 * aDay},
 		{"about to end without a reserve", walked(monthly, 56*aDay), 56 * aDay, 0, AboutToEnd, 56 * aDay},
 		{"not in the first week", walked([]Token{tok(0, 5*aDay)}, 5*aDay-aMinute), 5*aDay - aMinute, 0, AtRisk, 4 * aDay},
-		{"while stale as of then", walked(monthly, 51*aDay-20*aMinute), 57*aDay - aMinute, 0, OK, 27 * aDay},
+		{"stale before it was at risk", walked(monthly, 51*aDay-20*aMinute-time.Second), 57*aDay - aMinute, 0, OK, 27 * aDay},
+		{"stale after it was at risk", walked(monthly, 51*aDay-20*aMinute), 57*aDay - aMinute, 0, AtRisk, 51 * aDay},
 		{"of four intervals", short(walked(monthly, 56*aDay), 20*aMinute), 56 * aDay, 0, OK, 21 * aDay},
 		{"of five", short(walked(monthly, 57*aDay-2*aMinute), 25*aMinute), 57*aDay - aMinute, 0, AboutToEnd, 57*aDay - 75*time.Second},
 	} {

@@ -26,6 +26,8 @@ type Target struct {
 	Windows []Window
 	// Thresholds decide its state.
 	Thresholds Thresholds
+	// Schedule is when it is polled; the zero value is that of the settings.
+	Schedule Schedule
 	// Found is set if its consumer or its provider is not named in the settings.
 	Found bool
 	// Application is the consumer id if it is shown beside the label: that of a listed application.

@@ -120,16 +120,19 @@ func TestRestored(t *testing.T) {
 		for _, c := range []string{"fresh", "failing", "old", "future", "new"} {
 			f.set(c, pages(2, time.Second))
 		}
+		time.Sleep(time.Minute) // since the last scheduled time
 		now := time.Now()
-		census := func(age time.Duration) *Census { return &Census{Revoked: 7, ReadAt: now.Add(-age), Reported: -1} }
+		census := func(age time.Duration) *Census {
+			return &Census{Revoked: 7, ReadAt: now.Add(-age), Took: 10 * time.Second, Reported: -1}
+		}
 		failure := &Failure{Reason: Forbidden, Text: "no", At: now}
 		p := New(Config{
-			Source: f, Schedule: every(5 * time.Minute), Targets: targetsOf("fresh", "failing", "old", "future", "new"),
+			Source: f, Schedule: Schedule{Calendar: every(5 * time.Minute)}, Targets: targetsOf("fresh", "failing", "old", "future", "new"),
 			Concurrency: 5, Timeout: time.Hour, Log: newTestPoller(t, f, 1).config.Log,
 			Restored: map[Key]*Reading{
-				{"fresh", "p"}:   {Census: census(4 * time.Minute)},
+				{"fresh", "p"}:   {Census: census(50 * time.Second)},
 				{"failing", "p"}: {Census: census(time.Hour), Failure: failure},
-				{"old", "p"}:     {Census: census(5 * time.Minute)},
+				{"old", "p"}:     {Census: census(51 * time.Second)},
 				{"future", "p"}:  {Census: census(-time.Hour)},
 				{"removed", "p"}: {Census: census(0)},
 			},
@@ -233,8 +236,8 @@ func TestIntervalAtAStartOffSchedule(t *testing.T) {
 		stop := run(p)
 		defer stop()
 		synctest.Wait()
-		if s := p.Snapshot(); s.NextCycle.Sub(s.LastCycle) != 5*time.Minute || !s.NextCycle.Equal(time.Now().Add(time.Second)) || f.begun("a") != 1 {
-			t.Errorf("last %v, next %v, %d walks", s.LastCycle, s.NextCycle, f.begun("a"))
+		if s := p.Snapshot().Schedules[0]; s.Interval != 5*time.Minute || !s.Next.Equal(time.Now().Add(time.Second)) || f.begun("a") != 1 {
+			t.Errorf("%+v, %d walks", s, f.begun("a"))
 		}
 	})
 }
@@ -259,7 +262,7 @@ func TestAFailureKeepsNoIDThatIsHiddenNow(t *testing.T) {
 		shown := Target{Consumer: id, Provider: "p", Label: id}
 		hidden := Target{Consumer: id, Provider: "p", Label: "ann"}
 		restored := func(t Target) *Poller {
-			return New(Config{Targets: []Target{t}, Restored: map[Key]*Reading{t.Key(): failed}, Log: slog.New(slog.DiscardHandler)})
+			return New(Config{Schedule: Schedule{Calendar: every(time.Hour)}, Targets: []Target{t}, Restored: map[Key]*Reading{t.Key(): failed}, Log: slog.New(slog.DiscardHandler)})
 		}
 		kept, restarted, reloaded := restored(shown), restored(hidden), restored(shown)
 		reloaded.SetTargets([]Target{hidden})

@@ -1,75 +1,22 @@
 package poller
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"hash/maphash"
 	"iter"
 	"runtime/debug"
-	"slices"
 	"time"
 )
 
-// job is one walk to be done, of a target that was configured when it was queued.
-type job struct {
-	target Target
-	known  *Census // when it was queued; nil: nothing
-	since  time.Time
-	ctx    context.Context // ends with the poller, or when the target is removed
-	cancel context.CancelFunc
-}
-
-// enqueue has the targets of batch walked, the longest lists first: the cycle then ends soonest. p.mu must be held.
-func (p *Poller) enqueue(batch []*Reading) {
-	pages := func(r *Reading) int {
-		if r.Census == nil {
-			return 0
-		}
-		return r.Census.Pages
-	}
-	slices.SortStableFunc(batch, func(a, b *Reading) int { return cmp.Compare(pages(b), pages(a)) })
-	for _, r := range batch {
-		j := &job{target: r.Target, known: r.Census, since: p.wall()}
-		j.ctx, j.cancel = context.WithCancel(p.ctx)
-		p.jobs[r.Target.Key()] = j
-		p.queue = append(p.queue, j)
-	}
-	for range min(len(p.queue), p.config.Concurrency-p.running) {
-		p.running++
-		p.walkers.Go(p.work)
-	}
-}
-
-// work walks queued targets until none is left.
-func (p *Poller) work() {
-	for {
-		p.mu.Lock()
-		if len(p.queue) == 0 {
-			p.running--
-			p.mu.Unlock()
-			return
-		}
-		j := p.queue[0]
-		p.queue = p.queue[1:]
-		p.mu.Unlock()
-
-		if j.ctx.Err() == nil {
-			counted, took, err := p.walk(j.ctx, j)
-			p.publish(j, counted, took, err)
-		}
-		j.cancel()
-	}
-}
-
-// walk reads what j is about. Its error carries a Reason.
-func (p *Poller) walk(ctx context.Context, j *job) (*counting, time.Duration, error) {
+// walk walks t, of which known is what the last walk found. Its error carries a Reason.
+func (p *Poller) walk(ctx context.Context, t Target, known *Census) (*counting, time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.config.Timeout)
 	defer cancel()
 	start := time.Now()
 	c := &counting{now: p.wall, fallback: p.config.Events.LiveFallback}
-	err := c.read(ctx, p.config.Source, p.config.Live, j.target, j.known, false)
+	err := c.read(ctx, p.config.Source, p.config.Live, t, known, false)
 	if err != nil && ctx.Err() != nil {
 		err = &Error{Deadline, fmt.Errorf("not finished within %v: page %d was next", p.config.Timeout, c.pages+1)}
 	}
@@ -127,16 +74,16 @@ func Walk(ctx context.Context, s Source, live Live, t Target) (found *Census, un
 // many readings are those whose memory is given back as soon as they are counted.
 const many = 100_000
 
-// publish puts the outcome of one walk into the snapshot and tells what changed. A walk that was abandoned meanwhile has
-// no outcome.
+// publish puts the outcome of one walk into the snapshot and logs what changed. A walk that was abandoned has no outcome.
 func (p *Poller) publish(j *job, counted *counting, took time.Duration, err error) {
 	p.mu.Lock()
-	before, ok := p.reading(j)
+	before := j.Reading
 	p.mu.Unlock()
-	if !ok {
+	if j.ctx.Err() != nil {
 		return
 	}
 	after := &Reading{Census: before.Census}
+	requests := counted.pages
 	var failed Reason
 	if err != nil {
 		failed = ReasonOf(err)
@@ -157,23 +104,27 @@ func (p *Poller) publish(j *job, counted *counting, took time.Duration, err erro
 		}
 	}
 	p.mu.Lock()
-	if before, ok = p.reading(j); !ok {
+	if j.ctx.Err() != nil {
 		p.mu.Unlock()
 		return
 	}
+	before = j.Reading
 	after.Target = before.Target
 	after.Failure = after.Failure.shownFor(after.Target) // which may have another label than the walk started with
-	delete(p.jobs, j.target.Key())
-	p.update(func(s *Snapshot) {
-		s.Readings = slices.Clone(s.Readings)
-		s.Readings[p.index[j.target.Key()]] = after
-	})
-	now := p.Snapshot()
-	started := p.starting && now.Attempted()
+	if failed != "" {
+		requests = max(requests, j.requests)
+	}
+	j.Reading, j.requests, j.restored, j.job = after, requests, time.Time{}, nil
+	p.inProgress--
+	if !before.Attempted() {
+		p.unattempted--
+	}
+	p.update(func(s *published) { s.replace(j.index, after) })
+	started := p.starting && p.unattempted == 0
 	p.starting = p.starting && !started
 	first := p.first(before, after)
 	var more map[change]int
-	if len(p.jobs) == 0 {
+	if p.inProgress == 0 {
 		more = p.gathered()
 	}
 	p.mu.Unlock()
@@ -184,14 +135,7 @@ func (p *Poller) publish(j *job, counted *counting, took time.Duration, err erro
 	p.logTransition(before, after, first)
 	p.logMore(more)
 	if started {
+		now := p.Snapshot()
 		p.config.Log.Info("every target was attempted", "targets", len(now.Readings), "failing", now.Failing())
 	}
-}
-
-// reading returns what is known of the target of j, unless j was abandoned. p.mu must be held.
-func (p *Poller) reading(j *job) (*Reading, bool) {
-	if j.ctx.Err() != nil {
-		return nil, false
-	}
-	return p.Snapshot().Readings[p.index[j.target.Key()]], true
 }

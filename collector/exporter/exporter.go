@@ -94,7 +94,7 @@ func New(cfg *config.Config, network Network, log *slog.Logger) *Exporter {
 	}
 	d.apply = func(targets []poller.Target) {
 		app.poller.SetTargets(targets)
-		for _, slow := range cfg.TooSlow(len(targets), time.Now()) {
+		for _, slow := range cfg.TooSlow(targets, time.Now()) {
 			log.Warn("suspicious setting", "warning", slow)
 		}
 	}
@@ -121,7 +121,7 @@ func New(cfg *config.Config, network Network, log *slog.Logger) *Exporter {
 	app.poller = poller.New(poller.Config{
 		Source: client, Live: live, Schedule: cfg.Schedule, Targets: d.resolved.Targets, Restored: restored.Readings,
 		Concurrency: cfg.PollConcurrency, Timeout: cfg.PollTimeout, Log: log,
-		Events: poller.Events{Cycle: app.collector.Cycle, Walked: app.collector.Walked, LiveFallback: app.collector.LiveFallback},
+		Events: poller.Events{Walked: app.collector.Walked, LiveFallback: app.collector.LiveFallback},
 	})
 	return app
 }

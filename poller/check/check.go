@@ -29,7 +29,7 @@ type Config struct {
 		Resolve(lists *poller.Lists) (poller.Resolved, error)
 		Idle(list poller.List, found []poller.Listed) []string
 	}
-	Schedule    poller.Schedule
+	Schedule    poller.Calendar
 	Live        bool          // walks are to be live
 	Timeout     time.Duration // of the comparison with live walks
 	Progress    io.Writer     // gets a line every 10 s
@@ -353,7 +353,7 @@ func (p *preflight) predict() {
 }
 
 // agenda returns how often s comes due within a day of now, and the shortest time between.
-func agenda(s poller.Schedule, now time.Time) (cycles int, shortest time.Duration) {
+func agenda(s poller.Calendar, now time.Time) (cycles int, shortest time.Duration) {
 	due := s.Next(now)
 	shortest = s.Next(due).Sub(due)
 	for !due.IsZero() && due.Sub(now) <= day && cycles < int(day/time.Second) {

@@ -217,7 +217,7 @@ func TestPrediction(t *testing.T) {
 func TestAgenda(t *testing.T) {
 	monday := time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
 	for name, c := range map[string]struct {
-		schedule poller.Schedule
+		schedule poller.Calendar
 		cycles   int
 		shortest time.Duration
 	}{

@@ -184,7 +184,7 @@ func (e every) Next(t time.Time) time.Time {
 
 func (a *api) poller(c *Client, concurrency int, targets ...poller.Target) *poller.Poller {
 	return poller.New(poller.Config{
-		Source: c, Schedule: every(5 * time.Minute), Targets: targets, Concurrency: concurrency, Timeout: time.Hour,
+		Source: c, Schedule: poller.Schedule{Calendar: every(5 * time.Minute)}, Targets: targets, Concurrency: concurrency, Timeout: time.Hour,
 		Log: slog.New(slog.NewTextHandler(&a.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	})
 }

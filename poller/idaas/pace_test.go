@@ -24,7 +24,8 @@ func TestPace(t *testing.T) {
 		{"one long list", []int{400}},
 		{"a long one among short ones", append([]int{200}, repeat(1, 100)...)},
 		{"many short ones", repeat(1, 500)},
-		{"as many as are walked at once", repeat(50, concurrency)},
+		{"as many as are walked at once", repeat(20, concurrency)},
+		{"half as many long ones as are walked at once", repeat(50, concurrency/2)},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			a := newAPI(t, simulator.Config{Latency: latency})

@@ -272,7 +272,7 @@ func TestAWaitEndsWithItsContext(t *testing.T) {
 		targets := a.fill(1, 1)
 		a.Inject(simulator.Fault{Operation: simulator.List, Kind: simulator.Throttle, RetryAfter: "100"})
 		p := poller.New(poller.Config{
-			Source: a.client(), Schedule: every(time.Hour), Targets: targets, Concurrency: 1, Timeout: 30 * time.Second,
+			Source: a.client(), Schedule: poller.Schedule{Calendar: every(time.Hour)}, Targets: targets, Concurrency: 1, Timeout: 30 * time.Second,
 			Log: a.client().config.Log,
 		})
 		start := time.Now()

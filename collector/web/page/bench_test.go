@@ -12,7 +12,7 @@ import (
 
 // many returns a snapshot of 5,000 targets with 200 tokens each.
 func many(now time.Time) *poller.Snapshot {
-	s := &poller.Snapshot{LastCycle: now.Add(-time.Minute), NextCycle: now.Add(4 * time.Minute)}
+	s := &poller.Snapshot{Schedules: []poller.Timing{{Last: now.Add(-time.Minute), Next: now.Add(4 * time.Minute), Interval: 5 * time.Minute}}}
 	windows := []poller.Window{
 		{Label: "1h", Duration: time.Hour}, {Label: "1d", Duration: day}, {Label: "7d", Duration: 7 * day}, {Label: "30d", Duration: 30 * day},
 	}

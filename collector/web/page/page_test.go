@@ -92,7 +92,7 @@ func company() *poller.Snapshot {
 	unread := reading("unread", "oauth", nil)
 	unread.Failure = failure(3 * time.Minute)
 	return &poller.Snapshot{
-		LastCycle: now.Add(-2 * time.Minute), NextCycle: now.Add(3 * time.Minute),
+		Schedules: []poller.Timing{{Last: now.Add(-2 * time.Minute), Next: now.Add(3 * time.Minute), Interval: 5 * time.Minute}},
 		Readings: []*poller.Reading{
 			fine,
 			reading("lost", "jwt", func(now time.Time, c *poller.Census) {

@@ -101,7 +101,7 @@ func TestSummary(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				now := time.Now()
-				s := &poller.Snapshot{LastCycle: now, NextCycle: now.Add(5 * time.Minute)}
+				s := &poller.Snapshot{Schedules: []poller.Timing{{Last: now, Next: now.Add(5 * time.Minute), Interval: 5 * time.Minute}}}
 				for _, target := range tt.targets {
 					r := reading("a", "p", target.census)
 					if target.failure != "" {

@@ -25,9 +25,8 @@ func newRow(r *poller.Reading, now time.Time, interval, maxStaleness time.Durati
 	out := row{Reading: r, Status: r.Status(now, interval), now: now, interval: interval}
 	if c := r.Census; c != nil {
 		out.ReadAt = c.ReadAt
-		age := now.Sub(c.ReadAt)
-		out.Stale = age > 2*interval+10*time.Minute
-		if out.Shown = maxStaleness == 0 || age <= maxStaleness; out.Shown {
+		out.Stale = now.After(c.StaleAt(interval))
+		if out.Shown = maxStaleness == 0 || now.Sub(c.ReadAt) <= max(maxStaleness, 3*interval); out.Shown {
 			out.States = c.At(now)
 		}
 	}

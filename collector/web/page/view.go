@@ -28,10 +28,9 @@ type view struct {
 
 func newView(c Config, q query, now time.Time) *view {
 	v := &view{query: q, Now: now, Version: c.Version, Poll: c.Snapshot(), Counts: map[poller.State]int{}}
-	interval := v.Poll.NextCycle.Sub(v.Poll.LastCycle)
 	v.All = make([]row, len(v.Poll.Readings))
 	for i, r := range v.Poll.Readings {
-		v.All[i] = newRow(r, now, interval, c.MaxStaleness)
+		v.All[i] = newRow(r, now, v.Poll.Interval(r), c.MaxStaleness)
 		if row := &v.All[i]; q.wants(row, "state") {
 			v.Counts[row.Status.State]++
 			v.Counts[""]++
@@ -50,6 +49,16 @@ func newView(c Config, q query, now time.Time) *view {
 	}
 	v.Rows = v.Matched[v.First:min(v.First+q.limit, len(v.Matched))]
 	return v
+}
+
+// Next is the next scheduled time.
+func (v *view) Next() (next time.Time) {
+	for i, t := range v.Poll.Schedules {
+		if i == 0 || t.Next.Before(next) {
+			next = t.Next
+		}
+	}
+	return next
 }
 
 // Page is the address of a later (or, below 0, earlier) page; empty: there is none.

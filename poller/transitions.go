@@ -1,7 +1,6 @@
 package poller
 
-// change is what a walk can change about a target: it fails for a reason from now on, or no more. Without a reason, nothing
-// has changed.
+// change is a change of a target by a walk: it fails for a reason, or recovers from it. Without a reason nothing has changed.
 type change struct {
 	recovered bool
 	reason    Reason
@@ -17,22 +16,22 @@ func changed(before, after *Reading) change {
 	return change{}
 }
 
-// first counts a change and reports whether it is the first of its kind since gathered: one outage is one line for the
-// first target and one with the number of the others, for each reason. p.mu must be held.
+// first counts a change and reports whether it is the first of its kind since gathered. An outage is logged twice for each reason: the
+// first target, and the number of the others. p.mu must be held.
 func (p *Poller) first(before, after *Reading) bool {
 	c := changed(before, after)
 	p.changes[c]++
 	return p.changes[c] == 1
 }
 
-// gathered returns the changes after the first of each kind, and begins anew. p.mu must be held.
+// gathered returns the number of changes by kind and resets them. p.mu must be held.
 func (p *Poller) gathered() map[change]int {
 	more := p.changes
 	p.changes = map[change]int{}
 	return more
 }
 
-// logTransition logs what changed between two readings of a target: a quiet log means that nothing did.
+// logTransition logs the change between two readings of a target, at debug level unless it is the first of its kind.
 func (p *Poller) logTransition(before, after *Reading, first bool) {
 	log := p.config.Log.With("consumer", after.Target.Label, "credential_provider", after.Target.Provider)
 	c := changed(before, after)
@@ -44,19 +43,19 @@ func (p *Poller) logTransition(before, after *Reading, first bool) {
 	case c.recovered:
 		recovered("target recovered", "after", c.reason)
 	case c.reason != "":
-		failing("target failing", "reason", f.Reason, "error", f.Text)
+		failing("target failed", "reason", f.Reason, "error", f.Text)
 	case f != nil:
-		log.Debug("target still failing", "reason", f.Reason, "error", f.Text)
+		log.Debug("target failed again", "reason", f.Reason, "error", f.Text)
 	default:
 		log.Debug("target walked", "took", after.Census.Took, "pages", after.Census.Pages)
 	}
 }
 
-// logMore logs how many targets changed alike after the one that was told.
+// logMore logs how many targets had the same change after the first.
 func (p *Poller) logMore(changes map[change]int) {
 	for _, reason := range Reasons() {
 		if n := changes[change{false, reason}]; n > 1 {
-			p.config.Log.Warn("more targets failing", "reason", reason, "more", n-1)
+			p.config.Log.Warn("more targets failed", "reason", reason, "more", n-1)
 		}
 		if n := changes[change{true, reason}]; n > 1 {
 			p.config.Log.Info("more targets recovered", "after", reason, "more", n-1)

@@ -21,26 +21,26 @@ func TestAnOutageIsFewLines(t *testing.T) {
 		want   string
 	}{
 		{"one reason", func(int) Reason { return Connection }, false, `
-WARN target failing reason=connection
-WARN more targets failing reason=connection more=99
+WARN target failed reason=connection
+WARN more targets failed reason=connection more=99
 INFO target recovered after=connection
 INFO more targets recovered after=connection more=99`},
 		{"two reasons", func(i int) Reason { return []Reason{Forbidden, Timeout}[i%2] }, false, `
-WARN target failing reason=forbidden
-WARN target failing reason=timeout
-WARN more targets failing reason=forbidden more=49
-WARN more targets failing reason=timeout more=49
+WARN target failed reason=forbidden
+WARN target failed reason=timeout
+WARN more targets failed reason=forbidden more=49
+WARN more targets failed reason=timeout more=49
 INFO target recovered after=forbidden
 INFO target recovered after=timeout
 INFO more targets recovered after=forbidden more=49
 INFO more targets recovered after=timeout more=49`},
 		{"another target hangs", func(int) Reason { return Connection }, true, `
-WARN target failing reason=connection
-WARN more targets failing reason=connection more=99
+WARN target failed reason=connection
+WARN more targets failed reason=connection more=99
 INFO target recovered after=connection
 INFO more targets recovered after=connection more=99`},
 		{"one target", func(i int) Reason { return map[int]Reason{7: Malformed}[i] }, false, `
-WARN target failing reason=malformed
+WARN target failed reason=malformed
 INFO target recovered after=malformed`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
