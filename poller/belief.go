@@ -16,48 +16,39 @@ const (
 	Applications             // enabled M2M applications: consumers
 )
 
-// Lists is what is known of the lists in which targets are found. It never changes; readers share it.
+// Lists has the content of the lists in which targets are found. It is immutable.
 type Lists struct {
 	Providers    Belief
 	Applications Belief            `json:",omitzero"`
-	Former       map[string]Listed `json:",omitzero"` // applications that are no longer in their list, for their names
+	Former       map[string]Listed `json:",omitzero"` // applications that were removed from their list, for their names
 }
 
-// Of returns the belief in a list.
-func (l *Lists) Of(list List) Belief {
-	if list == Applications {
-		return l.Applications
-	}
-	return l.Providers
-}
+// Of returns the content of a list.
+func (l *Lists) Of(list List) Belief { return []Belief{l.Providers, l.Applications}[list] }
 
-// With returns l with another belief in a list.
+// With returns l with another content of a list.
 func (l Lists) With(list List, b Belief) *Lists {
-	if list == Applications {
-		l.Applications = b
-	} else {
-		l.Providers = b
-	}
+	*[]*Belief{&l.Providers, &l.Applications}[list] = b
 	return &l
 }
 
 // Listed is an item of a list: a credential provider or an application, which is a consumer.
 type Listed struct {
 	Identifier string // of a provider; the id of an application
-	Type       string // jwt or oauth; application or agent; empty: unknown
+	Type       string // one of ProviderTypes or ApplicationTypes; empty: unknown
 	Name       string `json:",omitzero"` // of an application
 	Created    int64  `json:",omitzero"` // of an application, in Unix milliseconds
-	Problem    string `json:",omitzero"` // why it cannot be watched, which is logged; empty: it can be
+	Problem    string `json:",omitzero"` // why it is not watched; empty: it is
 }
 
-// Resolved is what entries of targets mean with certain lists.
+// Resolved has the targets of the settings with certain lists.
 type Resolved struct {
 	Targets   []Target    // of this process, each once
-	Hidden    []Target    // left out, because another consumer is shown as theirs
-	Unwatched []Unwatched // nil: no list is known
+	Hidden    []Target    // not watched, because another consumer has the same label
+	Unwatched []Unwatched // nil: unknown
 }
 
-// Unwatched is an application that no entry of the targets takes. With hashed labels, its id and its name are empty.
+// Unwatched is an application that no entry of the settings matches. With hashed labels, its id and its name are empty.
 type Unwatched struct {
 	Label string
 	Listed
@@ -69,23 +60,22 @@ var (
 	ApplicationTypes = []string{"application", "agent"}
 )
 
-// Belief is what is known of a list that is read repeatedly and may lack items by mistake. It never changes: methods return
-// another one.
+// Belief is the content of a list that is read repeatedly and may lack items by mistake. It is immutable; methods return a new one.
 type Belief struct {
 	Known   map[string]Listed // by id
-	Missing []string          `json:",omitzero"` // those of Known, sorted, that the latest list lacked for the first time
-	Doubted map[string]Listed `json:",omitzero"` // the latest list if it counts as failed, else nil
-	Since   time.Time         `json:",omitzero"` // when the first of the consecutive doubted lists was read that lack the same
+	Missing []string          `json:",omitzero"` // ids of Known, sorted, that only the latest list lacked
+	Doubted map[string]Listed `json:",omitzero"` // the latest list if it is treated as failed, else nil
+	Since   time.Time         `json:",omitzero"` // time of the first consecutive doubted list that lacks the same
 }
 
-// Doubted is the Reason of a list that was read but counts as failed. No metric has it.
+// Doubted is the Reason of a list that is treated as failed because it lacks too much. It is in no metric.
 const Doubted Reason = "doubted"
 
-// doubtedFor is how long all lists must lack the same before a list with fewer than half of the known ids is believed.
+// doubtedFor is the time for which all lists must lack the same before one with fewer than half of the known ids is used.
 const doubtedFor = 24 * time.Hour
 
-// Read returns the belief after a list was read completely at now. What lists lack twice in a row is no longer known. A list
-// without most of the known ids counts as failed: the error, of Reason Doubted, says until when.
+// Read returns the belief after a complete list at now. It removes items that two consecutive lists lack. A list that lacks more than
+// half of the known ids is treated as failed: the error has the Reason Doubted and the time until which.
 func (b Belief) Read(list map[string]Listed, now time.Time) (Belief, error) {
 	lacking := b.lacking(list)
 	if 2*len(lacking) > len(b.Known) {
@@ -98,8 +88,8 @@ func (b Belief) Read(list map[string]Listed, now time.Time) (Belief, error) {
 			or = ", or if all lists until " + until.UTC().Format(time.RFC3339) + " lack the same"
 		}
 		if or == "" || now.Before(until) {
-			return b, &Error{Doubted, fmt.Errorf("the list has %d and lacks %d of the %d known; it is used after a reload (SIGHUP, POST /-/reload)%s",
-				len(list), len(lacking), len(b.Known), or)}
+			return b, &Error{Doubted, fmt.Errorf("the list has %d and lacks %d of the %d known; it is used after a reload "+
+				"(SIGHUP, POST /-/reload)%s", len(list), len(lacking), len(b.Known), or)}
 		}
 		return b.Confirmed(), nil
 	}
@@ -123,7 +113,7 @@ func (b Belief) lacking(list map[string]Listed) (ids []string) {
 	return ids
 }
 
-// Confirmed returns the belief in the list that is doubted, if one is: an operator has decided so.
+// Confirmed returns the belief after an operator confirmed the doubted list, if there is one.
 func (b Belief) Confirmed() Belief {
 	if b.Doubted == nil {
 		return b

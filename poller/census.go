@@ -10,17 +10,17 @@ import (
 	"time"
 )
 
-// Token is one authentication token as a page of the list shows it. Times are Unix milliseconds.
+// Token is an authentication token of a page. Times are Unix milliseconds.
 type Token struct {
 	ID      string
 	Revoked bool
 	Expires int64 // 0: never
 	Created int64 // 0: unknown
-	Updated int64 // when it was renewed in place, or revoked, or only marked as expired; 0: unknown
+	Updated int64 // time of renewal in place, revocation, or the mark as expired; 0: unknown
 	Info    Info
 }
 
-// issued is 0 when it is unknown.
+// issued returns the time of issue or of the last renewal in place; 0: unknown.
 func (t Token) issued() int64 {
 	if t.Created > 0 && (t.Revoked || t.Expires > 0 && t.Updated >= t.Expires) {
 		return t.Created
@@ -28,60 +28,53 @@ func (t Token) issued() int64 {
 	return max(t.Created, t.Updated)
 }
 
-// Info is what a token says of its target, in the API's own words.
+// Info has the fields of a token that describe its target, as in the API.
 type Info struct {
 	ProviderID   string `json:"provider_id"`   // system id of the credential provider
 	TokenType    string `json:"token_type"`    // jwt or oauth_access_token
 	ConsumerType string `json:"consumer_type"` // application or custom
 }
 
-// Census holds the facts of one target after one complete walk, some of them carried on from the walks before.
-// It never changes once published. Times are Unix milliseconds; At turns facts into states.
+// Census has the facts of a target after a complete walk; some are carried over from earlier walks. It is immutable after publication.
+// Times are Unix milliseconds. At computes states.
 type Census struct {
 	Revoked       int
-	Expired       int     // already when the walk ended
+	Expired       int     // at the end of the walk
 	NeverExpiring int     // active
-	Expirations   []int64 // of the tokens active when the walk ended, ascending
+	Expirations   []int64 // of the tokens active at the end of the walk, ascending
 
-	// Lifetime of the active token that expires last, in milliseconds, carried on after it ended; 0: unknown.
-	Lifetime int64
-	// NewestIssue among the tokens active when the walk ended; 0: unknown.
-	NewestIssue int64
-	// LastActive is the end of the last active token as of the walks before, for when this one saw none; 0: never seen.
-	LastActive int64
-	// History is nil until a token was seen.
-	History *History `json:",omitzero"`
-	// Info is that of the token issued last; nil until a token was seen.
-	Info *Info
-	// Soonest are the active tokens that expire first, in that order: ten, or all when there are fewer.
-	Soonest []Expiry `json:",omitzero"`
-	// Reported is the API's own totalCount; -1 when it sent none.
-	Reported int64
+	Lifetime    int64    // of the active token that expires last, in milliseconds, carried over after its expiration; 0: unknown
+	NewestIssue int64    // of the tokens active at the end of the walk; 0: unknown
+	LastActive  int64    // if no token is active: expiration of the last one, by earlier walks; 0: none
+	History     *History `json:",omitzero"` // nil: no token was ever known
+	Info        *Info    // of the newest token; nil: no token was ever known
+	Soonest     []Expiry `json:",omitzero"` // up to ten active tokens, the next to expire first
+	Reported    int64    // totalCount; -1: absent
 
 	Pages  int
 	ReadAt time.Time // end of the walk
 	Took   time.Duration
 }
 
-// Expiry is an active token with its end, in Unix milliseconds.
+// Expiry is an active token with its expiration. Times are Unix milliseconds.
 type Expiry struct {
 	ID, Type        string
-	Issued, Expires int64 // Issued is 0 when it is unknown
+	Issued, Expires int64 // Issued 0: unknown
 }
 
-// States are the counts of one moment. Active + Expired + Revoked = Total. Times are Unix milliseconds.
+// States are counts at one time. Active + Expired + Revoked = Total. Times are Unix milliseconds.
 type States struct {
 	Total, Active, Expired, Revoked, NeverExpiring int
 
-	Earliest   int64 // first active token to expire; 0: none does
-	Latest     int64 // when the last active token is gone; 0: none is active, or one never expires
-	LastActive int64 // see Census; 0: no active token was ever seen
+	Earliest   int64 // first expiration of an active token; 0: none
+	Latest     int64 // last expiration of an active token; 0: none, or a token never expires
+	LastActive int64 // last time with an active token; 0: none
 
 	now     int64
 	pending []int64
 }
 
-// At returns the states at now: the only place that computes them.
+// At returns the states at now. No other code computes them.
 func (c *Census) At(now time.Time) States {
 	ms := now.UnixMilli()
 	gone, _ := slices.BinarySearch(c.Expirations, ms+1)
@@ -122,7 +115,7 @@ func (s States) Expiring(d time.Duration) int {
 	return n
 }
 
-// A record is one reading of a token. expires is never, its expiration or, below 0 for a revoked one, -1 minus its end.
+// record is a token of a page. expires is its expiration or never; of a revoked token it is -1 minus the time of revocation, below 0.
 type record struct {
 	hash            uint64
 	expires, issued int64
@@ -130,7 +123,7 @@ type record struct {
 
 const never = math.MaxInt64
 
-// end returns when the token ends or was revoked.
+// end returns the time of expiration or revocation.
 func (r record) end() int64 {
 	if r.expires < 0 {
 		return -1 - r.expires
@@ -139,9 +132,8 @@ func (r record) end() int64 {
 }
 
 const (
-	soonest = 10
-	// candidates are more, since some will have expired or turn out to be revoked when the walk ends.
-	candidates = 500
+	soonest    = 10
+	candidates = 500 // for soonest: some expire or are revoked during the walk
 )
 
 // candidate is a token that may be among the soonest to expire.
@@ -150,27 +142,27 @@ type candidate struct {
 	id, kind string
 }
 
-// counting is a Census in the making. It keeps 24 bytes a token, and strings of a few candidates only.
+// counting builds a Census. It has 24 bytes per token, and the strings of at most 1,000 candidates and a page.
 type counting struct {
 	seed     maphash.Seed
 	records  []record
 	soon     []candidate
-	bound    int64 // expiration from which on there are candidates enough; 0: not yet
+	bound    int64 // tokens that expire at this time or later are no candidates; 0: all are
 	info     *Info
 	issued   int64
 	begun    bool  // a page was added
 	reported int64 // by the first page
-	pages    int   // requests, those of walks that were not proved included
+	pages    int   // requests, including those of unproved walks
 	dead     *Dead // of a live walk
 	inPlace  span  // from the first creation to the latest update of tokens renewed in place
 	unproved *Unproved
 	now      func() time.Time
-	fallback func() // called before a target is read in full because a live walk was not proved; may be nil
+	fallback func() // called before a full walk after an unproved live walk; may be nil
 }
 
 func (c *counting) add(p Page, now time.Time) {
 	if c.pages++; !c.begun {
-		c.begun, c.reported = true, p.Total // later pages may only count what remains
+		c.begun, c.reported = true, p.Total // later pages may count the remaining tokens only
 	}
 	if c.dead = p.Dead; p.Dead != nil {
 		c.reported, c.pages = p.Dead.All, c.pages-1+p.Dead.Requests
@@ -178,7 +170,7 @@ func (c *counting) add(p Page, now time.Time) {
 	if n := len(c.records) + len(p.Tokens); n > cap(c.records) {
 		room := n + n/4
 		if all := int(c.reported); n <= all && all < 16*n {
-			room = all + all/64 // what grows by itself would be there twice
+			room = all + all/64 // one allocation: growth would need the memory twice
 		}
 		c.records = append(make([]record, 0, room), c.records...)
 	}
@@ -218,9 +210,9 @@ func (c *counting) add(p Page, now time.Time) {
 	}
 }
 
-// prove returns an Unproved unless the counts of a live walk, which took that long, add up. The expired then no longer
-// include listed tokens. See design: the sum may be too high by tokens that expired, and too low also by tokens issued.
-func (c *counting) prove(known *Census, took time.Duration) error {
+// prove returns an Unproved if the counts of a live walk with that duration do not add up. Else it removes listed tokens from the expired
+// count. The sum may be too high by tokens that expired during the walk, and too low by those issued, too.
+func (c *counting) prove(prev *Census, took time.Duration) error {
 	c.unique()
 	var newest, least, most, issued int64
 	for _, r := range c.records {
@@ -233,26 +225,27 @@ func (c *counting) prove(known *Census, took time.Duration) error {
 		if r.expires <= c.dead.To.UnixMilli() {
 			most++
 		}
-		if known != nil && r.issued > known.NewestIssue && r.issued >= newest-took.Milliseconds() {
+		if prev != nil && r.issued > prev.NewestIssue && r.issued >= newest-took.Milliseconds() {
 			issued++
 		}
 	}
 	listed, d := int64(len(c.records)), c.dead
 	excess := listed + d.Expired + d.Revoked - d.All
 	if excess < least-2*issued || excess > most {
-		return &Unproved{Why: fmt.Sprintf("the counts do not add up: %d listed, %d expired, %d revoked, %d in all", listed, d.Expired, d.Revoked, d.All)}
+		return &Unproved{Why: fmt.Sprintf("the counts do not add up: %d listed, %d expired, %d revoked, %d in all",
+			listed, d.Expired, d.Revoked, d.All)}
 	}
 	d.Expired -= min(max(excess, least), most)
 	return nil
 }
 
-// unique leaves one reading of each token, in the order of compare.
+// unique sorts records by compare, and removes all but the first of each token.
 func (c *counting) unique() {
 	slices.SortFunc(c.records, compare)
 	c.records = slices.CompactFunc(c.records, func(a, b record) bool { return a.hash == b.hash })
 }
 
-// short is an id as it is kept, which has no bound where it comes from, and may be part of a page there.
+// short returns a copy of id, cut after 200 bytes. The copy does not keep its page in memory.
 func short(id string) string {
 	const most = 200
 	if len(id) <= most {
@@ -261,7 +254,7 @@ func short(id string) string {
 	return strings.ToValidUTF8(strings.Clone(id[:most]), "") + "…"
 }
 
-// sift leaves the candidates that are active at now, those first that expire first, each reading once.
+// sift sorts the candidates by expiration, and removes duplicates and those that are not active at now.
 func (c *counting) sift(now time.Time) {
 	slices.SortFunc(c.soon, func(a, b candidate) int { return compare(a.record, b.record) })
 	c.soon = slices.CompactFunc(c.soon, func(a, b candidate) bool { return a.hash == b.hash })
@@ -271,16 +264,15 @@ func (c *counting) sift(now time.Time) {
 	})
 }
 
-// compare orders readings by token, and by which of them counts.
+// compare orders records by token. The first record of a token is the one that is used.
 func compare(a, b record) int {
-	if a.hash != b.hash { // nearly always
+	if a.hash != b.hash { // fast path
 		return cmp.Compare(a.hash, b.hash)
 	}
 	return cmp.Or(cmp.Compare(a.expires, b.expires), cmp.Compare(a.issued, b.issued))
 }
 
-// census ends the walk: each id counts once, by one of its readings, and what this walk cannot know is carried on
-// from prev, which may be nil.
+// census returns the Census after a complete walk. Each token counts once. prev is the census before; it may be nil.
 func (c *counting) census(prev *Census, end time.Time, took time.Duration) *Census {
 	c.unique()
 	out := &Census{Info: c.info, Reported: c.reported, Pages: c.pages, ReadAt: end, Took: took}
@@ -294,7 +286,7 @@ func (c *counting) census(prev *Census, end time.Time, took time.Duration) *Cens
 			pending++
 		}
 	}
-	out.Expirations = slices.Grow(out.Expirations, pending) // and no more: this is what stays in memory
+	out.Expirations = slices.Grow(out.Expirations, pending) // exactly: they stay in memory
 	var last record
 	for _, r := range c.records {
 		switch {
@@ -314,12 +306,12 @@ func (c *counting) census(prev *Census, end time.Time, took time.Duration) *Cens
 		}
 		out.NewestIssue = max(out.NewestIssue, r.issued)
 	}
-	out.Expired = max(0, out.Expired) // the API's clock was ahead, and what it counted was removed
+	out.Expired = max(0, out.Expired) // below 0 if the API's clock was ahead and tokens were removed
 	slices.Sort(out.Expirations)
 	c.sift(end)
 	for _, t := range c.soon {
-		// Not when another reading of it counts: it was revoked, say.
-		if _, counts := slices.BinarySearchFunc(c.records, t.record, compare); counts && len(out.Soonest) < soonest {
+		// Another record of the token may be the one that is used, for example if it was revoked.
+		if _, used := slices.BinarySearchFunc(c.records, t.record, compare); used && len(out.Soonest) < soonest {
 			out.Soonest = append(out.Soonest, Expiry{t.id, t.kind, t.issued, t.expires})
 		}
 	}
@@ -327,21 +319,14 @@ func (c *counting) census(prev *Census, end time.Time, took time.Duration) *Cens
 		out.Lifetime = max(0, last.expires-last.issued)
 	}
 	if prev != nil {
-		out.carry(prev)
+		out.Info = cmp.Or(out.Info, prev.Info)
+		if len(out.Expirations) == 0 {
+			out.Lifetime = prev.Lifetime
+			if out.NeverExpiring == 0 {
+				out.LastActive = prev.At(end).LastActive
+			}
+		}
 	}
 	out.History = c.history(prev, out)
 	return out
-}
-
-// carry carries on from prev what the walk cannot know.
-func (c *Census) carry(prev *Census) {
-	if len(c.Expirations) == 0 {
-		c.Lifetime = prev.Lifetime
-	}
-	if len(c.Expirations)+c.NeverExpiring == 0 {
-		c.LastActive = prev.At(c.ReadAt).LastActive
-	}
-	if c.Info == nil {
-		c.Info = prev.Info
-	}
 }

@@ -8,9 +8,8 @@ import (
 	"strings"
 )
 
-// ParseEndpoint returns text, set or discovered, as scheme://host[:port], and /path where there must be one: safe to send
-// credentials to. Without a scheme it is https; http is for loopback hosts only. The error does not repeat text, which may
-// hold a password.
+// ParseEndpoint returns text as scheme://host[:port], with /path if withPath is set. The default scheme is https; http is for loopback
+// hosts only, so credentials are never sent in clear text. The error does not contain text, which may have a password.
 func ParseEndpoint(text string, withPath bool) (string, error) {
 	text = strings.TrimRight(text, "/")
 	if !strings.Contains(text, "://") {

@@ -8,7 +8,7 @@ import (
 	"slices"
 )
 
-// Units of time in milliseconds, in which tokens and histories are kept.
+// Units of time in milliseconds.
 const (
 	msSecond = int64(1000)
 	msMinute = 60 * msSecond
@@ -18,30 +18,29 @@ const (
 	window   = 5 * msWeek // of a history
 )
 
-// History is when a target had an active token: at most the 35 days until the last one ended. It has a fixed size, which is
-// also that of its encoding, and never changes once published. Times are Unix milliseconds unless noted.
+// History has the times with an active token in the 35 days before the end of the last one. Its size and that of its encoding are fixed.
+// It is immutable after publication. Times are Unix milliseconds unless noted.
 type History struct {
-	Since int64 // when the first token known was issued
-	Start int64 // of the latest time with active tokens
-	End   int64 // of the same; the end of the walk while a token is active
-	Issue int64 // of the latest renewal
-	// Weekly is when, by a timetable of weeks, a token is expected after the last one known has ended; 0: no timetable.
-	Weekly   int64
+	Since    int64       // issue of the first known token
+	Start    int64       // of the latest time with active tokens
+	End      int64       // of the same; the end of the walk while a token is active
+	Issue    int64       // of the latest renewal
+	Weekly   int64       // if weeks repeat: the time by which a token is expected after the last expiration; 0: they do not
 	quiet                // since End
-	Days     [36]uint16  // minutes with an active token of each UTC day, by its number modulo 36
-	Hours    [105]byte   // a bit for each UTC hour with an active token, by its number modulo 840
-	Reserves [10]uint32  // seconds left until the last expiration at the latest renewals, the newest first; 0: none
+	Days     [36]uint16  // minutes with an active token per UTC day, by its number modulo 36
+	Hours    [105]byte   // a bit per UTC hour with an active token, by its number modulo 840
+	Reserves [10]uint32  // seconds from each of the latest renewals to the last expiration before it, newest first; 0: none
 	Pauses   [6][3]Pause // the longest of each week, by its number modulo 6
 }
 
-// quiet is a time without a token that has not ended.
+// quiet is the running time without a token.
 type quiet struct {
-	From    int64  // start of its latest part in which nothing is unknown
-	Longest uint32 // of its earlier such parts, in seconds
+	From    int64  // start of its latest known part
+	Longest uint32 // of its earlier known parts, in seconds
 	Unknown uint32 // seconds
 }
 
-// Pause is a time without a token that has ended, in Unix seconds and seconds.
+// Pause is a past time without a token, in Unix seconds and seconds.
 type Pause struct{ End, Length uint32 }
 
 // MarshalText returns the history in base64.
@@ -53,18 +52,18 @@ func (h *History) MarshalText() ([]byte, error) {
 // UnmarshalText is the inverse of MarshalText.
 func (h *History) UnmarshalText(text []byte) error {
 	data, err := base64.RawStdEncoding.AppendDecode(nil, text)
-	if err == nil { // of an older version it is shorter
+	if err == nil { // the text of an older version is shorter
 		data = append(data, make([]byte, max(0, binary.Size(h)-len(data)))...)
 		_, err = binary.Decode(data, binary.LittleEndian, h)
 	}
 	return err
 }
 
-// span is a time between two moments.
+// span is a time interval.
 type span struct{ from, to int64 }
 
-// slots returns the spans of tokens by the time of their issue, from from on, in slots of the given width. Those of a slot
-// are one. A list of a million tokens needs no sorting, and little memory, that way.
+// slots returns the spans of tokens from from to to, ordered and merged by start in slots of the given width. A million tokens need no
+// sorting, and memory for the slots only.
 func slots(records []record, from, to, width int64, spanOf func(record) span) []span {
 	out := make([]span, max(0, (to-from)/width+1))
 	for _, r := range records {
@@ -82,11 +81,11 @@ func slots(records []record, from, to, width int64, spanOf func(record) span) []
 	return slices.DeleteFunc(out, func(s span) bool { return s.to == 0 })
 }
 
-// history returns what is known after the walk that found out; prev is the census before, which may be nil.
+// history returns the history after the walk that found out. prev is the census before; it may be nil.
 func (c *counting) history(prev, out *Census) *History {
 	now, h := out.ReadAt.UnixMilli(), new(History)
-	looked := int64(0) // when the walk before ended; 0: there is no history
-	// A clock that was set back by more has made a history of the future.
+	looked := int64(0) // end of the walk before; 0: there is no history
+	// A history of the future is from a clock that was set back.
 	if prev != nil && prev.History != nil && prev.History.End <= now+10*msMinute {
 		*h, looked = *prev.History, prev.ReadAt.UnixMilli()
 	}
@@ -118,12 +117,12 @@ func (c *counting) history(prev, out *Census) *History {
 		}
 		h.Since, h.From = max(first, from), before
 	} else {
-		// The list may lack tokens since the walk before if it has only active ones, or none from before, or one was renewed in place.
+		// A list may lack tokens of the time since the walk before: a live one, one without earlier tokens, or with renewals in place.
 		partial := c.dead != nil || first > looked || c.inPlace.to > looked
 		if unknown = (span{}); partial && now-looked > prev.Lifetime {
 			unknown = span{looked, now}
 		}
-		// Tokens that were active then are taken as valid until they expired, or were renewed in place.
+		// Tokens that were active then are treated as active until their expiration or renewal in place.
 		if n, _ := slices.BinarySearch(prev.Expirations, now+1); partial && n > 0 {
 			h.active(h.End, prev.Expirations[n-1])
 		} else if n < len(prev.Expirations) && c.inPlace.to > looked {
@@ -136,7 +135,7 @@ func (c *counting) history(prev, out *Census) *History {
 		}
 		h.active(s.from, s.to)
 	}
-	if !active && unknown.from > 0 && looked > 0 { // that time may be part of a pause
+	if !active && unknown.from > 0 && looked > 0 {
 		h.part(looked)
 		h.From, h.Unknown = now, h.Unknown+uint32((now-looked)/msSecond)
 	}
@@ -145,7 +144,7 @@ func (c *counting) history(prev, out *Census) *History {
 	return h
 }
 
-// active notes an active token. Calls are in the order of time, but may overlap.
+// active adds a time with an active token. Calls are ordered by from; the times may overlap.
 func (h *History) active(from, to int64) {
 	if h.End == 0 {
 		h.Start, h.End = from, from
@@ -163,21 +162,21 @@ func (h *History) active(from, to int64) {
 	for n := max(from/msHour, to/msHour-839); n <= to/msHour; n++ {
 		h.Hours[n%840/8] |= 1 << (n % 8)
 	}
-	for n := max(from/msDay, to/msDay-35); n <= to/msDay; n++ { // minutes by their ends, so that parts add up
+	for n := max(from/msDay, to/msDay-35); n <= to/msDay; n++ { // rounded, so that the parts add up
 		h.Days[n%36] += uint16(min(to/msMinute, (n+1)*msDay/msMinute) - max(from/msMinute, n*msDay/msMinute))
 	}
 	h.End, h.quiet = to, quiet{From: max(to, h.From)}
 }
 
-// part ends a part of a time without a token.
+// part ends a known part.
 func (q *quiet) part(to int64) {
 	if to > q.From {
 		q.Longest = max(q.Longest, uint32(min((to-q.From)/msSecond, math.MaxUint32)))
 	}
 }
 
-// paused ends the time without a token. The pause is that time but for what is unknown of it or, if that is a tenth or more, the
-// longest known part. In the share of active time the unknown counts as the walk found the target.
+// paused ends the time without a token. The pause is its known time or, if a tenth or more of it is unknown, the longest known part.
+// Unknown time counts as active time if the walk found the target active.
 func (h *History) paused(end int64, unknown span, active bool) {
 	start := cmp.Or(h.End, h.From)
 	if from, to := max(unknown.from, h.From), min(unknown.to, end); from < to {
@@ -210,7 +209,7 @@ func (h *History) paused(end int64, unknown span, active bool) {
 	}
 }
 
-// renewals notes how much was left until the last expiration whenever a token was issued that expires later.
+// renewals adds the reserve of each renewal: a token that expires later than all before it was issued.
 func (h *History) renewals(records []record, prev, out *Census) {
 	newest, now := int64(0), out.ReadAt.UnixMilli()
 	for _, r := range records {
@@ -237,7 +236,7 @@ func (h *History) renewals(records []record, prev, out *Census) {
 		}
 		return span{r.issued, r.end()}
 	}) {
-		if s.to > last && s.from-h.Issue >= (s.to-s.from)/10 { // else one issue with that before
+		if s.to > last && s.from-h.Issue >= (s.to-s.from)/10 { // else it is one issue with that before
 			if left := (last - s.from) / msSecond; left > 0 {
 				copy(h.Reserves[1:], h.Reserves[:])
 				h.Reserves[0] = uint32(min(left, math.MaxUint32))
@@ -248,27 +247,27 @@ func (h *History) renewals(records []record, prev, out *Census) {
 	}
 }
 
-// reserve returns the usual one in milliseconds, 0 if unknown.
+// reserve returns the usual reserve in milliseconds; 0: unknown.
 func (h *History) reserve() int64 {
 	if h.Reserves[2] == 0 {
 		return 0
 	}
-	known := slices.DeleteFunc(slices.Clone(h.Reserves[:]), func(r uint32) bool { return r == 0 })
-	slices.Sort(known)
-	return int64(known[2]) * msSecond
+	sorted := slices.DeleteFunc(slices.Clone(h.Reserves[:]), func(r uint32) bool { return r == 0 })
+	slices.Sort(sorted)
+	return int64(sorted[2]) * msSecond
 }
 
-// rhythm is what follows from a history.
+// rhythm is computed from a history.
 type rhythm struct {
-	start, known int64 // of the history, and its length
-	usual        int64 // pause
-	continuous   bool
+	start, length int64 // of the history
+	usual         int64 // pause
+	continuous    bool
 }
 
-// until returns the rhythm of the history that ends at end.
+// until returns the rhythm of the history until end.
 func (h *History) until(end int64) rhythm {
 	r := rhythm{start: max(h.Since, end-window)}
-	r.known = end - r.start
+	r.length = end - r.start
 	var longest [3]int64
 	for _, week := range h.Pauses {
 		for _, p := range week {
@@ -280,7 +279,7 @@ func (h *History) until(end int64) rhythm {
 			}
 		}
 	}
-	if r.usual = longest[2]; r.known < 3*msWeek || r.usual == 0 {
+	if r.usual = longest[2]; r.length < 3*msWeek || r.usual == 0 {
 		r.usual = longest[0]
 	}
 	minutes := int64(0)
@@ -288,16 +287,16 @@ func (h *History) until(end int64) rhythm {
 		minutes += int64(h.Days[n%36])
 	}
 	share := float64(minutes*msMinute+end-h.End) / float64(end-max(h.Since, (h.End/msDay-35)*msDay))
-	r.continuous = longest[2] <= 10*msMinute && r.known >= msDay/2 && share >= 0.9
+	r.continuous = longest[2] <= 10*msMinute && r.length >= msDay/2 && share >= 0.9
 	return r
 }
 
-// used reports whether there was an active token in an hour.
+// used reports whether a token was active in the UTC hour n.
 func (h *History) used(n int64) bool {
 	return n >= h.Since/msHour && n <= h.End/msHour && n > h.End/msHour-840 && h.Hours[n%840/8]>>(n%8)&1 == 1
 }
 
-// weekly sets Weekly for the end of the last token known.
+// weekly sets Weekly, for the time after the last expiration.
 func (h *History) weekly(out *Census) {
 	h.Weekly = 0
 	ended := *h
@@ -309,7 +308,7 @@ func (h *History) weekly(out *Census) {
 	if ended.until(end).usual < msDay/2 || last-4*168 < first {
 		return
 	}
-	// like reports whether 9 of 10 hours that were used in the week until a had one near in that until b.
+	// like reports whether at least 90 % of the used hours of the week that ends at a have a used one in the week that ends at b, ±1 hour.
 	like := func(a, b int64) bool {
 		used, near := 0, 0
 		for n := a - 167; n <= a; n++ {
@@ -333,4 +332,21 @@ func (h *History) weekly(out *Census) {
 			return
 		}
 	}
+}
+
+// Hour reports whether a token was active in a UTC hour, numbered since 1970, that is not in the future. Hours before the history and
+// after the last walk are unknown, and hours without a walk that could find a token.
+func (c *Census) Hour(n int64) (active, known bool) {
+	h := c.History
+	end := h.End
+	if len(c.Expirations) > 0 {
+		end = max(end, c.Expirations[len(c.Expirations)-1]-1)
+	}
+	switch {
+	case h.used(n), n > h.End/msHour && (n <= end/msHour || c.NeverExpiring > 0):
+		return true, true
+	case n < h.Since/msHour, n > c.ReadAt.UnixMilli()/msHour, h.Unknown > 0 && n > end/msHour && n < h.From/msHour:
+		return false, false
+	}
+	return false, true
 }

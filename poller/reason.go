@@ -2,12 +2,11 @@ package poller
 
 import "errors"
 
-// Reason is why a walk failed: a bounded set, fit for a label.
+// Reason is why a walk failed. There are few, so it is a label value.
 type Reason string
 
-// Every Reason. Deadline is the poll timeout, Timeout that of one request; AccessToken means that the token endpoint
-// refused or a credential file cannot be read, while that endpoint's outages are Timeout, Connection, ServerError or
-// Throttled.
+// Every Reason. Deadline is the timeout of a poll, Timeout that of a request. AccessToken is a refusal of the token endpoint or an
+// unreadable credential file; outages of the token endpoint are Timeout, Connection, ServerError or Throttled.
 const (
 	Unauthorized Reason = "unauthorized"
 	Forbidden    Reason = "forbidden"
@@ -31,7 +30,7 @@ func Reasons() []Reason {
 	}
 }
 
-// Error is an error with its Reason. Its text holds no secret, no raw consumer id, and one line at most.
+// Error is an error with its Reason. Its text is one line, without secrets and hidden consumer ids.
 type Error struct {
 	Reason Reason
 	Err    error
@@ -42,7 +41,7 @@ func (e *Error) Error() string { return e.Err.Error() }
 // Unwrap returns the error without its reason.
 func (e *Error) Unwrap() error { return e.Err }
 
-// ReasonOf returns the Reason that err carries, and Connection for an error that carries none.
+// ReasonOf returns the Reason of err, or Connection if it has none.
 func ReasonOf(err error) Reason {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Reason

@@ -12,20 +12,20 @@ import (
 )
 
 const (
-	maxText = 200 // characters shown of a text from outside
-	levels  = 3   // encodings on top of each other that are recognized
-	partly  = 32  // characters of a secret that are hidden though the rest does not follow
-	cutOff  = 4   // the same, where a "…" shows that the text was cut
+	maxText = 200 // characters of a text from outside that are shown
+	levels  = 3   // nested encodings that are decoded
+	partly  = 32  // characters of a secret that are hidden even if the rest is missing
+	cutOff  = 4   // the same, next to a "…" of a text that was cut
 )
 
-// Scrubber makes texts from outside fit to be shown: it hides secrets in any encoding in which they may come back. The zero
-// Scrubber hides nothing. It is immutable and safe for concurrent use.
+// Scrubber hides secrets, in any usual encoding, and control characters in texts from outside. The zero Scrubber hides no secret. It is
+// immutable and safe for concurrent use.
 type Scrubber struct{ secrets []hiding }
 
 // hiding is one secret.
 type hiding struct {
 	shown string
-	forms func() []string // folded; computed once, for the first text
+	forms func() []string // folded; computed at the first use
 }
 
 // Hide returns a Scrubber that also replaces secret by shown.
@@ -41,7 +41,7 @@ func (s Scrubber) And(other Scrubber) Scrubber {
 	return Scrubber{append(slices.Clip(s.secrets), other.secrets...)}
 }
 
-// forms returns secret and its base64, also that of a longer text with secret in it, without the characters that depend on the rest.
+// forms returns the folded secret and its base64 at each alignment, without the characters that depend on other text.
 func forms(secret string) []string {
 	all := []string{strings.Map(fold, secret)}
 	for _, encoding := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
@@ -56,7 +56,7 @@ func forms(secret string) []string {
 	return all
 }
 
-// fold maps characters that may stand for each other to one: upper and lower case, blanks and their forms in a query or on a line.
+// fold maps equivalent characters to one: upper and lower case, and all kinds of blanks, including + in a query.
 func fold(r rune) rune {
 	switch {
 	case 'A' <= r && r <= 'Z':
@@ -81,7 +81,7 @@ func (s Scrubber) Clean(text string) string { return s.clean(text, maxText) }
 
 func (s Scrubber) clean(text string, most int) string {
 	odd := func(r rune) bool { return (r < ' ' || r > '~') && (r == utf8.RuneError || !unicode.IsPrint(r)) }
-	if len(s.secrets) == 0 && len(text) <= most && !strings.ContainsFunc(text, odd) { // most texts, some for each token
+	if len(s.secrets) == 0 && len(text) <= most && !strings.ContainsFunc(text, odd) { // fast path, for the fields of tokens
 		return strings.TrimSpace(text)
 	}
 	var out strings.Builder
@@ -114,8 +114,7 @@ func (s Scrubber) clean(text string, most int) string {
 	return strings.TrimSpace(out.String())
 }
 
-// find returns the end of the longest secret that begins in text at a position, and what to show instead. first are the readings of
-// the position.
+// find returns the end of the longest secret in text that begins at at, and its replacement. first are the readings at at.
 func (s Scrubber) find(text string, at int, first []reading) (shown string, end int) {
 	for _, secret := range s.secrets {
 		for _, form := range secret.forms() {
@@ -132,11 +131,11 @@ func (s Scrubber) find(text string, at int, first []reading) (shown string, end 
 	return shown, end
 }
 
-// begins returns where the form that text has at a position ends, also one of which only much is there; 0: it is not there.
+// begins returns the end of a form in text that begins at at, which may be cut; 0: there is none.
 func begins(text, form string, at int, first []reading) int {
 	start, _ := utf8.DecodeRuneInString(form)
 	if !slices.ContainsFunc(first, func(c reading) bool { return fold(c.char) == start }) {
-		return 0 // nearly always
+		return 0 // fast path
 	}
 	var buffer [2 * levels]reading
 	var here, next [2 * levels]int
@@ -165,13 +164,13 @@ func begins(text, form string, at int, first []reading) int {
 	return slices.Max(ends)
 }
 
-// reading is a character that a text has, in whatever encoding, and where that ends.
+// reading is a decoded character, and the end of its encoding in the text.
 type reading struct {
 	char rune
 	end  int
 }
 
-// readings appends to out what can be read in text at a position: the character itself, and what it encodes with those that follow.
+// readings appends to out the characters that begin in text at at: the one there, and those that an encoding there means.
 func readings(out []reading, text string, at, level int) []reading {
 	r, size := utf8.DecodeRuneInString(text[at:])
 	if size == 0 {
@@ -199,10 +198,10 @@ func readings(out []reading, text string, at, level int) []reading {
 	return out
 }
 
-// starts reports whether an encoding can start with r. That of a JSON pointer starts with a tilde.
+// starts reports whether an encoding can start with r; the one of JSON pointers starts with a tilde.
 func starts(r rune) bool { return r == '%' || r == '&' || r == '\\' || r == '~' }
 
-// pick returns the first reading at a position that ok accepts; its end is 0 if there is none.
+// pick returns the first reading at at that ok accepts; end 0: none.
 func pick(text string, at, level int, ok func(rune) bool) reading {
 	if r, size := utf8.DecodeRuneInString(text[at:]); size > 0 && ok(r) {
 		return reading{r, at + size}
@@ -217,12 +216,12 @@ func pick(text string, at, level int, ok func(rune) bool) reading {
 	return reading{}
 }
 
-// skip returns the position after one of chars, in whatever encoding; 0: it is none.
+// skip returns the position after one of chars, in any encoding; 0: another character is there.
 func skip(text string, at, level int, chars string) int {
 	return pick(text, at, level, func(r rune) bool { return strings.ContainsRune(chars, r) }).end
 }
 
-// decode returns what an encoding means that starts with c; its end is 0 if it is none.
+// decode returns the character of an encoding that starts with c; end 0: there is no encoding.
 func decode(text string, c reading, level int) reading {
 	next := pick(text, c.end, level, func(r rune) bool { return !starts(r) })
 	switch {
@@ -251,7 +250,7 @@ func decode(text string, c reading, level int) reading {
 	return reading{}
 }
 
-// byUnits reads a character written in units of UTF-8, as %40 or \x40, or of UTF-16, as \u0040 or \U00000040, in older scripts also %u0040.
+// byUnits decodes a character in units of UTF-8 (%40, \x40), UTF-16 (\u0040, %u0040) or UTF-32 (\U00000040).
 func byUnits(text string, c reading, level int) reading {
 	n, end := unit(text, c, level)
 	var bytes []byte
@@ -270,10 +269,10 @@ func byUnits(text string, c reading, level int) reading {
 			return reading{r, at}
 		}
 	}
-	return reading{n, end} // if it is no UTF-8, that of Latin-1
+	return reading{n, end} // of Latin-1, if it is no UTF-8
 }
 
-// unit reads what follows the start of a unit.
+// unit decodes the unit with that start.
 func unit(text string, start reading, level int) (n rune, end int) {
 	if u := skip(text, start.end, level, "uU"); u > 0 {
 		if n, end = number(text, u, level, 16, 8, 8); end > 0 && n <= unicode.MaxRune {
@@ -288,7 +287,7 @@ func unit(text string, start reading, level int) (n rune, end int) {
 	return number(text, at, level, 16, 2, 2)
 }
 
-// unitAfter reads a unit that is not the first of a character.
+// unitAfter decodes a unit that is not the first of a character; end 0: there is none.
 func unitAfter(text string, at, level int, start rune) (n rune, end int) {
 	for _, c := range readings(nil, text, at, level) {
 		if n, end = unit(text, c, level); c.char == start && end > 0 && (n>>6 == 0x80>>6 || n>>10 == 0xdc00>>10) {
@@ -298,9 +297,9 @@ func unitAfter(text string, at, level int, start rune) (n rune, end int) {
 	return 0, 0
 }
 
-// named reads what follows the & of a named reference of HTML.
+// named decodes an HTML reference by name, after its &.
 func named(text string, at, level int) reading {
-	for name := "&"; len(name) <= 32; { // the longest name
+	for name := "&"; len(name) <= 32; { // the longest name has 32 bytes
 		c := pick(text, at, level, func(r rune) bool { return r == ';' || unicode.IsLetter(r) || unicode.IsDigit(r) })
 		if c.end == 0 {
 			break
@@ -315,7 +314,7 @@ func named(text string, at, level int) reading {
 	return reading{}
 }
 
-// number reads a number of at least and at most so many digits; its end is 0 if there is none.
+// number decodes a number of least to most digits; end 0: there is none.
 func number(text string, at, level int, base rune, least, most int) (n rune, end int) {
 	if at == 0 {
 		return 0, 0

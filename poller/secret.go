@@ -10,17 +10,15 @@ import (
 
 const hidden = "[secret]"
 
-// Secret is a text that no print verb, JSON or log shows, also not inside other values; Reveal returns it.
-// The zero Secret is empty.
+// Secret is a text that is hidden by fmt, JSON and logs, also inside other values. Reveal returns it. The zero Secret is empty.
 type Secret struct {
-	// A pointer, because fmt calls no method on unexported fields and would print a plain string there.
-	text *string
+	text *string // fmt calls no method of unexported fields, and would print a string
 }
 
-// NewSecret returns a Secret that holds text.
+// NewSecret returns a Secret with text.
 func NewSecret(text string) Secret { return Secret{&text} }
 
-// Reveal returns the text itself, for the one place that must send it.
+// Reveal returns the text.
 func (s Secret) Reveal() string {
 	if s.text == nil {
 		return ""
@@ -31,8 +29,8 @@ func (s Secret) Reveal() string {
 // Empty reports whether there is no text.
 func (s Secret) Empty() bool { return s.Reveal() == "" }
 
-// UnmarshalText takes text as the secret, whatever it is. The error names a character that no secret has, such as one that an editor or a
-// web page has slipped in unseen, and nothing else of text.
+// UnmarshalText sets the secret to text. The error names a character that no secret has, for example an invisible one that was copied
+// from a web page, and contains nothing else of text.
 func (s *Secret) UnmarshalText(text []byte) error {
 	*s = NewSecret(string(text))
 	for _, r := range s.Reveal() {

@@ -90,12 +90,12 @@ func (r *Reading) Status(now time.Time, interval time.Duration) Status {
 		}
 	}
 	rhythm := h.until(end)
-	young := rhythm.known < msWeek
+	young := rhythm.length < msWeek
 	s.Continuous, s.Weekly = rhythm.continuous, h.Weekly > 0
 	if c.History != nil {
 		s.HistoryStart = rhythm.start
 	}
-	if rhythm.known >= msDay/2 {
+	if rhythm.length >= msDay/2 {
 		s.UsualPause = rhythm.usual
 	}
 	// A list may lack a token that was issued while it was read.

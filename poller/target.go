@@ -1,5 +1,5 @@
-// Package poller walks the authentication tokens of every configured target on a schedule and keeps what it found
-// as an immutable snapshot: facts only, whose states are computed when asked.
+// Package poller lists the authentication tokens of all targets on a schedule. It publishes the facts as an immutable snapshot; the
+// states of tokens and targets are computed from it at any time.
 package poller
 
 import (
@@ -13,29 +13,28 @@ import (
 	"unicode/utf8"
 )
 
-// Target is one consumer at one credential provider: the unit that is walked, published and shown.
-// Consumer and Provider together identify it.
+// Target is a consumer at a credential provider, which together identify it. It is walked, published and shown as a unit.
 type Target struct {
-	// Consumer is the consumer id sent to the API; it may be personal data, so it is never shown: Label is.
+	// Consumer is the consumer id for the API. It may be personal data, so only Label is shown.
 	Consumer string
-	// Provider is the credential provider identifier, as queried and as shown.
+	// Provider is the identifier of the credential provider.
 	Provider string
-	// Label is the shown consumer: its alias, name or id, or a hash of the id.
+	// Label is shown for the consumer: its alias, name or id, or a hash of the id.
 	Label string
-	// Windows are the spans for which soon-to-expire tokens are counted.
+	// Windows are the times within which expiring tokens are counted.
 	Windows []Window
 	// Thresholds decide its state.
 	Thresholds Thresholds
-	// Schedule is when it is polled; the zero value is that of the settings.
+	// Schedule has the scheduled times of its walks; the zero value is the schedule of the settings.
 	Schedule Schedule
-	// Found is set if its consumer or its provider is not named in the settings.
+	// Found is set if its consumer or its provider is not in the settings, but was found in a list.
 	Found bool
-	// Application is the consumer id if it is shown beside the label: that of a listed application.
+	// Application is the consumer id of a listed application if it may be shown.
 	Application string
 }
 
-// CheckIdentifier returns an error if text cannot identify an instance or a credential provider. Dots alone would be a step in a
-// URL path.
+// CheckIdentifier returns an error if text is no identifier of an instance or a credential provider. Text of dots only is refused: it
+// would be a step in a URL path.
 func CheckIdentifier(text string) error {
 	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
 	if strings.Trim(text, ".") == "" || len(text) > 64 || strings.Trim(text, allowed) != "" {
@@ -44,7 +43,7 @@ func CheckIdentifier(text string) error {
 	return nil
 }
 
-// CheckText returns an error if text cannot be a consumer id or a label.
+// CheckText returns an error if text is no consumer id or label.
 func CheckText(text string) error {
 	if text == "" || len(text) > 512 || !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl) {
 		return errors.New("not a text of 1 to 512 bytes without control characters")
@@ -52,20 +51,20 @@ func CheckText(text string) error {
 	return nil
 }
 
-// Key identifies a target: what makes two targets the same across reloads and restarts.
+// Key identifies a target, also across reloads and restarts.
 type Key struct{ Consumer, Provider string }
 
 // Key returns the identity of t.
 func (t Target) Key() Key { return Key{t.Consumer, t.Provider} }
 
-// Window is a span of time from now on, with the text its operator wrote for it.
+// Window is a time from now on, with its text in the settings.
 type Window struct {
 	Label    string
 	Duration time.Duration
 }
 
-// Share returns those of targets that shard index of count polls: each target belongs to exactly one, by rendezvous
-// hashing of its identity, so that growth from n to n+1 shards moves about one target in n+1.
+// Share returns the targets of the shard index of count. Each target belongs to exactly one shard, by rendezvous hashing: growth from n to
+// n+1 shards moves about one target in n+1.
 func Share(targets []Target, index, count int) []Target {
 	if count == 1 {
 		return targets
