@@ -14,44 +14,44 @@ import (
 
 // Page is one page of a target's list.
 type Page struct {
-	Tokens []Token // owned by the source: valid until the next page
-	Total  int64   // the API's totalCount; -1 when it sent none
-	Dead   *Dead   // of the last page of a live walk, whose tokens are examples of those not listed
+	Tokens []Token // owned by the source, valid until the next page
+	Total  int64   // totalCount; -1: absent
+	Dead   *Dead   // of the last page of a live walk, whose tokens are examples of the expired and revoked
 }
 
-// Dead holds the counts that the API returned to a live walk.
+// Dead has the counts of a live walk.
 type Dead struct {
 	Revoked, Expired, All int64
-	From, To              time.Time // the earliest and the latest time at which the expired were counted, by both clocks
-	Requests              int       // besides those of pages
+	From, To              time.Time // earliest and latest time of the expired count, by both clocks
+	Requests              int       // without those of pages
 }
 
-// Unproved is the error of a live walk that contradicts itself or is of no use. The target is to be walked in full.
+// Unproved is the error of a live walk whose responses are inconsistent or cost more requests. A full walk is needed.
 type Unproved struct {
 	Why   string
-	Final bool // another live walk would have the same result
+	Final bool // a second live walk would have the same result
 }
 
 func (u *Unproved) Error() string { return u.Why }
 
-// Source lists the tokens of a target, page by page, until the list or ctx ends or an error is yielded, which ends it.
-// Errors carry their Reason. It is safe for concurrent use.
+// Source lists the tokens of a target by pages, until the end of the list, of ctx, or an error. Errors have a Reason. It is safe for
+// concurrent use.
 type Source interface {
 	Pages(ctx context.Context, t Target) iter.Seq2[Page, error]
 }
 
-// Live is a Source that can also list the active tokens and count the others.
+// Live lists the active tokens of a target and counts the others. It is safe for concurrent use.
 type Live interface {
-	// LivePages lists the active tokens, and then yields a page with Dead. Unless it is to do so always, it is as Pages where
-	// that takes no more requests by the last census, which may be nil. An error may be an Unproved.
-	LivePages(ctx context.Context, t Target, known *Census, always bool) iter.Seq2[Page, error]
+	// LivePages lists the active tokens, and then yields a page with Dead. Unless always is set, it lists as Pages if that takes no
+	// more requests, by the previous census, which may be nil. An error may be an Unproved.
+	LivePages(ctx context.Context, t Target, prev *Census, always bool) iter.Seq2[Page, error]
 }
 
-// Events tells what happens, as it happens; nil fields are ignored. The functions must be safe for concurrent use.
+// Events are called at once. They may be nil, and must be safe for concurrent use.
 type Events struct {
-	// Walked is called after each walk that was not abandoned; failed is empty if it was complete.
+	// Walked is called after each walk that was not cancelled; failed is empty after a complete walk.
 	Walked func(took time.Duration, failed Reason)
-	// LiveFallback is called when a live walk was not proved, before the target is walked in full.
+	// LiveFallback is called before a full walk that follows an unproved live walk.
 	LiveFallback func()
 }
 
@@ -61,10 +61,10 @@ type Config struct {
 	Live     Live     // nil: every walk is full
 	Schedule Schedule // of targets without one
 	Targets  []Target
-	// Restored is what was known before a restart; it is kept for other targets too.
-	Restored    map[Key]*Reading
-	Concurrency int           // targets walked at once, at least 1
-	Timeout     time.Duration // of one walk
+
+	Restored    map[Key]*Reading // from before a restart, also of targets that were removed
+	Concurrency int              // maximum number of parallel walks, at least 1
+	Timeout     time.Duration    // of one walk
 	Log         *slog.Logger
 	Events      Events
 }
@@ -76,31 +76,31 @@ type Poller struct {
 
 	published atomic.Pointer[published]
 	walkers   sync.WaitGroup
-	changed   chan struct{} // holds one: there may be new schedules
+	changed   chan struct{} // capacity 1; there may be new schedules
 
 	mu            sync.Mutex // guards what follows, and orders the stores to published
 	entries       map[Key]*entry
 	timers        []*timer        // that of Config, then those with targets
-	queued        map[bool][]*job // by whether they are long, in the order of before
+	queued        map[bool][]*job // long and other jobs, in the order of before
 	inProgress    int             // jobs queued or being walked
-	walking, long int             // workers, and long jobs among theirs
+	walking, long int             // workers, and those with a long job
 	unattempted   int             // targets
 	ctx           context.Context // of Run; nil before and after
 
-	starting bool           // Run, until every target was attempted
-	changes  map[change]int // by walks, since they were gathered
+	starting bool           // during Run, until all targets were attempted
+	changes  map[change]int // by walks, since the last call of gathered
 }
 
-// maxSleep bounds how late a step of the wall clock is noticed.
+// maxSleep is the longest time until a step of the wall clock is detected.
 const maxSleep = 15 * time.Second
 
-// New returns a Poller whose Snapshot has every target, with what was restored.
+// New returns a Poller. Its Snapshot has all targets with the restored facts.
 func New(c Config) *Poller {
 	p := &Poller{
 		config: c, now: time.Now, changed: make(chan struct{}, 1), queued: map[bool][]*job{}, changes: map[change]int{},
 		timers: []*timer{{Timing: Timing{Schedule: c.Schedule}}},
 	}
-	p.config.Restored = nil // walks replace it
+	p.config.Restored = nil // so that its memory is freed as walks replace it
 	p.published.Store(&published{})
 	p.timers[0].set(p.wall())
 	p.arrange(c.Targets, c.Restored)
@@ -115,8 +115,8 @@ func New(c Config) *Poller {
 	return p
 }
 
-// arrange replaces the targets and publishes them with what is known: of kept targets, and of others that gone has. It queues those
-// that are new or were never read if p runs, and returns how many are new and changed. p.mu must be held, but by New.
+// arrange replaces the targets, and publishes them with the facts of kept targets and of those in gone. While p runs, it queues targets
+// that are new or were never read. It returns the numbers of new and changed targets. p.mu must be held, except by New.
 func (p *Poller) arrange(targets []Target, gone map[Key]*Reading) (added, changed int) {
 	now, removed := p.wall(), p.entries
 	var jobs []*job
@@ -194,7 +194,7 @@ func (p *Poller) arrange(targets []Target, gone map[Key]*Reading) (added, change
 	return added, changed - added
 }
 
-// Snapshot returns the latest one, without waiting for anything.
+// Snapshot returns the latest one. It does not block.
 func (p *Poller) Snapshot() *Snapshot {
 	latest := p.published.Load()
 	s := latest.Snapshot
@@ -202,8 +202,8 @@ func (p *Poller) Snapshot() *Snapshot {
 	return &s
 }
 
-// Run polls at once, and then each target at the scheduled times, until ctx ends. At once, it walks restored targets only if a
-// scheduled time has passed since their last complete walk began. It returns when all walks have ended; those in flight are abandoned.
+// Run walks all targets at once, and then each at its scheduled times, until ctx ends. At once, it omits restored targets without a
+// scheduled time since the start of their last complete walk. It returns after all walks have ended; those in flight are cancelled.
 func (p *Poller) Run(ctx context.Context) {
 	p.starting = p.unattempted > 0
 	defer p.walkers.Wait()
@@ -217,13 +217,13 @@ func (p *Poller) Run(ctx context.Context) {
 	}
 }
 
-// Once walks the targets that Run walks at once, and returns when all walks have ended.
+// Once walks the targets that Run walks at once, and returns after all walks have ended.
 func (p *Poller) Once(ctx context.Context) {
 	defer p.begin(ctx)()
 	p.walkers.Wait()
 }
 
-// begin queues the targets to be walked at once, and lets others be queued until end is called.
+// begin queues the targets to walk at once. Others can be queued until end is called.
 func (p *Poller) begin(ctx context.Context) (end func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -252,9 +252,8 @@ func (p *Poller) begin(ctx context.Context) (end func()) {
 	}
 }
 
-// SetTargets replaces the targets, distinct by Key, and publishes at once. Those removed are not shown any more, also when one is
-// being walked; their facts are theirs again if they return within 7 days. Those kept stay as they are. Those that return or
-// were never read are walked at once if the poller runs.
+// SetTargets replaces the targets, distinct by Key, and publishes at once. Walks of removed targets are cancelled; a target that returns
+// within 7 days has its facts again. While the poller runs, new targets and those that were never read are walked at once.
 func (p *Poller) SetTargets(targets []Target) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -269,10 +268,10 @@ func (p *Poller) SetTargets(targets []Target) {
 	}
 }
 
-// wall is the time without its monotonic reading, which would hide steps of the clock.
+// wall returns the time without a monotonic reading, which would hide steps of the clock.
 func (p *Poller) wall() time.Time { return p.now().Round(0) }
 
-// update publishes a copy of the latest snapshot, changed by change. p.mu must be held, but by New.
+// update publishes a changed copy of the latest snapshot. p.mu must be held, except by New.
 func (p *Poller) update(change func(*published)) {
 	s := *p.published.Load()
 	change(&s)
@@ -297,7 +296,7 @@ func (p *Poller) tick() time.Duration {
 		if reached {
 			p.cycle(t, now)
 			if i == 0 {
-				more = p.gathered() // a walk that hangs keeps no news back
+				more = p.gathered() // also while a walk hangs
 			}
 		}
 		sleep = min(sleep, t.Next.Sub(now))

@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	long       = 20        // requests of a walk, above which it may hold only half of the slots
-	emptyEvery = time.Hour // is the least interval of a found target without tokens
+	long       = 20        // requests; walks with more use at most half of the workers
+	emptyEvery = time.Hour // minimum interval of a found target without tokens
 )
 
 // entry is one target of a Poller.
@@ -18,12 +18,12 @@ type entry struct {
 	index    int       // in the snapshot
 	timer    *timer    // of its schedule
 	job      *job      // queued or being walked; nil: none
-	due      time.Time // when it was scheduled for its last walk
-	restored time.Time // when its last complete walk began, if that was before this process; else zero
+	due      time.Time // scheduled time of its last walk
+	restored time.Time // start of its last complete walk if that was in an earlier process; else zero
 	requests int       // of its last walk
 }
 
-// resting reports whether e is not to be walked at due, because it is empty. now is after due, unless the clock was set back.
+// resting reports whether e is not walked at due because it is empty. now is after due, unless the clock was set back.
 func (e *entry) resting(due, now time.Time) bool {
 	return e.empty() && due.Sub(e.due) < emptyEvery && !e.due.After(now)
 }
@@ -32,7 +32,7 @@ func (e *entry) resting(due, now time.Time) bool {
 type job struct {
 	*entry
 	deadline time.Time // the scheduled time after the one that queued it
-	since    time.Time // when it was due
+	since    time.Time // its scheduled time
 	long     bool
 	ctx      context.Context // ends with the poller, or when the target is removed; nil while queued
 	cancel   context.CancelFunc
@@ -40,7 +40,7 @@ type job struct {
 
 func (j *job) ended() bool { return j.job != j }
 
-// cycle queues the targets of t, whose scheduled time was reached, but those in progress. dispatch has to follow. p.mu must be held.
+// cycle queues the targets of t that are not in progress. The caller then calls dispatch. p.mu must be held.
 func (p *Poller) cycle(t *timer, now time.Time) {
 	t.Cycles++
 	for _, e := range t.entries {
@@ -53,7 +53,7 @@ func (p *Poller) cycle(t *timer, now time.Time) {
 	}
 }
 
-// enqueue has e, due now or before, walked until deadline if possible. dispatch has to follow. p.mu must be held.
+// enqueue queues a walk of e with that scheduled time and deadline. The caller then calls dispatch. p.mu must be held.
 func (p *Poller) enqueue(e *entry, due, deadline time.Time) {
 	j := &job{entry: e, deadline: deadline, since: due, long: e.requests > long}
 	e.job, e.due = j, due
@@ -62,7 +62,7 @@ func (p *Poller) enqueue(e *entry, due, deadline time.Time) {
 	p.inProgress++
 }
 
-// dispatch starts walkers for the queue. p.mu must be held.
+// dispatch starts workers for the queue. p.mu must be held.
 func (p *Poller) dispatch() {
 	waiting := 0
 	for _, queue := range p.queued {
@@ -75,18 +75,16 @@ func (p *Poller) dispatch() {
 	}
 }
 
-// before orders jobs: the earliest deadline first, of equals the longest list, then targets that are named.
+// before orders jobs by the earliest deadline, then the longest list, then targets in the settings before found ones.
 func before(a, b *job) int {
-	found := func(j *job) int {
-		if j.Target.Found {
-			return 1
-		}
-		return 0
+	order := cmp.Or(a.deadline.Compare(b.deadline), b.requests-a.requests)
+	if order == 0 && a.Target.Found != b.Target.Found {
+		return map[bool]int{true: 1, false: -1}[a.Target.Found]
 	}
-	return cmp.Or(a.deadline.Compare(b.deadline), b.requests-a.requests, found(a)-found(b))
+	return order
 }
 
-// take removes the first job from the queue, a long one only if fewer than half of the slots have one. p.mu must be held.
+// take removes the first job from the queue; a long one only while fewer than half of the workers have one. p.mu must be held.
 func (p *Poller) take() *job {
 	if p.ctx == nil || p.ctx.Err() != nil {
 		return nil
@@ -106,14 +104,14 @@ func (p *Poller) take() *job {
 	return queue[0]
 }
 
-// work walks queued targets until none is left for it.
+// work walks queued targets until take returns none.
 func (p *Poller) work() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for j := p.take(); j != nil; j = p.take() {
-		target, known := j.Target, j.Census
+		target, prev := j.Target, j.Census
 		p.mu.Unlock()
-		counted, took, err := p.walk(j.ctx, target, known)
+		counted, took, err := p.walk(j.ctx, target, prev)
 		p.publish(j, counted, took, err)
 		j.cancel()
 		p.mu.Lock()
@@ -124,7 +122,7 @@ func (p *Poller) work() {
 	p.walking--
 }
 
-// drop removes the jobs of entries that are not watched any more. p.mu must be held.
+// drop cancels the jobs of entries that were removed. p.mu must be held.
 func (p *Poller) drop(removed map[Key]*entry) {
 	for _, e := range removed {
 		if e.job == nil {

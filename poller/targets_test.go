@@ -66,7 +66,7 @@ func TestSetTargets(t *testing.T) {
 		if f.begun("a") != 2 || f.begun("b") != 1 || f.begun("d") != 2 {
 			t.Errorf("walks at the next due time: a %d, b %d, d %d", f.begun("a"), f.begun("b"), f.begun("d"))
 		}
-		if strings.Count(log.String(), "every target was attempted") != 1 {
+		if strings.Count(log.String(), "all targets attempted") != 1 {
 			t.Errorf("the start is over once:\n%s", log.String())
 		}
 	})

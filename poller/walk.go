@@ -10,26 +10,26 @@ import (
 	"time"
 )
 
-// walk walks t, of which known is what the last walk found. Its error carries a Reason.
-func (p *Poller) walk(ctx context.Context, t Target, known *Census) (*counting, time.Duration, error) {
+// walk walks t; prev is the census before, which may be nil. Its error has a Reason.
+func (p *Poller) walk(ctx context.Context, t Target, prev *Census) (*counting, time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.config.Timeout)
 	defer cancel()
 	start := time.Now()
 	c := &counting{now: p.wall, fallback: p.config.Events.LiveFallback}
-	err := c.read(ctx, p.config.Source, p.config.Live, t, known, false)
+	err := c.read(ctx, p.config.Source, p.config.Live, t, prev, false)
 	if err != nil && ctx.Err() != nil {
 		err = &Error{Deadline, fmt.Errorf("not finished within %v: page %d was next", p.config.Timeout, c.pages+1)}
 	}
 	return c, time.Since(start), err
 }
 
-// read reads t, live unless live is nil. A live walk that is not proved is tried once more, then t is read in full.
-func (c *counting) read(ctx context.Context, s Source, live Live, t Target, known *Census, always bool) error {
+// read reads t, live unless live is nil. An unproved live walk is tried once more; then t is read in full.
+func (c *counting) read(ctx context.Context, s Source, live Live, t Target, prev *Census, always bool) error {
 	for tries := 2; live != nil && tries > 0; tries-- {
 		start := time.Now()
-		err := c.count(live.LivePages(ctx, t, known, always))
+		err := c.readPages(live.LivePages(ctx, t, prev, always))
 		if err == nil && c.dead != nil {
-			err = c.prove(known, time.Since(start))
+			err = c.prove(prev, time.Since(start))
 		}
 		var ok bool
 		if c.unproved, ok = errors.AsType[*Unproved](err); !ok {
@@ -42,11 +42,11 @@ func (c *counting) read(ctx context.Context, s Source, live Live, t Target, know
 	if c.unproved != nil && c.fallback != nil {
 		c.fallback()
 	}
-	return c.count(s.Pages(ctx, t))
+	return c.readPages(s.Pages(ctx, t))
 }
 
-// count adds what pages yields to an empty count.
-func (c *counting) count(pages iter.Seq2[Page, error]) error {
+// readPages resets c and adds pages.
+func (c *counting) readPages(pages iter.Seq2[Page, error]) error {
 	*c = counting{
 		seed: maphash.MakeSeed(), records: c.records[:0], soon: c.soon[:0], reported: -1, pages: c.pages,
 		now: c.now, fallback: c.fallback, unproved: c.unproved,
@@ -60,8 +60,8 @@ func (c *counting) count(pages iter.Seq2[Page, error]) error {
 	return nil
 }
 
-// Walk walks t once, in full, or live unless live is nil, even if that takes more requests. Unproved is why it was walked
-// in full all the same. Its error carries a Reason.
+// Walk walks t once, live if live is not nil, even if that takes more requests. If an unproved live walk was repeated in full, it returns
+// the cause, too. Its error has a Reason.
 func Walk(ctx context.Context, s Source, live Live, t Target) (found *Census, unproved *Unproved, err error) {
 	start := time.Now()
 	c := &counting{now: time.Now}
@@ -71,10 +71,10 @@ func Walk(ctx context.Context, s Source, live Live, t Target) (found *Census, un
 	return c.census(nil, time.Now(), time.Since(start)), c.unproved, nil
 }
 
-// many readings are those whose memory is given back as soon as they are counted.
+// many is the number of records from which on memory is returned to the operating system at once.
 const many = 100_000
 
-// publish puts the outcome of one walk into the snapshot and logs what changed. A walk that was abandoned has no outcome.
+// publish publishes and logs the result of a walk, unless it was cancelled.
 func (p *Poller) publish(j *job, counted *counting, took time.Duration, err error) {
 	p.mu.Lock()
 	before := j.Reading
@@ -93,14 +93,14 @@ func (p *Poller) publish(j *job, counted *counting, took time.Duration, err erro
 			after.Failure.Since = before.Failure.Since
 		}
 	} else {
-		// Outside the lock, since it can take a while: no other walk of this target can be published meanwhile.
+		// This takes long for many tokens, so p.mu is not held. No other walk of this target can be published meanwhile.
 		large := len(counted.records) > many
 		if large {
-			debug.FreeOSMemory() // what was left of pages, before the facts need room: 6 MiB of a million tokens
+			debug.FreeOSMemory() // of pages, before the census is allocated: 6 MiB of a million tokens
 		}
 		after.Census = counted.census(before.Census, p.wall(), took)
 		if counted.records = nil; large {
-			debug.FreeOSMemory() // or it would look like what the facts take, for minutes
+			debug.FreeOSMemory() // of records: the process metrics show the memory of the census only
 		}
 	}
 	p.mu.Lock()
@@ -110,7 +110,7 @@ func (p *Poller) publish(j *job, counted *counting, took time.Duration, err erro
 	}
 	before = j.Reading
 	after.Target = before.Target
-	after.Failure = after.Failure.shownFor(after.Target) // which may have another label than the walk started with
+	after.Failure = after.Failure.shownFor(after.Target) // its label may have changed during the walk
 	if failed != "" {
 		requests = max(requests, j.requests)
 	}
@@ -136,6 +136,6 @@ func (p *Poller) publish(j *job, counted *counting, took time.Duration, err erro
 	p.logMore(more)
 	if started {
 		now := p.Snapshot()
-		p.config.Log.Info("every target was attempted", "targets", len(now.Readings), "failing", now.Failing())
+		p.config.Log.Info("all targets attempted", "targets", len(now.Readings), "failing", now.Failing())
 	}
 }

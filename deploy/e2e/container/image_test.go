@@ -40,7 +40,7 @@ func TestImage(t *testing.T) {
 	image := "localhost/exporter:" + runtime.GOARCH
 	t.Run("demo without a network", func(t *testing.T) {
 		name := runDetached(t, e, image, []string{"--network", "none"}, "demo")
-		e2e.Eventually(t, 30*time.Second, "walks", func() error { return logged(t, e, name, "every target was attempted") })
+		e2e.Eventually(t, 30*time.Second, "walks", func() error { return logged(t, e, name, "all targets attempted") })
 		checkEnd(t, e, name)
 	})
 	t.Run("demo on the host's network", func(t *testing.T) { checkDemo(t, e, image) })
