@@ -62,6 +62,12 @@ timeline:
 timelines:
 	cd deploy/e2e && go test ./timeline -count=1 -timeout 20m -run 'TestScenarios|TestKept|TestReadme' -update
 
+# False alarms by kind of consumer, as in README.md of the rules, which it writes anew: make rhythm EACH=10
+rhythm:
+	mkdir -p $(TOOLS)
+	go test ./poller -count=1 -timeout 60m -v -run TestRhythm -rhythm.lives $(or $(EACH),2) >$(TOOLS)/rhythm.log; cat $(TOOLS)/rhythm.log
+	cd deploy/e2e && RHYTHM=$(TOOLS)/rhythm.log go test ./rules -count=1 -run TestRhythmTable
+
 # Random scenarios: make lives SEED=7 LIVES=4 TARGETS=130 WEEKS=1
 lives:
 	cd deploy/e2e && go test ./timeline -count=1 -v -timeout 0 -run TestLives \

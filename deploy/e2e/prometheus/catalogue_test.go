@@ -114,12 +114,12 @@ func (c catalogue) missing(expr string) (faults []string) {
 			if n.Without { // names labels that some have and others lack, on purpose
 				unknown(without(n.Grouping, targetLabels))
 			} else {
-				unknown(without(n.Grouping, []string{"namespace"}))
+				unknown(without(n.Grouping, targetLabels))
 			}
 		case *parser.BinaryExpr:
 			if n.VectorMatching != nil {
-				unknown(n.VectorMatching.MatchingLabels)
-				unknown(n.VectorMatching.Include)
+				unknown(without(n.VectorMatching.MatchingLabels, targetLabels))
+				unknown(without(n.VectorMatching.Include, targetLabels))
 			}
 		}
 		return nil
@@ -128,8 +128,8 @@ func (c catalogue) missing(expr string) (faults []string) {
 	return slices.Compact(faults)
 }
 
-// targetLabels are given by the service discovery of some.
-var targetLabels = []string{"instance", "pod", "node", "host", "namespace"}
+// targetLabels are given by the service discovery of some, or by rules; schedule is for exporters with several.
+var targetLabels = []string{"instance", "pod", "node", "host", "cluster", "region", "env", "namespace", "schedule", "shards"}
 
 // knownMetrics is what a running demo exposes, and what an exporter in trouble would.
 func knownMetrics(t *testing.T, demo string) catalogue {
@@ -168,7 +168,8 @@ func checkRules(t *testing.T, known catalogue) {
 // recorded adds what the rules record, and Prometheus' own series of alerts.
 func recorded(t *testing.T, known catalogue) catalogue {
 	known = maps.Clone(known)
-	names := []string{"consumer", "credential_provider", "namespace", "pod", "reason", "within"}
+	names := []string{"consumer", "credential_provider", "namespace", "pod", "reason", "within", "state", "shard_index"}
+	known.add("idaas:threshold:old") // of a rule file of a former version
 	known.add("ALERTS", append(names, "alertname", "alertstate", "severity")...)
 	known.add("ALERTS_FOR_STATE", append(names, "alertname", "severity")...)
 	for _, file := range rules.RuleFiles(t) {

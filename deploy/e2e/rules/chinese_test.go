@@ -16,6 +16,8 @@ var update = flag.Bool("update", false, "rewrite the table of alerts in README.z
 
 // chinese has the meaning of each alert for the table in README.zh-CN.md.
 var chinese = map[string]string{
+	"IDaaSConsumersUnwatched":       "实例中有应用未被任何目标监控",
+	"IDaaSConsumerDiscoveryFailing": "无法列出应用，或列表不可信；新建的应用不会被监控",
 	"IDaaSOverridesIgnored":         "仍有规则文件包含已失效的阈值",
 	"IDaaSExporterGone":             "一天内抓取过的 Exporter 已不在 Prometheus 的抓取目标中",
 	"IDaaSTargetsRetired":           "超过 35 天没有令牌的目标，合并为一条告警",
