@@ -27,6 +27,8 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/?stat=ok", 200, 404, ""},
 		{"GET", "/?state=nonsense", 400, 404, ""},
 		{"GET", "/api/v1/", 404, 404, ""},
+		{"GET", "/api/v1/unwatched", 404, 404, ""}, // unknown
+		{"POST", "/api/v1/unwatched", 405, 404, every},
 		{"GET", "/metrics", 200, 404, ""},
 		{"POST", "/metrics", 405, 404, every},
 		{"DELETE", "/metrics", 405, 404, every},

@@ -60,6 +60,7 @@ func newHandlers(c Config) (all, probes http.Handler) {
 	buffered := newBufferedResponses(c.Log)
 	mux.Handle("GET /{$}", buffered.handler(status))
 	mux.Handle("GET /api/v1/targets", buffered.handler(targets))
+	mux.Handle("GET /api/v1/unwatched", buffered.handler(page.Unwatched(c.Snapshot)))
 	mux.Handle("GET /metrics", buffered.handler(promhttp.HandlerFor(c.Gatherer, promhttp.HandlerOpts{
 		EnableOpenMetrics: true, DisableCompression: true, ErrorLog: slog.NewLogLogger(c.Log.Handler(), slog.LevelError),
 	})))

@@ -89,8 +89,45 @@ func showJSON(w http.ResponseWriter, v *view) error {
 	for i, r := range v.Rows {
 		response.Targets[i] = newTarget(r, v.Now)
 	}
+	writeJSON(w, response)
+	return nil
+}
+
+func writeJSON(w http.ResponseWriter, response any) {
 	w.Header().Set("Content-Type", "application/json")
 	// Only writing can fail, after the client has closed the connection.
 	_ = json.MarshalWrite(w, response, json.Deterministic(true), jsontext.AllowInvalidUTF8(true), wholeSeconds)
-	return nil
+}
+
+// unwatched is an application as JSON. Unknown values are absent.
+type unwatched struct {
+	Consumer string    `json:"consumer"`
+	ID       string    `json:"consumer_id,omitzero"`
+	Name     string    `json:"name,omitzero"`
+	Identity string    `json:"identity,omitzero"`
+	Created  time.Time `json:"created,omitzero"`
+}
+
+// Unwatched returns the handler of the list of applications that no entry takes.
+func Unwatched(snapshot func() *poller.Snapshot) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		all := snapshot().Unwatched
+		switch {
+		case r.URL.RawQuery != "":
+			http.Error(w, "unknown parameters; accepted: none", http.StatusBadRequest)
+			return
+		case all == nil:
+			http.Error(w, "no list of the applications: it needs consumers in the targets file, or IDAAS_CONSUMER_LABEL=name", http.StatusNotFound)
+			return
+		}
+		list := make([]unwatched, len(all))
+		for i, u := range all {
+			list[i] = unwatched{u.Label, u.Identifier, u.Name, u.Type, time.Time{}}
+			if u.Created > 0 {
+				list[i].Created = time.UnixMilli(u.Created)
+			}
+		}
+		w.Header().Set("Cache-Control", "no-store")
+		writeJSON(w, list)
+	})
 }

@@ -53,6 +53,7 @@ func (r *row) Soonest() []poller.Expiry {
 // target is a row as JSON. Unknown values are absent.
 type target struct {
 	Consumer    string       `json:"consumer"`
+	ID          string       `json:"consumer_id,omitzero"` // of a listed application, if another label is shown
 	Provider    string       `json:"credential_provider"`
 	State       poller.State `json:"state"`
 	Since       time.Time    `json:"since,omitzero"`
@@ -101,7 +102,7 @@ type token struct {
 
 func newTarget(r *row, now time.Time) target {
 	out := target{
-		Consumer: r.Target.Label, Provider: r.Target.Provider, State: r.Status.State,
+		Consumer: r.Target.Label, ID: r.Target.Application, Provider: r.Target.Provider, State: r.Status.State,
 		Since: instant(r.Status.Since), Interval: r.interval.Seconds(),
 	}
 	if f := r.Failure; f != nil {
