@@ -9,15 +9,15 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
-// Each piece of advice is for a reason there is, has no other before it that always fits, and leaves nothing to be filled in.
+// Each remedy has an existing reason, is not hidden by an earlier one, and has all placeholders replaced.
 func TestRemedies(t *testing.T) {
-	for i, r := range known.Remedies {
+	for i, r := range texts.Remedies {
 		if r.Reason != "" && !slices.Contains(poller.Reasons(), r.Reason) {
 			t.Errorf("no reason is %q", r.Reason)
 		}
 		reason := r.Reason
 		if reason == "" {
-			reason = poller.Loop // for which there is none in particular
+			reason = poller.Loop // no remedy has it
 		}
 		p := preflight{method: given}
 		got := p.advice(stepTarget, &poller.Error{Reason: reason, Err: errors.New(r.Text)})
@@ -25,7 +25,7 @@ func TestRemedies(t *testing.T) {
 			t.Errorf("%d: for %s %q: %q", i, reason, r.Text, got)
 		}
 	}
-	if last := known.Remedies[len(known.Remedies)-1]; last.Reason != "" || last.Text != "" {
+	if last := texts.Remedies[len(texts.Remedies)-1]; last.Reason != "" || last.Text != "" {
 		t.Errorf("the last is for %q %q only", last.Reason, last.Text)
 	}
 }

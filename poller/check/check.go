@@ -1,11 +1,10 @@
-// Package check is the preflight: it asks one IDaaS instance as the exporter would, and tells what it found and what to do.
+// Package check sends the requests of the exporter to one IDaaS instance, and reports findings with advice.
 package check
 
 import (
 	"bufio"
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -14,30 +13,33 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas"
 )
 
 // Config of a Run.
 type Config struct {
-	Client  idaas.Config    // its Events are not used, and of its Retries one at most
+	Client  idaas.Config    // without its Events, and with one retry at most
 	Targets []poller.Target // of this process
-	// Watch, nil where no list is needed, reports which are, returns the targets with lists, and the places of entries that select
-	// nothing in a list.
+	// Watch reports which lists are needed, returns the targets with lists, and the places of entries that match nothing in a list. It
+	// is nil if no list is needed.
 	Watch interface {
 		Needs(list poller.List) bool
 		Resolve(lists *poller.Lists) (poller.Resolved, error)
 		Idle(list poller.List, found []poller.Listed) []string
 	}
 	Schedule    poller.Calendar
-	Live        bool          // walks are to be live
-	Timeout     time.Duration // of the comparison with live walks
+	Live        bool          // compare live walks with full ones
+	Timeout     time.Duration // of this comparison
 	Progress    io.Writer     // gets a line every 10 s
-	Concurrency int           // targets walked at once when polling; a Run reads one after the other
-	Warnings    []string      // about settings that are legal but odd
+	Concurrency int           // of the exporter; Run reads one target at a time
+	Warnings    []string      // about suspicious settings
 }
 
-// Status is how a finding turned out.
+// Status is the result of a finding.
 type Status string
 
 // Every Status.
@@ -48,19 +50,21 @@ const (
 	Skipped Status = "skipped"
 )
 
-// Finding is one line of the table. Its texts are printable, one line each, and hold no secret and no raw consumer id.
+// Finding is one row of the table. Its texts are one printable line each, without secrets and hidden consumer ids.
 type Finding struct {
 	Status  Status `json:"status"`
 	Step    string `json:"step"`
-	Subject string `json:"subject"` // what of the step: a target, a client, …; may be empty
-	Detail  string `json:"detail"`  // what was found
-	Advice  string `json:"advice"`  // what to do; empty when ok or skipped
+	Subject string `json:"subject"` // for example a target; may be empty
+	Detail  string `json:"detail"`
+	Advice  string `json:"advice"` // what to do; empty if ok or skipped
 }
 
-// Report is what a Run found.
-type Report struct{ Findings []Finding }
+// Report has the findings of a Run.
+type Report struct {
+	Findings []Finding `json:"findings"`
+}
 
-// The steps, in their order.
+// The steps, in this order.
 const (
 	stepSettings     = "settings"
 	stepDiscovery    = "discovery"
@@ -69,24 +73,24 @@ const (
 	stepApplications = "applications"
 	stepTarget       = "target"
 	stepClock        = "clock"
-	stepWays         = "instance's ways"
+	stepBehaviour    = "API behaviour"
 	stepRequests     = "requests"
 	stepLive         = "live walk" // only if Live
 )
 
-// samplePages of a list are read at most.
+// samplePages is the maximum number of pages that are read of a target.
 const samplePages = 3
 
-// preflight is one Run. Everything happens in one goroutine.
+// preflight is one Run, in one goroutine.
 type preflight struct {
 	Config
 	Report
 	client *idaas.Client
-	method string // to get an access token, or given
+	method string // of authentication, or given
 	read   []idaas.Sample
-	small  []poller.Target // of those read, the ones to be walked both ways
-	skew   *time.Duration  // the one least in doubt; nil: unknown
-	waiting
+	small  []poller.Target // to be compared
+	skew   *time.Duration  // nil: unknown
+	progress
 }
 
 // events updates a preflight.
@@ -105,7 +109,7 @@ func (e events) Skew(d time.Duration) {
 // Request counts an attempt.
 func (e events) Request(string, string, time.Duration) { e.requests.Add(1) }
 
-// Run looks at everything. It always returns: what cannot be looked at is skipped.
+// Run checks everything. Steps that need a failed one are skipped.
 func Run(ctx context.Context, c Config) Report {
 	p := &preflight{Config: c, method: c.Client.Auth.Method}
 	if c.Client.AccessToken.Given() {
@@ -114,12 +118,12 @@ func Run(ctx context.Context, c Config) Report {
 	c.Client.Retries = min(c.Client.Retries, 1)
 	c.Client.Events = events{preflight: p}
 	p.client = idaas.New(c.Client)
-	p.now("finding the instance")
+	p.now("discovering the instance")
 	defer p.report(c.Progress)()
 
 	p.found(stepSettings, "", "", "targets: %d", len(c.Targets))
 	for _, w := range c.Warnings {
-		p.found(stepSettings, "", "change it, unless it is meant so", "%s", w)
+		p.found(stepSettings, "", "correct it, unless it is intended", "%s", w)
 	}
 	located := p.locate(ctx)
 	if located && p.Watch != nil {
@@ -128,23 +132,23 @@ func Run(ctx context.Context, c Config) Report {
 	if located && p.authenticate(ctx) {
 		p.readTargets(ctx)
 	} else {
-		p.add(Skipped, stepTarget, "", "not tried without what failed", "")
+		p.add(Skipped, stepTarget, "", "not tried after the failure above", "")
 	}
 	p.clock()
 	if len(p.read) > 0 {
-		p.ways()
+		p.behaviour()
 		p.predict()
 		if p.Live {
 			p.compare(ctx)
 		}
 	} else {
-		p.add(Skipped, stepWays, "", "no target was read", "")
+		p.add(Skipped, stepBehaviour, "", "no target was read", "")
 		p.add(Skipped, stepRequests, "", "no target was read", "")
 	}
 	return p.Report
 }
 
-// add adds a finding. Its subject and its detail, which may be what a server says of itself, are made safe for a terminal.
+// add adds a finding. In subject and detail, which may be from a server, it replaces characters that are not printable.
 func (p *preflight) add(status Status, step, subject, detail, advice string) {
 	printable := func(r rune) rune {
 		if unicode.IsPrint(r) {
@@ -156,7 +160,7 @@ func (p *preflight) add(status Status, step, subject, detail, advice string) {
 	p.Findings = append(p.Findings, Finding{status, step, subject, detail, advice})
 }
 
-// found adds what is well or, if there is advice on it, not quite.
+// found adds a finding: a warning if there is advice, else ok.
 func (p *preflight) found(step, subject, advice, format string, args ...any) {
 	status := OK
 	if advice != "" {
@@ -168,7 +172,7 @@ func (p *preflight) found(step, subject, advice, format string, args ...any) {
 func (p *preflight) fail(ctx context.Context, step, subject string, err error) {
 	advice := p.advice(step, err)
 	if ctx.Err() != nil {
-		advice = "this was interrupted: run it again, and let it finish"
+		advice = "the check was interrupted: run it again"
 	}
 	p.add(Failed, step, subject, err.Error(), advice)
 }
@@ -181,7 +185,7 @@ func (p *preflight) locate(ctx context.Context) bool {
 	}
 	p.found(stepDiscovery, "instance", "", "%s", at.ID)
 	p.found(stepDiscovery, "API", "", "%s", at.Endpoint)
-	p.found(stepDiscovery, "token endpoint", "", "%s", cmp.Or(at.TokenEndpoint, "none needed"))
+	p.found(stepDiscovery, "token endpoint", "", "%s", cmp.Or(at.TokenEndpoint, "not needed"))
 	if p.method == viaRAM || p.Watch != nil {
 		p.found(stepDiscovery, "management API", "", "%s", cmp.Or(at.Management, "unknown"))
 	}
@@ -189,34 +193,33 @@ func (p *preflight) locate(ctx context.Context) bool {
 }
 
 func (p *preflight) authenticate(ctx context.Context) bool {
-	p.now("getting an access token")
+	p.now("requesting an access token")
+	defer p.credentials(p.method == viaRAM)
 	expires, scope, err := p.client.Authenticate(ctx)
 	if err != nil {
 		p.fail(ctx, stepAccess, p.method, err)
-		p.credentials(p.method == viaRAM)
 		return false
 	}
 	life := "lifetime unknown"
 	if !expires.IsZero() {
-		life = "good for " + time.Until(expires).Round(time.Second).String()
+		life = "expires in " + time.Until(expires).Round(time.Second).String()
 	}
 	advice := ""
 	if p.otherAudience() {
-		advice = known.Phrases["{audience}"]
+		advice = texts.Phrases["{audience}"]
 	}
 	p.found(stepAccess, p.method, advice, "%s, scope %s", life, cmp.Or(scope, "unknown"))
-	p.credentials(p.method == viaRAM)
 	return true
 }
 
-// credentials reports which RAM credentials were used.
+// credentials reports the RAM credentials if they were used.
 func (p *preflight) credentials(used bool) {
 	if c := p.client.RAM(); used && c.Source != "" {
 		p.found(stepAccess, "RAM credentials", "", "access key %s, %s", c.Key(), c.Source)
 	}
 }
 
-// readTargets samples one target after the other, unless the first failure shows that the others would fail too.
+// readTargets reads samples of the targets. It stops after a failure that all targets would have.
 func (p *preflight) readTargets(ctx context.Context) {
 	for i, t := range p.Targets {
 		subject := t.Label + " at " + t.Provider
@@ -232,7 +235,7 @@ func (p *preflight) readTargets(ctx context.Context) {
 				reported = strconv.FormatInt(s.Reported, 10)
 			}
 			if s.Tokens == 0 && s.Complete && !t.Found {
-				advice = "the API may answer an unknown consumer with an empty list, too: unless none was issued yet, check the id in " +
+				advice = "the API may return an empty list for an unknown consumer: unless no token was issued yet, check the id in " +
 					"IDAAS_TARGETS or IDAAS_TARGETS_FILE"
 			}
 			p.found(stepTarget, subject, advice, "totalCount %s, tokens read %d, pages read %d, page size %d, first page in %v",
@@ -240,11 +243,10 @@ func (p *preflight) readTargets(ctx context.Context) {
 			continue
 		}
 		p.fail(ctx, stepTarget, subject, err)
-		// Failures that any target would have.
 		shared := []poller.Reason{poller.Connection, poller.Timeout, poller.Unauthorized, poller.AccessToken}
 		hopeless := ctx.Err() != nil || len(p.read) == 0 && s.Pages == 0 && slices.Contains(shared, poller.ReasonOf(err))
 		if left := len(p.Targets) - i - 1; left > 0 && hopeless {
-			p.add(Skipped, stepTarget, "", fmt.Sprintf("the other %d not tried: they would likely fail the same way", left), "")
+			p.add(Skipped, stepTarget, "", fmt.Sprintf("%d more targets not tried: they would fail in the same way", left), "")
 			return
 		}
 	}
@@ -252,7 +254,7 @@ func (p *preflight) readTargets(ctx context.Context) {
 
 func (p *preflight) clock() {
 	if p.skew == nil {
-		p.add(Skipped, stepClock, "", "no answer told the time", "")
+		p.add(Skipped, stepClock, "", "no response had a time", "")
 		return
 	}
 	side := "behind"
@@ -262,13 +264,13 @@ func (p *preflight) clock() {
 	status, advice := OK, ""
 	if p.skew.Abs() > time.Minute {
 		status = Failed
-		advice = "set this machine's clock by NTP: tokens would seem to expire at the wrong time, and signed credentials be refused"
+		advice = "synchronize this machine's clock by NTP: else tokens expire at the wrong time here, and signed credentials are refused"
 	}
-	p.add(status, stepClock, "", fmt.Sprintf("%v %s the server's, give or take 1s", p.skew.Abs().Round(time.Second), side), advice)
+	p.add(status, stepClock, "", fmt.Sprintf("%v %s the server's, ±1s", p.skew.Abs().Round(time.Second), side), advice)
 }
 
-// ways tells what the instance does where the API's documents are silent.
-func (p *preflight) ways() {
+// behaviour reports what the documents of the API leave open.
+func (p *preflight) behaviour() {
 	var tokens, never, seconds, right, silent, withID int
 	var ends, limits []string
 	size := p.Client.PageSize
@@ -291,23 +293,23 @@ func (p *preflight) ways() {
 			right++
 		}
 	}
-	p.found(stepWays, "expirationTime", "", "absent, null or 0 for %d of %d tokens, in seconds for %d", never, tokens, seconds)
+	p.found(stepBehaviour, "expirationTime", "", "absent, null or 0 for %d of %d tokens, in seconds for %d", never, tokens, seconds)
 	advice := ""
 	if silent > 0 || right < len(ends) {
-		advice = "totalCount cannot be relied on: idaas_poll_reported_tokens is then no check of the counts; " +
-			"run this again, if tokens may just have come or gone"
+		advice = "totalCount is unreliable, so idaas_poll_reported_tokens does not verify the counts; run this again if tokens were issued " +
+			"or removed meanwhile"
 	}
-	p.found(stepWays, "totalCount", advice, "absent for %d of %d targets, right for %d of %d lists read to the end",
+	p.found(stepBehaviour, "totalCount", advice, "absent for %d of %d targets, correct for %d of %d complete lists",
 		silent, len(p.read), right, len(ends))
-	p.found(stepWays, "end of a list", "", "%s", cmp.Or(distinct(ends), fmt.Sprintf("not seen within %d pages", samplePages)))
+	p.found(stepBehaviour, "end of a list", "", "%s", cmp.Or(distinct(ends), fmt.Sprintf("not seen within %d pages", samplePages)))
 	if size < p.Client.PageSize {
 		advice := fmt.Sprintf("set IDAAS_PAGE_SIZE=%d, or find the limit in between", size)
-		p.found(stepWays, "page size", advice, "%d refused, fell back to %d", p.Client.PageSize, size)
+		p.found(stepBehaviour, "page size", advice, "%d refused, %d accepted", p.Client.PageSize, size)
 	} else {
-		p.found(stepWays, "page size", "", "%d accepted", size)
+		p.found(stepBehaviour, "page size", "", "%d accepted", size)
 	}
 	headers := cmp.Or(distinct(limits), "no rate-limit headers")
-	p.found(stepWays, "headers", "", "request id for %d of %d targets; %s", withID, len(p.read), headers)
+	p.found(stepBehaviour, "headers", "", "request id for %d of %d targets; %s", withID, len(p.read), headers)
 }
 
 func distinct(texts []string) string {
@@ -317,7 +319,7 @@ func distinct(texts []string) string {
 
 const day = 24 * time.Hour
 
-// predict tells what full walks of all targets take, by the schedule and the rate limit.
+// predict reports the requests and the duration of full walks of all targets, with the schedule and the rate limit.
 func (p *preflight) predict() {
 	requests, longest, about := len(p.Targets)-len(p.read), 1, "about"
 	if requests > 0 {
@@ -327,7 +329,7 @@ func (p *preflight) predict() {
 	for _, s := range p.read {
 		pages := s.Pages
 		if !s.Complete {
-			// By the tokens a page had, which may be fewer than were asked for.
+			// A page may have fewer tokens than requested.
 			pages = max(pages+1, (int(s.Reported)*s.Pages+s.Tokens-1)/max(1, s.Tokens))
 			if s.Reported < int64(s.Tokens) {
 				about = "at least"
@@ -344,15 +346,15 @@ func (p *preflight) predict() {
 
 	advice := ""
 	if interval > 0 && cycle > interval {
-		advice = "a cycle cannot end before the next is due: poll less often (IDAAS_POLL_SCHEDULE), or raise IDAAS_RATE_LIMIT as far as " +
-			"the API's quota allows, IDAAS_PAGE_SIZE (100 at most) or, if answers are slow, IDAAS_POLL_CONCURRENCY"
+		advice = "a cycle takes longer than the interval: poll less often (IDAAS_POLL_SCHEDULE), or increase IDAAS_RATE_LIMIT up to the quota " +
+			"of the API, IDAAS_PAGE_SIZE (up to 100) or, if responses are slow, IDAAS_POLL_CONCURRENCY"
 	}
-	p.found(stepRequests, "a cycle", advice, "%s %d in %v, due every %v", about, requests, cycle.Round(time.Millisecond), interval)
-	p.found(stepRequests, "a day", "", "%s %d, besides a few for access tokens; %.0f would fit the limit of %g/s",
-		about, cycles*requests, p.Client.RateLimit*day.Seconds(), p.Client.RateLimit)
+	p.found(stepRequests, "a cycle", advice, "%s %d in %v, every %v", about, requests, cycle.Round(time.Millisecond), interval)
+	p.found(stepRequests, "a day", "", "%s %d, without those for access tokens; the limit of %g/s allows %.0f",
+		about, cycles*requests, p.Client.RateLimit, p.Client.RateLimit*day.Seconds())
 }
 
-// agenda returns how often s comes due within a day of now, and the shortest time between.
+// agenda returns the number of scheduled times within a day of now, and the shortest interval.
 func agenda(s poller.Calendar, now time.Time) (cycles int, shortest time.Duration) {
 	due := s.Next(now)
 	shortest = s.Next(due).Sub(due)
@@ -365,19 +367,20 @@ func agenda(s poller.Calendar, now time.Time) (cycles int, shortest time.Duratio
 	return cycles, shortest
 }
 
-// Failed reports whether anything did.
+// Failed reports whether a step failed.
 func (r Report) Failed() bool {
 	return slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Status == Failed })
 }
 
-// JSON writes the report for machines: {"failed": …, "findings": […]}.
+// JSON writes the report as JSON: {"failed": …, "findings": […]}.
 func (r Report) JSON(w io.Writer) error {
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(map[string]any{"failed": r.Failed(), "findings": r.Findings})
+	return json.MarshalEncode(jsontext.NewEncoder(w, jsontext.WithIndent("  ")), struct {
+		Failed bool `json:"failed"`
+		Report
+	}{r.Failed(), r})
 }
 
-// Table writes the report for people. Advice stands under the last of the findings in a row that it is for.
+// Table writes the report as a table. Equal advice of consecutive findings is written once, under the last of them.
 func (r Report) Table(w io.Writer) error {
 	const row = "%-8s  %-15s  %-40s  %s\n"
 	out := bufio.NewWriter(w)

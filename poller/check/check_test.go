@@ -3,12 +3,13 @@ package check
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-json-experiment/json"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
@@ -66,8 +67,8 @@ func TestHealthy(t *testing.T) {
 	}
 	golden(t, "healthy.json", b.String())
 	var back struct {
-		Failed   *bool
-		Findings []Finding
+		Failed   *bool     `json:"failed"`
+		Findings []Finding `json:"findings"`
 	}
 	if err := json.Unmarshal(b.Bytes(), &back); err != nil || back.Failed == nil || len(back.Findings) != len(r.Findings) {
 		t.Errorf("JSON reads back as %+v, %v", back, err)
@@ -100,17 +101,17 @@ func TestMixed(t *testing.T) {
 	golden(t, "mixed.txt", table(t, stable(w, r)))
 }
 
-// ways returns the finding about one of the instance's ways.
-func ways(r Report, subject string) Finding {
+// behaviour returns the finding about a part of the API behaviour.
+func behaviour(r Report, subject string) Finding {
 	for _, f := range r.Findings {
-		if f.Step == stepWays && f.Subject == subject {
+		if f.Step == stepBehaviour && f.Subject == subject {
 			return f
 		}
 	}
 	return Finding{}
 }
 
-func TestWays(t *testing.T) {
+func TestAPIBehaviour(t *testing.T) {
 	never := simulator.Token{ExpiresAs: simulator.AsNull}
 	for name, c := range map[string]struct {
 		api     simulator.Config
@@ -123,14 +124,14 @@ func TestWays(t *testing.T) {
 		"milliseconds":        {subject: "expirationTime", status: OK, detail: "absent, null or 0 for 0 of 6 tokens, in seconds for 0"},
 		"seconds":             {api: simulator.Config{Seconds: true}, subject: "expirationTime", status: OK, detail: "in seconds for 6"},
 		"never expiring":      {change: func(w *world) { w.Add("app_billing", "github_oauth", never) }, subject: "expirationTime", status: OK, detail: "absent, null or 0 for 1 of 7 tokens"},
-		"right total":         {subject: "totalCount", status: OK, detail: "absent for 0 of 2 targets, right for 2 of 2 lists read to the end"},
-		"wrong total":         {change: func(w *world) { w.Inject(simulator.Fault{Consumer: "app_billing", Kind: simulator.Duplicates}) }, subject: "totalCount", status: Warning, detail: "right for 1 of 2 lists", advice: "idaas_poll_reported_tokens is then no check"},
-		"no total":            {api: simulator.Config{OmitTotalCount: true}, subject: "totalCount", status: Warning, detail: "absent for 2 of 2 targets", advice: "totalCount cannot be relied on"},
+		"correct total":       {subject: "totalCount", status: OK, detail: "absent for 0 of 2 targets, correct for 2 of 2 complete lists"},
+		"wrong total":         {change: func(w *world) { w.Inject(simulator.Fault{Consumer: "app_billing", Kind: simulator.Duplicates}) }, subject: "totalCount", status: Warning, detail: "correct for 1 of 2 complete lists", advice: "idaas_poll_reported_tokens does not verify"},
+		"no total":            {api: simulator.Config{OmitTotalCount: true}, subject: "totalCount", status: Warning, detail: "absent for 2 of 2 targets", advice: "totalCount is unreliable"},
 		"absent at the end":   {subject: "end of a list", status: OK, detail: "nextToken absent"},
 		"null at the end":     {api: simulator.Config{End: simulator.EndNull}, subject: "end of a list", status: OK, detail: "nextToken null"},
 		"empty at the end":    {api: simulator.Config{End: simulator.EndEmpty}, subject: "end of a list", status: OK, detail: "nextToken empty"},
 		"page size":           {subject: "page size", status: OK, detail: "100 accepted"},
-		"page size refused":   {api: simulator.Config{MaxPageSize: 50}, subject: "page size", status: Warning, detail: "100 refused, fell back to 20", advice: "IDAAS_PAGE_SIZE=20"},
+		"page size refused":   {api: simulator.Config{MaxPageSize: 50}, subject: "page size", status: Warning, detail: "100 refused, 20 accepted", advice: "IDAAS_PAGE_SIZE=20"},
 		"page size clamped":   {api: simulator.Config{MaxPageSize: 10, ClampPageSize: true}, change: long, subject: "page size", status: OK, detail: "100 accepted"},
 		"only long lists":     {change: long, subject: "end of a list", status: OK, detail: "not seen within 3 pages"},
 		"request id":          {subject: "headers", status: OK, detail: "request id for 2 of 2 targets; no rate-limit headers"},
@@ -143,7 +144,7 @@ func TestWays(t *testing.T) {
 			if c.change != nil {
 				c.change(w)
 			}
-			f := ways(w.run(t), c.subject)
+			f := behaviour(w.run(t), c.subject)
 			if f.Status != c.status || !strings.Contains(f.Detail, c.detail) || !strings.Contains(f.Advice, c.advice) || (c.advice == "") != (f.Advice == "") {
 				t.Errorf("got %+v, want %+v", f, c)
 			}
@@ -168,7 +169,7 @@ func TestPrediction(t *testing.T) {
 		day    string
 		advice string
 	}{
-		"two short lists": {cycle: "about 2 in .*, due every 5m0s", day: "about 576, besides a few for access tokens; 86400000 would fit the limit of 1000/s"},
+		"two short lists": {cycle: "about 2 in .*, every 5m0s", day: "about 576, without those for access tokens; the limit of 1000/s allows 86400000"},
 		"long lists":      {change: long, cycle: "about 8 in ", day: "about 2304,"},
 		"no total": {change: func(w *world) {
 			w.Inject(simulator.Fault{Kind: simulator.MissingTotal})
@@ -186,12 +187,12 @@ func TestPrediction(t *testing.T) {
 		"rate limit": {change: func(w *world) {
 			w.Config.Schedule = every(time.Second)
 			w.Config.Client.RateLimit = 1.5
-		}, cycle: "about 2 in 1.333s, due every 1s", advice: "IDAAS_RATE_LIMIT"},
-		"slow answers": {change: func(w *world) {
+		}, cycle: "about 2 in 1.333s, every 1s", advice: "IDAAS_RATE_LIMIT"},
+		"slow responses": {change: func(w *world) {
 			w.Config.Schedule, w.Config.Concurrency = every(10*time.Millisecond), 0
 			w.Inject(simulator.Fault{Operation: simulator.List, Kind: simulator.Slow, Delay: 30 * time.Millisecond})
-		}, cycle: "due every 10ms", advice: "IDAAS_POLL_CONCURRENCY"},
-		"no schedule": {change: func(w *world) { w.Config.Schedule = never{} }, cycle: "due every 0s", day: "about 0,"},
+		}, cycle: "every 10ms", advice: "IDAAS_POLL_CONCURRENCY"},
+		"no schedule": {change: func(w *world) { w.Config.Schedule = never{} }, cycle: "every 0s", day: "about 0,"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, simulator.Config{})
@@ -258,8 +259,8 @@ func countOf(r Report, step string, status Status) (n int) {
 	return n
 }
 
-// What all targets need is missing for all of them, but said once if the first shows it.
-func TestSaysItOnce(t *testing.T) {
+// A failure that all targets would have is reported once.
+func TestSharedFailureIsReportedOnce(t *testing.T) {
 	for name, c := range map[string]struct {
 		fault           simulator.Fault
 		failed, skipped int
@@ -267,8 +268,8 @@ func TestSaysItOnce(t *testing.T) {
 	}{
 		"refused":          {simulator.Fault{Status: 401, Kind: simulator.Status}, 1, 1, 2},
 		"connection":       {simulator.Fault{Kind: simulator.CutBody}, 1, 1, 2},
-		"no answer":        {simulator.Fault{Kind: simulator.Hang}, 1, 1, 2},
-		"trouble":          {simulator.Fault{Kind: simulator.Status}, 6, 0, 12},
+		"no response":      {simulator.Fault{Kind: simulator.Hang}, 1, 1, 2},
+		"server error":     {simulator.Fault{Kind: simulator.Status}, 6, 0, 12},
 		"one of them":      {simulator.Fault{Kind: simulator.Status, Consumer: "app_1"}, 1, 0, 7},
 		"each of them":     {simulator.Fault{Kind: simulator.Status, Status: 403}, 6, 0, 6},
 		"after a good one": {simulator.Fault{Kind: simulator.Status, Status: 401, When: afterFirst()}, 5, 0, 11},
@@ -288,7 +289,7 @@ func TestSaysItOnce(t *testing.T) {
 			r := w.run(t)
 			failed, skipped := countOf(r, stepTarget, Failed), countOf(r, stepTarget, Skipped)
 			if n := strings.Count(table(t, r), "→"); n != 1 {
-				t.Errorf("advised %d times:\n%s", n, table(t, r))
+				t.Errorf("%d pieces of advice:\n%s", n, table(t, r))
 			}
 			if n := w.Requests(simulator.List); failed != c.failed || skipped != c.skipped || n != c.requests {
 				t.Errorf("%d failed, %d skipped, %d requests; want %+v\n%s", failed, skipped, n, c, table(t, r))
@@ -322,7 +323,7 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-func TestNoPrintableHarm(t *testing.T) {
+func TestFindingsArePrintable(t *testing.T) {
 	w := newWorld(t, simulator.Config{InstanceID: "x\x1b[2J\ny"})
 	w.discover()
 	for _, f := range w.run(t).Findings {

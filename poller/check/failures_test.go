@@ -223,14 +223,14 @@ func TestFailures(t *testing.T) {
 		},
 		"wrong instance":   {change: client(func(c *idaas.Config) { c.InstanceID = "idaas_other" }), step: stepTarget, detail: "404", advice: []string{"IDAAS_INSTANCE_ID", "IDAAS_ENDPOINT", "region"}},
 		"unknown provider": {change: func(_ *testing.T, w *world) { w.Config.Targets[1].Provider = "Orders" }, step: stepTarget, detail: "credential_provider_not_found", advice: []string{"IDAAS_TARGETS_FILE", "identifier, neither its name nor its id 'atp_…'"}},
-		"unknown consumer": {change: func(_ *testing.T, w *world) { w.Config.Targets[1].Consumer = "app_misspelt" }, step: stepTarget, status: Warning, detail: "tokens read 0", advice: []string{"unknown consumer with an empty list", "IDAAS_TARGETS"}},
+		"unknown consumer": {change: func(_ *testing.T, w *world) { w.Config.Targets[1].Consumer = "app_misspelt" }, step: stepTarget, status: Warning, detail: "tokens read 0", advice: []string{"an empty list for an unknown consumer", "IDAAS_TARGETS"}},
 		"consumer refused": {change: listFault(404, "consumer_not_found"), step: stepTarget, advice: []string{"consumer id", "IDAAS_TARGETS"}},
 		"plain 404":        {change: listFault(404, "x"), step: stepTarget, advice: []string{"IDAAS_INSTANCE_ID", "IDAAS_TARGETS"}},
 		"page size refused for good": {
 			api:  simulator.Config{MaxPageSize: 10},
 			step: stepTarget, detail: "400", advice: []string{"IDAAS_PAGE_SIZE=20 or less"},
 		},
-		"page size refused": {api: simulator.Config{MaxPageSize: 50}, step: stepWays, status: Warning, detail: "100 refused, fell back to 20", advice: []string{"IDAAS_PAGE_SIZE=20"}},
+		"page size refused": {api: simulator.Config{MaxPageSize: 50}, step: stepBehaviour, status: Warning, detail: "100 refused, 20 accepted", advice: []string{"IDAAS_PAGE_SIZE=20"}},
 		"throttled":         {change: fault(simulator.Fault{Operation: simulator.List, Kind: simulator.Throttle}), step: stepTarget, detail: "429", advice: []string{"IDAAS_RATE_LIMIT", "Quota Center"}},
 		"trouble":           {change: listFault(503, ""), step: stepTarget, detail: "503", advice: []string{"try again later"}},
 		"login page":        {change: fault(simulator.Fault{Operation: simulator.List, Kind: simulator.HTML}), step: stepTarget, advice: []string{"login page", "IDAAS_ENDPOINT"}},
@@ -291,8 +291,8 @@ func TestFailures(t *testing.T) {
 		"TLS, all well": {change: func(t *testing.T, w *world) { w.tls(t, nil, true, "127.0.0.1") }, step: stepTarget, status: OK},
 		"TLS not spoken": {change: func(_ *testing.T, w *world) {
 			w.Config.Client.Endpoint = "https" + strings.TrimPrefix(w.http.URL, "http")
-		}, step: stepTarget, advice: []string{"speaks no TLS", "IDAAS_ENDPOINT"}},
-		"not a domain":    {change: func(_ *testing.T, w *world) { w.discover(); w.Config.Client.Domain += "/other" }, step: stepDiscovery, detail: "404", advice: []string{"not an instance's domain", "IDAAS_DOMAIN"}},
+		}, step: stepTarget, advice: []string{"does not use TLS", "IDAAS_ENDPOINT"}},
+		"not a domain":    {change: func(_ *testing.T, w *world) { w.discover(); w.Config.Client.Domain += "/other" }, step: stepDiscovery, detail: "404", advice: []string{"not the domain of an instance", "IDAAS_DOMAIN"}},
 		"domain: login":   {change: func(_ *testing.T, w *world) { w.discover(); w.Inject(simulator.Fault{Kind: simulator.HTML}) }, step: stepDiscovery, advice: []string{"login page", "IDAAS_DOMAIN"}},
 		"domain: refused": {change: func(t *testing.T, w *world) { w.discover(); w.Config.Client.Domain = closed(t) }, step: stepDiscovery, advice: []string{"nothing listens", "IDAAS_DOMAIN", "issuer", "IDAAS_TOKEN_ENDPOINT"}},
 		"no such network": {

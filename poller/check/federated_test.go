@@ -78,7 +78,7 @@ func TestFederatedFailures(t *testing.T) {
 			}),
 			step: stepAccess, detail: "contains a private key", advice: []string{"only public data", "replace the key"},
 		},
-		"PKCS#7, all well":            {change: pkcs7(nil), step: stepAccess, status: OK, detail: "good for"},
+		"PKCS#7, all well":            {change: pkcs7(nil), step: stepAccess, status: OK, detail: "expires in"},
 		"PKCS#7: no metadata service": {change: pkcs7(func(*http.Request) (*http.Response, error) { return nil, errors.New("no route to host") }), step: stepAccess, detail: "PUT api/token: no route to host", advice: []string{"only ECS", "IDAAS_PKCS7_FILE"}},
 		"PKCS#7: metadata service: 404": {change: pkcs7(func(*http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: 404, Body: http.NoBody}, nil
@@ -114,7 +114,7 @@ func TestFederatedFailures(t *testing.T) {
 			step: stepAccess, detail: "expired_token", advice: []string{"the PKCS#7 document (IDAAS_PKCS7_FILE", "used too late", "clock"},
 		},
 		"PKCS#7: clock ahead": {api: simulator.Config{Now: hourBehind}, change: pkcs7(nil), step: stepAccess, detail: "in the future", advice: []string{"the PKCS#7 document", "a wrong clock"}},
-		"PCA, all well":       {change: pca(nil), step: stepAccess, status: OK, detail: "good for"},
+		"PCA, all well":       {change: pca(nil), step: stepAccess, status: OK, detail: "expires in"},
 		"PCA: wrong key": {
 			change: pca(func(t *testing.T, w *world) {
 				_, key := newKey(t)

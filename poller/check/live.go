@@ -15,26 +15,24 @@ import (
 )
 
 const (
-	// maxPages is the most pages of a target that is compared.
-	maxPages = 100
-	// maxTries is how often a target is compared: tokens that come or go meanwhile make a difference.
-	maxTries = 3
+	maxPages = 100 // of a target that is compared
+	maxTries = 3   // of a comparison, since tokens may be issued or removed meanwhile
 
 	adviceLive = "set IDAAS_WALK=full, unless the instance filters by revoked and expired, and counts correctly; " +
-		"run this again if tokens may just have come or gone"
+		"run this again if tokens were issued or removed meanwhile"
 )
 
 var errLong = fmt.Errorf("more than %d pages", maxPages)
 
-// bounded is a Client whose walks end at maxPages, whatever the API reports.
+// bounded is a Client whose walks fail after maxPages.
 type bounded struct{ client *idaas.Client }
 
 func (b bounded) Pages(ctx context.Context, t poller.Target) iter.Seq2[poller.Page, error] {
 	return bound(b.client.Pages(ctx, t))
 }
 
-func (b bounded) LivePages(ctx context.Context, t poller.Target, known *poller.Census, always bool) iter.Seq2[poller.Page, error] {
-	return bound(b.client.LivePages(ctx, t, known, always))
+func (b bounded) LivePages(ctx context.Context, t poller.Target, prev *poller.Census, always bool) iter.Seq2[poller.Page, error] {
+	return bound(b.client.LivePages(ctx, t, prev, always))
 }
 
 func bound(pages iter.Seq2[poller.Page, error]) iter.Seq2[poller.Page, error] {
@@ -51,7 +49,7 @@ func bound(pages iter.Seq2[poller.Page, error]) iter.Seq2[poller.Page, error] {
 	}
 }
 
-// compare walks targets in full and live, and reports whether IDAAS_WALK=live is right with this instance.
+// compare walks targets in full and live, and reports whether IDAAS_WALK=live is correct with this instance.
 func (p *preflight) compare(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
 	defer cancel()
@@ -70,7 +68,7 @@ func (p *preflight) compare(ctx context.Context) {
 				break
 			}
 			if errors.Is(err, context.DeadlineExceeded) {
-				p.add(Failed, stepLive, subject, fmt.Sprintf("not finished within %v", p.Timeout), "raise IDAAS_POLL_TIMEOUT, or run this with fewer targets")
+				p.add(Failed, stepLive, subject, fmt.Sprintf("not finished within %v", p.Timeout), "increase IDAAS_POLL_TIMEOUT, or run this with fewer targets")
 				return
 			}
 			if err != nil {
@@ -88,9 +86,9 @@ func (p *preflight) compare(ctx context.Context) {
 				break
 			}
 			if try == maxTries {
-				detail := fmt.Sprintf("%s, but the full walk: %s", told(found), told(want))
+				detail := fmt.Sprintf("%s; by the full walk: %s", counts(found), counts(want))
 				if unproved != nil {
-					detail = "the live walk had to be repeated in full: " + unproved.Why
+					detail = "live walk repeated in full: " + unproved.Why
 				}
 				p.add(Failed, stepLive, subject, detail, adviceLive)
 				return
@@ -101,36 +99,35 @@ func (p *preflight) compare(ctx context.Context) {
 	case compared == 0:
 		p.found(stepLive, "", adviceLive, "not compared: no target was read that has at most %d pages", maxPages)
 	case dead == 0:
-		p.found(stepLive, "", adviceLive, "the same for %d targets, none of which has an expired or revoked token: that shows nothing", compared)
+		p.found(stepLive, "", adviceLive, "the same for %d targets, but none has an expired or revoked token", compared)
 	default:
-		p.found(stepLive, "", "", "the same as the full walk for %d of %d targets, with %d requests instead of %d", compared, len(p.Targets), requests, full)
+		p.found(stepLive, "", "", "the same as the full walk for %d of %d targets, with %d requests instead of %d",
+			compared, len(p.Targets), requests, full)
 	}
 }
 
-func told(s poller.States) string {
+func counts(s poller.States) string {
 	return fmt.Sprintf("%d active, %d expired, %d revoked", s.Active, s.Expired, s.Revoked)
 }
 
-// waiting is what a Run does, and how many requests it has sent.
-type waiting struct {
+// progress is the current step of a Run, and the number of its requests.
+type progress struct {
 	step     atomic.Value // string
 	requests atomic.Int64
 }
 
-// now sets what the Run does from now on.
-func (w *waiting) now(format string, args ...any) { w.step.Store(fmt.Sprintf(format, args...)) }
+// now sets the current step.
+func (p *progress) now(format string, args ...any) { p.step.Store(fmt.Sprintf(format, args...)) }
 
 // report writes a line to out every 10 s until stop is called.
-func (w *waiting) report(out io.Writer) (stop func()) {
+func (p *progress) report(out io.Writer) (stop func()) {
 	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
-		ticker := time.NewTicker(10 * time.Second)
-		defer ticker.Stop()
 		for {
 			select {
-			case <-ticker.C:
-				fmt.Fprintf(out, "%s; requests so far: %d\n", w.step.Load(), w.requests.Load())
+			case <-time.After(10 * time.Second):
+				fmt.Fprintf(out, "%s; requests so far: %d\n", p.step.Load(), p.requests.Load())
 			case <-done:
 				return
 			}

@@ -8,10 +8,10 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
-// maxNamed is how many unwatched applications are named.
+// maxNamed is the number of unwatched applications that are listed by name.
 const maxNamed = 10
 
-// discover reads the lists that are needed, and resolves the targets with them.
+// discover reads the needed lists and finds the targets in them.
 func (p *preflight) discover(ctx context.Context) {
 	defer p.credentials(p.method != viaRAM)
 	lists := &poller.Lists{}
@@ -26,17 +26,17 @@ func (p *preflight) discover(ctx context.Context) {
 		return
 	}
 	p.Targets = found.Targets
-	p.found(stepDiscovery, "targets", "", "with what was found: %d", len(p.Targets))
+	p.found(stepDiscovery, "targets", "", "with those found: %d", len(p.Targets))
 	for _, t := range found.Hidden {
 		p.found(stepDiscovery, t.Label+" at "+t.Provider, "give one of the two consumers another alias",
-			"left out: another consumer is shown as this one")
+			"not watched: another consumer has the same label")
 	}
 	if found.Unwatched == nil {
 		return
 	}
 	names, advice := "", ""
 	for i, u := range found.Unwatched {
-		advice = "add them to the targets file, with credential_providers: none what is not to be watched"
+		advice = "add them to the targets file; those not to be watched with credential_providers: none"
 		switch {
 		case i < maxNamed:
 			names += ", " + u.Label
@@ -47,9 +47,9 @@ func (p *preflight) discover(ctx context.Context) {
 	p.found(stepApplications, "unwatched", advice, "%d%s", len(found.Unwatched), strings.Replace(names, ",", ":", 1))
 }
 
-// list reads one list, and returns lists with it.
+// list reads a list and returns lists with it.
 func (p *preflight) list(ctx context.Context, list poller.List, lists *poller.Lists) *poller.Lists {
-	step, read, problem := stepProviders, p.client.Providers, "it is not watched: change its identifier; report an unknown Status to this project"
+	step, read := stepProviders, p.client.Providers
 	if list == poller.Applications {
 		step, read = stepApplications, p.client.Applications
 	}
@@ -71,11 +71,11 @@ func (p *preflight) list(ctx context.Context, list poller.List, lists *poller.Li
 	p.found(step, "all", advice, "enabled: %d", len(enabled))
 	for _, f := range found {
 		if f.Problem != "" {
-			p.found(step, f.Identifier, problem, "%s", f.Problem)
+			p.found(step, f.Identifier, "it is not watched: change its identifier; report an unknown Status to this project", "%s", f.Problem)
 		}
 	}
 	for _, at := range p.Watch.Idle(list, enabled) {
-		p.found(step, at, "correct its match, type or identity, unless what matches is yet to come", "matches none of the enabled: %d", len(enabled))
+		p.found(step, at, "correct its match, type or identity, unless a match will be added", "matches none of the enabled: %d", len(enabled))
 	}
 	return lists.With(list, poller.Belief{Known: known})
 }

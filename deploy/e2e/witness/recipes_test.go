@@ -104,7 +104,7 @@ func (k *kitchen) cook(t *testing.T, name string) string {
 // taste looks for what the recipe says that is printed.
 func (k *kitchen) taste(t *testing.T, name, printed string) {
 	t.Helper()
-	life := regexp.MustCompile(`good for \S+,`)
+	life := regexp.MustCompile(`expires in \S+,`)
 	if want := recipe(t, "says", name); !strings.Contains(life.ReplaceAllString(printed, ""), life.ReplaceAllString(want, "")) {
 		t.Errorf("%s: there is no\n%s in\n%s", name, want, printed)
 	}
