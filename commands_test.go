@@ -243,7 +243,7 @@ func TestDemoShowsEveryMetric(t *testing.T) {
 	}
 	// These exist only while a target fails, with a state file, and with discovery.
 	maps.DeleteFunc(missing, func(name string, _ bool) bool {
-		return regexp.MustCompile("^idaas_(poll_error|state_last_write|provider_discovery|consumer)").MatchString(name)
+		return regexp.MustCompile("^idaas_(poll_error|state_last_write|provider_discovery)").MatchString(name)
 	})
 	if len(missing) > 0 {
 		t.Errorf("the demo does not show %v", slices.Sorted(maps.Keys(missing)))

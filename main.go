@@ -28,6 +28,7 @@ import (
 	_ "github.com/idaas-exporter/idaas-token-exporter/config/sighup"
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/check"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/auth/ram"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 )
 
@@ -92,16 +93,24 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		fmt.Fprintf(stderr, "%s does not take %q: see %s help\n", command, argument, exporter.Name)
 		return exitUsage
 	}
+	var demo *simulator.Demo
 	if command == "demo" {
-		connection, stop, err := simulator.NewDemo(time.Now).Serve(ctx)
+		demo = simulator.NewDemo(time.Now)
+		connection, stop, err := demo.Serve(ctx)
 		if err != nil {
 			fmt.Fprintln(stderr, "demo not started:", err)
 			return 1
 		}
 		defer stop()
-		environ = slices.Concat([]string{"IDAAS_POLL_SCHEDULE=@every 15s"}, config.WithoutConnection(environ), connection)
+		defaults := []string{"IDAAS_POLL_SCHEDULE=@every 15s", "IDAAS_CONSUMER_LABEL=name"}
+		environ = slices.Concat(defaults, config.WithoutConnection(environ), connection)
 	}
 	cfg, err := config.Load(environ, web.CheckConfig)
+	var network exporter.Network
+	if err == nil && demo != nil {
+		network.RAM, network.DiscoverEvery = ram.Credentials{ID: demo.AccessKeyID, Secret: demo.AccessKeySecret, Source: "demo"}, time.Minute
+		err = cfg.AddTargets(demo.Found)
+	}
 	if err != nil {
 		fmt.Fprintf(stderr, "invalid settings:\n%v\n", err)
 		return exitConfig
@@ -116,7 +125,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	for _, w := range cfg.Warnings {
 		log.Warn("suspicious setting", "warning", w)
 	}
-	app := exporter.New(cfg, exporter.Network{}, log)
+	app := exporter.New(cfg, network, log)
 	if command == "once" {
 		return app.Once(ctx, argument, stdout)
 	}

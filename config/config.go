@@ -100,6 +100,7 @@ type Config struct {
 	// Warnings describe settings that are valid but suspicious.
 	Warnings []string `env:"-"`
 
+	added       []byte                  `env:"-"` // by AddTargets
 	fingerprint string                  `env:"-"` // of the targets file that Targets were read from
 	checkWeb    func(file string) error `env:"-"`
 }

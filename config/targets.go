@@ -23,10 +23,17 @@ import (
 // readTargetsFile also returns a fingerprint of the bytes or the error.
 func (c *Config) readTargetsFile() (data []byte, fingerprint string, err error) {
 	if c.TargetsFile == "" {
-		return nil, "", nil
+		return c.added, "", nil
 	}
 	data, err = disk.Read(context.Background(), c.TargetsFile, maxFile)
 	return data, fmt.Sprintf("%x %v", sha256.Sum256(data), err), err
+}
+
+// AddTargets adds the entries of text, which is like a targets file, if there is none.
+func (c *Config) AddTargets(text string) (err error) {
+	c.added = []byte(text)
+	c.Watch, err = c.watchlist(c.added, nil)
+	return err
 }
 
 // watchlist parses IDAAS_TARGETS and the targets file. data and err are the result of reading the file.
@@ -38,7 +45,7 @@ func (c *Config) watchlist(data []byte, err error) (Watchlist, error) {
 	l.addInline(c.InlineTargets)
 	if err != nil {
 		l.fault("IDAAS_TARGETS_FILE", c.TargetsFile, err.Error())
-	} else if c.TargetsFile != "" {
+	} else if data != nil || c.TargetsFile != "" {
 		l.addFile(data)
 	}
 	w := l.watchlist()

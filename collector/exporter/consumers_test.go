@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/auth/ram"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/simulator"
 )
 
@@ -188,7 +189,7 @@ func TestApplicationsDeletedMeanwhile(t *testing.T) {
 		create := func() {
 			next++
 			id := fmt.Sprintf("app_%06d", next)
-			f.SetApplication(simulator.Application{ID: id, Created: time.Now().Add(time.Duration(next) * time.Millisecond)})
+			f.SetApplication(simulator.Application{ID: id, Created: time.Now().Add(time.Duration(next-1000) * time.Millisecond)})
 			live = append(live, id)
 		}
 		for range 150 {
@@ -279,5 +280,30 @@ func TestShardsAgree(t *testing.T) {
 				t.Fatalf("round %d: the shards watch\n%s\none process watches\n%s", round, got, f.shown())
 			}
 		}
+	})
+}
+
+// The demo finds one more consumer two minutes after its start.
+func TestDemoFindsAConsumer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Until(time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)))
+		demo := simulator.NewDemo(time.Now)
+		f := &fixture{T: t, Server: demo.Handler, network: Network{
+			RAM: ram.Credentials{ID: demo.AccessKeyID, Secret: demo.AccessKeySecret}, DiscoverEvery: time.Minute,
+		}}
+		f.start("IDAAS_INSTANCE_ID="+demo.InstanceID, "IDAAS_CLIENT_ID="+demo.ClientID, "IDAAS_CLIENT_SECRET="+demo.ClientSecret,
+			"IDAAS_TARGETS=billing:orders_jwt", "IDAAS_CONSUMER_LABEL=name", "IDAAS_POLL_SCHEDULE=@every 15s")
+		defer func() { f.stop() }()
+		if err := f.app.cfg.AddTargets(demo.Found); err != nil {
+			t.Fatal(err)
+		}
+		f.reload()
+		f.wantShown("at first", "billing@orders_jwt", "2")
+		f.pass(100 * time.Second)
+		f.wantShown("before", "billing@orders_jwt", "2")
+		f.pass(20 * time.Second)
+		f.wantShown("after two minutes", "billing@orders_jwt refund-agent@orders_jwt", "2")
+		f.pass(5 * time.Second)
+		f.want("read", "billing@orders_jwt refund-agent@orders_jwt")
 	})
 }

@@ -72,7 +72,8 @@ type fixture struct {
 	file string
 	stop func()
 
-	remove func() // the list that lists has set
+	remove  func() // the list that lists has set
+	network Network
 }
 
 func newFixture(t *testing.T, targets string) *fixture {
@@ -107,12 +108,11 @@ func (f *fixture) load(more ...string) *config.Config {
 // start serves until stop is called.
 func (f *fixture) start(more ...string) {
 	f.Helper()
-	f.app = New(f.load(more...), Network{
-		Transport: direct{f.Server},
-		Listen: func(context.Context, string, string) (net.Listener, error) {
-			return &unused{closed: make(chan struct{})}, nil
-		},
-	}, slog.New(slog.NewTextHandler(&f.log, nil)))
+	f.network.Transport = direct{f.Server}
+	f.network.Listen = func(context.Context, string, string) (net.Listener, error) {
+		return &unused{closed: make(chan struct{})}, nil
+	}
+	f.app = New(f.load(more...), f.network, slog.New(slog.NewTextHandler(&f.log, nil)))
 	ctx, cancel := context.WithCancel(context.Background())
 	var serving sync.WaitGroup
 	serving.Go(func() { f.app.Serve(ctx) })

@@ -23,6 +23,7 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/auth"
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/auth/ram"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/state"
 )
 
@@ -62,8 +63,9 @@ type Exporter struct {
 	restored  bool
 }
 
-// Network replaces the transport to the API, the listeners and the time between lists; zero is the default.
+// Network replaces the transport to the API, the RAM credentials, the listeners and the time between lists; zero is the default.
 type Network struct {
+	RAM           ram.Credentials
 	Transport     http.RoundTripper
 	Listen        func(ctx context.Context, network, address string) (net.Listener, error)
 	DiscoverEvery time.Duration
@@ -108,7 +110,7 @@ func New(cfg *config.Config, network Network, log *slog.Logger) *Exporter {
 	if network.Transport != nil {
 		api.Transport = network.Transport
 	}
-	api.Events = app.collector
+	api.Events, api.RAM = app.collector, network.RAM
 	client := idaas.New(api)
 	d.finders = []*finder{
 		{discovery: d, list: poller.Providers, name: "credential providers", read: client.Providers, changed: make(chan struct{}, 1)},

@@ -27,6 +27,7 @@ type Config struct {
 	Network       string          // internet or vpc: which developer API endpoint is discovered
 	Management    string          // base URL of the management API; empty: that of the developer API's region
 	Auth          auth.Identity   // for requests of access tokens
+	RAM           ram.Credentials // instead of those of the default chain
 	AccessToken   auth.Credential // a ready access token, used instead of Auth
 
 	PageSize  int

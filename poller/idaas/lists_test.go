@@ -19,7 +19,7 @@ var listUser = simulator.RAMUser{AccessKeyID: testKeyID, AccessKeySecret: testKe
 func (a *api) setApplications(n int) (ids []string) {
 	for i := range n {
 		id := fmt.Sprintf("app_%04d", i)
-		a.SetApplication(simulator.Application{ID: id, Name: "name of " + id, Created: time.Now().Add(time.Duration(i) * time.Second)})
+		a.SetApplication(simulator.Application{ID: id, Name: "name of " + id, Created: time.Now().Add(time.Duration(i-3600) * time.Second)})
 		ids = append(ids, id)
 	}
 	return ids
@@ -42,7 +42,7 @@ func TestApplications(t *testing.T) {
 			t.Errorf("none: %v %v", found, err)
 		}
 		ids := a.setApplications(250)
-		created := time.Now().Add(-time.Hour)
+		created := time.Now().Add(-2 * time.Hour)
 		a.SetApplication(simulator.Application{ID: "app_agent", Name: "an agent", Identity: "agent", Created: created})
 		a.SetApplication(simulator.Application{ID: "app_disabled", Disabled: true})
 		a.SetApplication(simulator.Application{ID: "app_web", NoM2M: true})
@@ -184,7 +184,7 @@ func TestApplicationsDeletedMeanwhile(t *testing.T) {
 			a.Inject(simulator.Fault{Operation: simulator.Applications, Page: 1, Times: 1, Kind: simulator.Slow, Then: func() {
 				a.RemoveApplication("app_0010")
 				if created {
-					a.SetApplication(simulator.Application{ID: "app_new", Created: time.Now().Add(time.Hour)})
+					a.SetApplication(simulator.Application{ID: "app_new", Created: time.Now()})
 				}
 			}})
 			found, err := a.client(byRAM).Applications(t.Context())

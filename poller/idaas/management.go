@@ -67,6 +67,9 @@ func (c *Client) findRAM(ctx context.Context, renewing bool) (ram.Credentials, l
 		return refused && !renewing && c.developer.sleep(ctx, WaitBackoff, replaceTime) == nil
 	}}
 	call.build = func(ctx context.Context) (_ *http.Request, err error) {
+		if found = c.config.RAM; found.ID != "" {
+			return nil, nil
+		}
 		if found, err = c.chain.Find(ctx); err == nil {
 			return nil, nil
 		}

@@ -15,6 +15,7 @@ const (
 	demoCI       = "ci-runner@example.com"
 	demoReport   = "nightly-report"
 	demoAgent    = "ai-support-agent"
+	demoRefunds  = "app_v6c3nyt8hq2kr5dw9xfm4j" // an agent
 	demoPlatform = "app_p7d3hxq5vw2ny6tka9zr4e" // gets the tokens of consumers that are not an application
 
 	demoOrders    = "orders_jwt"
@@ -31,7 +32,10 @@ type Demo struct {
 	InstanceID   string
 	ClientID     string
 	ClientSecret string
-	Targets      []DemoTarget
+
+	AccessKeyID, AccessKeySecret string // of the management API
+	Found                        string // entries of targets that are found
+	Targets                      []DemoTarget
 }
 
 // DemoTarget is one consumer at one credential provider of a Demo.
@@ -50,6 +54,10 @@ func NewDemo(now func() time.Time) *Demo {
 		InstanceID:   "idaas_ue2jvisn35ea5lmthk267demo01",
 		ClientID:     "app_tokenexporter5demo7m2m",
 		ClientSecret: "CS3kV9xQ2mT7pLw8RzYb4Hn6",
+
+		AccessKeyID: "LTAI5tDemoAccessKey", AccessKeySecret: "demo-access-key-secret",
+		Found: "targets: [{consumers: {match: '-agent$', identity: agent}, credential_providers: [" + demoOrders + "]}]",
+
 		Targets: []DemoTarget{
 			{demoBilling, demoOrders},
 			{demoBilling, demoCRM},
@@ -64,12 +72,12 @@ func NewDemo(now func() time.Time) *Demo {
 			{demoImporter, demoWarehouse},
 		},
 	}
-	d.Handler = New(Config{
+	d.Handler = New(WithRAM(Config{
 		InstanceID: d.InstanceID,
 		Clients:    []Client{{ID: d.ClientID, Secret: d.ClientSecret}},
 		Latency:    25 * time.Millisecond,
 		Now:        now,
-	})
+	}, RAMUser{AccessKeyID: d.AccessKeyID, AccessKeySecret: d.AccessKeySecret}))
 	start := now()
 	for _, t := range d.Targets {
 		d.Handler.Add(t.Consumer, t.Provider)
@@ -104,6 +112,17 @@ func NewDemo(now func() time.Time) *Demo {
 		grant{created: start.Add(-210 * demoDay)},
 		grant{created: start.Add(-95 * demoDay)},
 		grant{created: start.Add(-94 * demoDay), revoked: true})
+
+	// A new agent is found two minutes after the start. Nobody watches the old synchronization.
+	d.rotate(demoRefunds, demoOrders, rotation{every: 4 * time.Minute, lifetime: 15 * time.Minute, kept: time.Hour})
+	for _, a := range []Application{
+		{ID: d.ClientID, Name: "token-exporter", Created: start.Add(-300 * demoDay)},
+		{ID: demoImporter, Name: "stock-importer", Created: start.Add(-200 * demoDay)},
+		{ID: "app_m5u8rzq2kf6wd9hx4tbn7c", Name: "old-sync", Created: start.Add(-400 * demoDay)},
+		{ID: demoRefunds, Name: "refund-agent", Identity: "agent", Created: start.Add(105 * time.Second)},
+	} {
+		d.Handler.SetApplication(a)
+	}
 
 	d.disturb(start)
 	return d
@@ -182,7 +201,7 @@ func demoToken(consumer, provider string, number int64) Token {
 	if provider == demoGitHub || provider == demoCRM {
 		t.Type = "oauth_access_token"
 	}
-	if consumer == demoImporter {
+	if consumer == demoImporter || consumer == demoRefunds {
 		t.ConsumerType = "application"
 	}
 	return t

@@ -24,7 +24,7 @@ type Application struct {
 	ID       string
 	Name     string
 	Identity string    // "application", or "agent"; empty: application
-	Created  time.Time // zero: when it was set first
+	Created  time.Time // not listed before; zero: when it was set first
 	Disabled bool
 	NoM2M    bool // not an M2M client
 }
@@ -148,6 +148,9 @@ func (s *Server) listApplications(_ *http.Request, query url.Values) answer {
 		return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))
 	})
 	for _, a := range all {
+		if a.Created.After(s.config.Now()) {
+			continue
+		}
 		status, client := status(a.Disabled), status(a.NoM2M)
 		identity := cmp.Or(query.Get("ApplicationIdentityType"), "application")
 		if cmp.Or(query.Get("Status"), status) != status || cmp.Or(query.Get("M2MClientStatus"), client) != client ||

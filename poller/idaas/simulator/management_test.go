@@ -112,7 +112,7 @@ func TestListings(t *testing.T) {
 		{ID: "app_d", NoM2M: true},
 		{ID: "app_e"},
 	} {
-		a.Created = epoch.Add(time.Duration(5-i) * time.Second) // the last one is the oldest
+		a.Created = epoch.Add(-time.Duration(i) * time.Second) // the last one is the oldest
 		f.SetApplication(a)
 	}
 	for _, p := range []string{"p1", "p2", "p3"} {

@@ -35,6 +35,7 @@ func (d *Demo) Serve(ctx context.Context) (environ []string, stop func(), err er
 		"IDAAS_INSTANCE_ID=" + d.InstanceID,
 		"IDAAS_ENDPOINT=" + base,
 		"IDAAS_TOKEN_ENDPOINT=" + base + TokenPath,
+		"IDAAS_MANAGEMENT_ENDPOINT=" + base,
 		"IDAAS_CLIENT_ID=" + d.ClientID,
 		"IDAAS_CLIENT_SECRET=" + d.ClientSecret,
 		"IDAAS_TARGETS=" + strings.Join(targets, ","),

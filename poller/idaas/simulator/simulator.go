@@ -88,7 +88,7 @@ type Config struct {
 	InternetEndpoint string           // developer endpoint in discovery; by default BaseURL
 	VPCEndpoint      string           // the same for network vpc
 
-	// Set by WithRAM; not used by the demo.
+	// Set by WithRAM.
 	ram    []RAMUser
 	manage func(*Server, *http.Request) answer
 }
