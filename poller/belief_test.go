@@ -133,7 +133,7 @@ func TestBelief(t *testing.T) {
 	}
 }
 
-// What a list says of an id is what the latest list says.
+// The fields of an item are those of the latest list.
 func TestBeliefItems(t *testing.T) {
 	b, _ := Belief{}.Read(map[string]Listed{"a": {Type: "jwt"}, "b": {}}, time.Now())
 	b, _ = b.Read(map[string]Listed{"a": {Type: "oauth"}}, time.Now())

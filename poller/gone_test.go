@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// A target that returns within 7 days has its facts again, across a restart too, and is walked at once.
+// A target that returns within 7 days, also after a restart, has its facts again and is walked at once.
 func TestGoneAndBack(t *testing.T) {
 	const week = 7 * 24 * time.Hour
 	for _, restart := range []bool{false, true} {
@@ -58,7 +58,7 @@ func TestGoneAndBack(t *testing.T) {
 	}
 }
 
-// What is kept of removed targets is forgotten in time, and what was never attempted is not kept.
+// Facts of removed targets are deleted after 7 days; targets that were never attempted have none.
 func TestGoneIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakeSource{}

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A million tokens of the last 50 days, a third of them revoked: what the history takes of a first walk, and of the census.
+// A million tokens of the last 50 days, a third of them revoked: the share of the history in a first walk and in the census.
 func BenchmarkHistory(b *testing.B) {
 	const tokens = 1_000_000
 	c := newCounting()

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// reckon is what a walk must come to, in as many passes over all that was read as make it plain.
-func reckon(tokens []Token, end time.Time) *Census {
+// expectedCensus is a simple implementation of the result of a walk, with several passes over all tokens.
+func expectedCensus(tokens []Token, end time.Time) *Census {
 	byID := map[string]Token{}
 	rank := func(t Token) int64 {
 		switch {
@@ -66,9 +66,8 @@ func reckon(tokens []Token, end time.Time) *Census {
 	return out
 }
 
-// Whatever tokens do while they are walked, in how many pages and with whatever totalCount: they end, are revoked, are renewed,
-// come twice.
-func TestACensusOfAnything(t *testing.T) {
+// The result of a walk is correct for random tokens that expire, are revoked, renewed or listed twice, in any pages, with any totalCount.
+func TestCensusOfRandomTokens(t *testing.T) {
 	for range 300 {
 		c := newCounting()
 		var all []Token
@@ -81,7 +80,7 @@ func TestACensusOfAnything(t *testing.T) {
 					token.Expires = at(time.Duration(rand.IntN(200)-50) * time.Second)
 				}
 				if rand.IntN(10) > 0 {
-					// Each at another time, so that it is known which is the last.
+					// Each has another time, so that the last one is unique.
 					token.Created = at(-time.Duration(rand.IntN(1e9)) * time.Millisecond)
 				}
 				tokens = append(tokens, token)
@@ -90,8 +89,8 @@ func TestACensusOfAnything(t *testing.T) {
 			c.add(Page{Tokens: tokens, Total: int64(rand.IntN(8000) - 1)}, now)
 			now = now.Add(time.Duration(rand.IntN(3000)) * time.Millisecond)
 		}
-		got, want := c.census(nil, now, 0), reckon(all, now)
-		got.History = nil // see TestAHistoryOfAnything
+		got, want := c.census(nil, now, 0), expectedCensus(all, now)
+		got.History = nil // see TestHistoryOfRandomTokens
 		want.Reported, want.Pages, want.ReadAt = got.Reported, got.Pages, now
 		if !reflect.DeepEqual(got, want) {
 			t.Fatalf("got  %+v\nwant %+v", got, want)

@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fakeSource lists what its function for a consumer says; it counts the walks begun.
+// fakeSource lists the result of its function for a consumer, and counts the started walks.
 type fakeSource struct {
 	mu    sync.Mutex
 	lists map[string]func(ctx context.Context) iter.Seq2[Page, error]
@@ -92,7 +92,7 @@ func failing(err error) listing {
 
 func hanging(ctx context.Context) iter.Seq2[Page, error] { return pages(1, 1e6*time.Hour)(ctx) }
 
-// every is a schedule with due times at whole multiples of itself.
+// every is a schedule with times at whole multiples of itself.
 type every time.Duration
 
 func (e every) Next(t time.Time) time.Time {
@@ -291,7 +291,7 @@ func TestAWalkInFlightIsAbandonedUnpublished(t *testing.T) {
 	})
 }
 
-// A clock that is set back must not stop the polls until it has caught up, nor a missed due time make up for itself.
+// A clock that is set back does not stop the polls, and a missed scheduled time is not repeated.
 func TestStepsOfTheClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakeSource{}
@@ -339,7 +339,8 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "secret", s, "outer", &outer{s})
 	all := string(text) + log.String()
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
-		all += fmt.Sprintf(verb, s) + fmt.Sprintf(verb, &s) + fmt.Sprintf(verb, outer{s}) + fmt.Sprintf(verb, &outer{s}) + fmt.Sprintf(verb, []Secret{s})
+		all += fmt.Sprintf(verb, s) + fmt.Sprintf(verb, &s) + fmt.Sprintf(verb, outer{s}) + fmt.Sprintf(verb, &outer{s}) + fmt.Sprintf(verb,
+			[]Secret{s})
 	}
 	if strings.Contains(all, "hunter2") || strings.Contains(all, fmt.Sprintf("%x", "hunter2")) {
 		t.Errorf("printed: %s", all)
@@ -351,7 +352,8 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 
 func TestSecretsThatNobodyHas(t *testing.T) {
 	for text, want := range map[string]string{
-		"": "", "hunter2": "", "hü n/t%e+r 2 🙂": "", "a\nb": "a line break", "a\rb": "a line break", "a\tb": "U+0009", "a\x00": "U+0000", "\ufeffa": "U+FEFF",
+		"": "", "hunter2": "", "hü n/t%e+r 2 🙂": "", "a\nb": "a line break", "a\rb": "a line break", "a\tb": "U+0009", "a\x00": "U+0000",
+		"\ufeffa":  "U+FEFF",
 		"a\u200bb": "U+200B", "a\u00a0b": "U+00A0", "a\x7f": "U+007F", "a\xffb": "no UTF-8", "a\ufffdb": "no UTF-8",
 	} {
 		var s Secret

@@ -13,7 +13,7 @@ type issue struct {
 	revoked       float64 // infinite: never
 }
 
-// consumerLife is what a consumer does if nobody stops it.
+// consumerLife has the issues of a consumer that is not stopped.
 type consumerLife struct {
 	issues    []issue
 	incidents [][2]float64 // real ones: alerts in them are right
@@ -105,7 +105,7 @@ func calendar(r *rand.Rand, period float64) (out []issue) {
 	return out
 }
 
-// without removes what would be issued in the incidents, and says that they are real.
+// without removes the issues in the incidents, and marks the incidents as real.
 func without(issues []issue, incidents [][2]float64) consumerLife {
 	issues = slices.DeleteFunc(issues, func(i issue) bool {
 		return slices.ContainsFunc(incidents, func(x [2]float64) bool { return i.at >= x[0] && i.at < x[1] })
@@ -268,7 +268,8 @@ var kinds = []struct {
 		pick(n, 1)
 		return out
 	}), [4]float64{0, 0, 0, .158}},
-	{"nightly, renewed in place", func(r *rand.Rand) consumerLife { return consumerLife{issues: nightly(r), inPlace: true} }, [4]float64{0, 0, 0, .048}},
+	{"nightly, renewed in place", func(r *rand.Rand) consumerLife { return consumerLife{issues: nightly(r), inPlace: true} },
+		[4]float64{0, 0, 0, .048}},
 	{"24 h renewed in place at 12 h", func(r *rand.Rand) consumerLife {
 		return consumerLife{issues: each(r, days, 12*hours, hours), inPlace: true}
 	}, [4]float64{}},

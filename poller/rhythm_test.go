@@ -41,7 +41,7 @@ func polls(r *rand.Rand, interval float64) (out []float64) {
 	return out
 }
 
-// watched is a consumer as a poller with the code of this package sees it. Copies go different ways.
+// watched is a consumer with the census of its last walk. A copy continues independently.
 type watched struct {
 	life     consumerLife
 	interval time.Duration
@@ -171,7 +171,7 @@ func (o *outcome) live(r *rand.Rand, kind func(*rand.Rand) consumerLife) {
 	}
 }
 
-// stop lets the consumer issue no more than its first tokens, and notes when that is noticed.
+// stop ends the issues of the consumer after its first tokens, and records the time of detection.
 func (o *outcome) stop(w watched, issued, phase int, walks []float64) {
 	missed := w.life.issues[issued].at
 	if w.life.issues = w.life.issues[:issued]; issued == 0 {

@@ -65,7 +65,8 @@ func encode(text string, plan []byte) string {
 	for _, r := range text {
 		n++
 		written := encodings[int(plan[n%len(plan)])%len(encodings)](r)
-		if itself := map[rune]string{'%': "%25", '&': "&amp;", '\\': `\\`, '~': "~0"}[r]; written == string(r) && itself != "" && strings.ContainsRune(kinds.String(), r) {
+		if itself := map[rune]string{'%': "%25", '&': "&amp;", '\\': `\\`, '~': "~0"}[r]; written == string(r) && itself != "" &&
+			strings.ContainsRune(kinds.String(), r) {
 			written = itself
 		}
 		out.WriteString(written)
@@ -88,7 +89,7 @@ func decoded(text string) string {
 	}))
 }
 
-// has reports whether a text shows a secret, in whatever encoding.
+// has reports whether a text contains a secret, in any encoding.
 func has(text, secret string) bool {
 	for range levels + 1 {
 		if strings.Contains(strings.ToLower(text), strings.ToLower(secret)) {
@@ -99,7 +100,7 @@ func has(text, secret string) bool {
 	return false
 }
 
-func TestASecretIsHiddenInAnyEncoding(t *testing.T) {
+func TestSecretIsHiddenInAnyEncoding(t *testing.T) {
 	long := strings.Repeat("0123456789abcdef-", 20)
 	for _, tt := range []struct{ secret, text string }{
 		{"CI-Runner@Example.com", "CI-Runner&#64;Example.com"},
@@ -173,7 +174,8 @@ func TestEveryMixOfEncodingsIsHidden(t *testing.T) {
 func TestOtherTextsStay(t *testing.T) {
 	s := Scrubber{}.Hide("app_ngtkgrr5ea5g5eao6z4", "billing").Hide("client secret", "[secret]")
 	for _, text := range []string{
-		"403 Forbidden: app_ngtkgrr5ea5g5eao6z is not yours", "50%&more \\ ~2 %zz &#; &#x; &nosuchname; \\u12 \\x %u00", "client  secret, clientsecret", "%", "&", `\`, "~", "&#", "%E", `\ud83d`, "%C3", "\ufffd",
+		"403 Forbidden: app_ngtkgrr5ea5g5eao6z is not yours", "50%&more \\ ~2 %zz &#; &#x; &nosuchname; \\u12 \\x %u00",
+		"client  secret, clientsecret", "%", "&", `\`, "~", "&#", "%E", `\ud83d`, "%C3", "\ufffd",
 	} {
 		if got := s.Clean(text); got != text {
 			t.Errorf("%q is shown as %q", text, got)
@@ -181,16 +183,18 @@ func TestOtherTextsStay(t *testing.T) {
 	}
 }
 
-// A secret of any size is neither shown nor compiled at great cost, and what is cut does not show its beginning.
+// A secret of any size is hidden within limits of time and memory, and a text that is cut does not show its start.
 func TestLongSecretsAndTexts(t *testing.T) {
 	secret := strings.Repeat("0123456789+/abcdefgh", 150_000)
 	s := Scrubber{}.Hide(secret, "[secret]")
-	for _, text := range []string{secret, "x" + secret[:1<<20], url.QueryEscape(secret), strings.Repeat("x", 190) + secret, base64.StdEncoding.EncodeToString([]byte(secret))} {
+	for _, text := range []string{secret, "x" + secret[:1<<20], url.QueryEscape(secret), strings.Repeat("x", 190) + secret,
+		base64.StdEncoding.EncodeToString([]byte(secret))} {
 		if got := s.Clean(text); strings.Contains(got, "01234") || strings.Contains(got, "MDEy") || utf8.RuneCountInString(got) > 201 {
 			t.Errorf("shown: %.300q", got)
 		}
 	}
-	for _, text := range []string{"&#" + strings.Repeat("0", 1<<20), strings.Repeat("%", 1<<16), strings.Repeat("&", 1<<16), strings.Repeat(`\`, 1<<16), strings.Repeat("%25", 1<<16), "%" + strings.Repeat("%25", 1<<16)} {
+	for _, text := range []string{"&#" + strings.Repeat("0", 1<<20), strings.Repeat("%", 1<<16), strings.Repeat("&", 1<<16),
+		strings.Repeat(`\`, 1<<16), strings.Repeat("%25", 1<<16), "%" + strings.Repeat("%25", 1<<16)} {
 		s.Clean(text)
 	}
 }
@@ -200,7 +204,8 @@ func FuzzScrubber(f *testing.F) {
 	f.Add("a+b c", "%", "41", []byte{1, 2}, []byte{5}, []byte{8})
 	f.Add(`p%4&#6"\u00`, `\`, ";", []byte{3, 4, 5, 6}, []byte{8, 9}, []byte{1})
 	f.Fuzz(func(t *testing.T, secret, before, after string, first, second, third []byte) {
-		if secret = strings.TrimSpace(secret); len(secret) < 4 || !utf8.ValidString(secret+before+after) || strings.ContainsFunc(secret+before+after, func(r rune) bool { return !unicode.IsPrint(r) }) ||
+		if secret = strings.TrimSpace(secret); len(secret) < 4 || !utf8.ValidString(secret+before+after) ||
+			strings.ContainsFunc(secret+before+after, func(r rune) bool { return !unicode.IsPrint(r) }) ||
 			has(before+"[...]"+after, secret) || has("[...]", secret) {
 			return
 		}
@@ -213,11 +218,13 @@ func FuzzScrubber(f *testing.F) {
 
 func BenchmarkScrubber(b *testing.B) {
 	token := strings.Repeat("eyJhbGciOiJSUzI1NiIsInR5cCI6IkpXVCJ9.", 30)
-	text := "AccessDenied: the consumer CI-Runner&#64;Example.com, %E5%87%AD%E8%AF%81 is not known here; " + strings.Repeat("some text of the API, ", 10)
+	text := "AccessDenied: the consumer CI-Runner&#64;Example.com, %E5%87%AD%E8%AF%81 is not known here; " +
+		strings.Repeat("some text of the API, ", 10)
 	for _, size := range []int{0, 4 << 10, 60 << 10} {
 		text := text + strings.Repeat("y", size)
 		b.Run(strconv.Itoa(len(text)), func(b *testing.B) {
-			s := Scrubber{}.Hide("CI-Runner@Example.com", "ci").Hide("client secret", "[secret]").Hide(base64.StdEncoding.EncodeToString([]byte("app:client secret")), "[secret]").
+			s := Scrubber{}.Hide("CI-Runner@Example.com", "ci").Hide("client secret",
+				"[secret]").Hide(base64.StdEncoding.EncodeToString([]byte("app:client secret")), "[secret]").
 				Hide(token, "[access token]")
 			b.ReportAllocs()
 			for b.Loop() {

@@ -38,7 +38,8 @@ func TestSoonest(t *testing.T) {
 		{"none", nil, ""},
 		{"ten of twelve", dozen, "a b c d e f g h i j"},
 		{"ties", []Token{in("b", time.Hour), in("a", time.Hour)}, "a b"},
-		{"no expired, revoked or never expiring ones", append([]Token{in("past", -time.Hour), in("now", 0), {ID: "never"}, revoked(in("r", time.Second))}, dozen[:2]...), "a b"},
+		{"no expired, revoked or never expiring ones", append([]Token{in("past", -time.Hour), in("now", 0), {ID: "never"},
+			revoked(in("r", time.Second))}, dozen[:2]...), "a b"},
 		{"read twice", append(slices.Clone(dozen), dozen[0], dozen[0]), "a b c d e f g h i j"},
 		{"revoked meanwhile", append(slices.Clone(dozen), revoked(dozen[0])), "b c d e f g h i j k"},
 		{"renewed meanwhile: the end that counts", []Token{in("a", 2*time.Hour), in("b", time.Hour), in("a", time.Minute)}, "a b"},
@@ -55,7 +56,7 @@ func TestSoonest(t *testing.T) {
 	}
 }
 
-// Of many tokens the ten are the right ones, in whatever order they come, and although some end during the walk.
+// The ten soonest tokens are correct in any order of the list, also if some expire during the walk.
 func TestSoonestOfMany(t *testing.T) {
 	const tokens = 20_000
 	order := rand.Perm(tokens)
@@ -87,13 +88,14 @@ func TestSoonestOfMany(t *testing.T) {
 func TestSoonestBoundsIds(t *testing.T) {
 	for id, want := range map[string]string{
 		strings.Repeat("x", 200): strings.Repeat("x", 200), strings.Repeat("x", 201): strings.Repeat("x", 200) + "…",
-		strings.Repeat("é", 1<<20) + "!": strings.Repeat("é", 100) + "…", "x" + strings.Repeat("é", 100): "x" + strings.Repeat("é", 99) + "…",
+		strings.Repeat("é", 1<<20) + "!": strings.Repeat("é", 100) + "…",
+		"x" + strings.Repeat("é", 100):   "x" + strings.Repeat("é", 99) + "…",
 	} {
 		if got := ids(count(epoch, nil, Token{ID: id, Expires: at(time.Hour)})); got != want {
 			t.Errorf("%d bytes: %q, want %q", len(id), got, want)
 		}
 	}
-	// Which token it is, is told by all of it.
+	// The whole id identifies a token.
 	long := strings.Repeat("x", 300)
 	c := count(epoch, nil, Token{ID: long + "a", Expires: at(time.Hour)}, Token{ID: long + "b", Expires: at(time.Hour)})
 	if len(c.Soonest) != 2 {
@@ -101,7 +103,7 @@ func TestSoonestBoundsIds(t *testing.T) {
 	}
 }
 
-// What a census keeps of a page is ten ids, not the page.
+// A census has ten ids of a page, and does not keep the page in memory.
 func TestSoonestKeepsNoPage(t *testing.T) {
 	heap := func() int64 {
 		runtime.GC()

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A part of a walk may have been read before a token was issued, so that its beginning counts.
-func TestALongWalk(t *testing.T) {
+// A part of the list may have been read before a token was issued, so the start of the walk is decisive.
+func TestLongWalk(t *testing.T) {
 	always := eachToken(60*24*6, 0, 10*aMinute, 15*aMinute)
 	end := 60*aDay + 5*aMinute
 	r := walked(always, end+30*aMinute)

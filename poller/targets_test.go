@@ -72,7 +72,7 @@ func TestSetTargets(t *testing.T) {
 	})
 }
 
-// A removed target is gone at once, also while it is walked or queued; if it comes back, the old walk has no say.
+// A removed target is gone at once, also while it is walked or queued. If it returns, the old walk is not published.
 func TestSetTargetsWhileWalksRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakeSource{}
@@ -99,7 +99,8 @@ func TestSetTargetsWhileWalksRun(t *testing.T) {
 		p.SetTargets(append(kept, targetsOf("slow")...))
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
-		if s := p.Snapshot(); shown(s) != "alias=2 slow=3" || len(s.Readings[0].Target.Windows) != 1 || f.begun("kept") != 1 || f.begun("queued") != 0 {
+		if s := p.Snapshot(); shown(s) != "alias=2 slow=3" || len(s.Readings[0].Target.Windows) != 1 || f.begun("kept") != 1 ||
+			f.begun("queued") != 0 {
 			t.Errorf("%s; walks: kept %d, queued %d", shown(s), f.begun("kept"), f.begun("queued"))
 		}
 	})
@@ -201,7 +202,7 @@ func TestEveryTargetIsInOneShareAndFewMove(t *testing.T) {
 	}
 }
 
-// After a restart that restored every target the start is over: nothing is said of walks that others made.
+// After a restart that restored all targets, no log line reports that all targets were attempted.
 func TestNothingStartsWhenAllIsRestored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakeSource{}
@@ -226,7 +227,7 @@ func TestNothingStartsWhenAllIsRestored(t *testing.T) {
 	})
 }
 
-// The time between two due times is known from the start on, however long after a due time that is.
+// The interval is known at start, at any time between two scheduled times.
 func TestIntervalAtAStartOffSchedule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		time.Sleep(299 * time.Second) // a second before the next due time
@@ -242,8 +243,7 @@ func TestIntervalAtAStartOffSchedule(t *testing.T) {
 	})
 }
 
-// What a failure said while ids were shown is not shown once they are not: after a restart, after a reload, and after one
-// while the walk was in flight.
+// A failure with an id that was shown is changed after the id is hidden: by a restart, a reload, or a reload during the walk.
 func TestAFailureKeepsNoIDThatIsHiddenNow(t *testing.T) {
 	const id = "Ann+1@example.com"
 	long := strings.Repeat("a long text ", 40)
@@ -262,7 +262,8 @@ func TestAFailureKeepsNoIDThatIsHiddenNow(t *testing.T) {
 		shown := Target{Consumer: id, Provider: "p", Label: id}
 		hidden := Target{Consumer: id, Provider: "p", Label: "ann"}
 		restored := func(t Target) *Poller {
-			return New(Config{Schedule: Schedule{Calendar: every(time.Hour)}, Targets: []Target{t}, Restored: map[Key]*Reading{t.Key(): failed}, Log: slog.New(slog.DiscardHandler)})
+			return New(Config{Schedule: Schedule{Calendar: every(time.Hour)}, Targets: []Target{t}, Restored: map[Key]*Reading{t.Key(): failed},
+				Log: slog.New(slog.DiscardHandler)})
 		}
 		kept, restarted, reloaded := restored(shown), restored(hidden), restored(shown)
 		reloaded.SetTargets([]Target{hidden})

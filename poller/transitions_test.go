@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// TestAnOutageIsFewLines: one for the first target and one for the others, for each reason; the same for its end.
-func TestAnOutageIsFewLines(t *testing.T) {
+// An outage has two log lines per reason: for the first target, and for the number of the others. So has its end.
+func TestOutageHasFewLines(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		reason func(target int) Reason
@@ -76,7 +76,7 @@ INFO target recovered after=malformed`},
 				got := regexp.MustCompile(`(?m)^time=\S+ level=(\S+) msg="([^"]*)"(?: consumer=\S+ credential_provider=\S+)?( \S+?)(?: error=.*)?$`).
 					ReplaceAllString(strings.TrimSpace(log.String()), "$1 $2$3")
 				got = regexp.MustCompile(`(?m)^time=\S+ level=(\S+) msg="([^"]*)"`).ReplaceAllString(got, "$1 $2")
-				// Sorted, as two walks end at the same moment.
+				// Sorted, since two walks end at the same time.
 				lines := func(text string) []string { return slices.Sorted(strings.Lines(strings.TrimSpace(text) + "\n")) }
 				if !slices.Equal(lines(got), lines(tt.want)) {
 					t.Errorf("the log:\n%s\nwant:\n%s", got, tt.want)

@@ -89,7 +89,8 @@ func TestMixed(t *testing.T) {
 	w.Add("app_billing", "private", tokens(1)...)
 	w.Inject(simulator.Fault{Consumer: "app_slow", Kind: simulator.Hang})
 	w.Add("app_slow", "slow", tokens(1)...)
-	for _, pair := range []string{"app_billing private", "app_payroll private", "app_slow slow", "app_billing atp_12345", "app_misspelt github_oauth"} {
+	for _, pair := range []string{"app_billing private", "app_payroll private", "app_slow slow", "app_billing atp_12345",
+		"app_misspelt github_oauth"} {
 		consumer, provider, _ := strings.Cut(pair, " ")
 		w.Config.Targets = append(w.Config.Targets, poller.Target{Consumer: consumer, Provider: provider, Label: consumer})
 	}
@@ -121,22 +122,29 @@ func TestAPIBehaviour(t *testing.T) {
 		detail  string
 		advice  string
 	}{
-		"milliseconds":        {subject: "expirationTime", status: OK, detail: "absent, null or 0 for 0 of 6 tokens, in seconds for 0"},
-		"seconds":             {api: simulator.Config{Seconds: true}, subject: "expirationTime", status: OK, detail: "in seconds for 6"},
-		"never expiring":      {change: func(w *world) { w.Add("app_billing", "github_oauth", never) }, subject: "expirationTime", status: OK, detail: "absent, null or 0 for 1 of 7 tokens"},
-		"correct total":       {subject: "totalCount", status: OK, detail: "absent for 0 of 2 targets, correct for 2 of 2 complete lists"},
-		"wrong total":         {change: func(w *world) { w.Inject(simulator.Fault{Consumer: "app_billing", Kind: simulator.Duplicates}) }, subject: "totalCount", status: Warning, detail: "correct for 1 of 2 complete lists", advice: "idaas_poll_reported_tokens does not verify"},
-		"no total":            {api: simulator.Config{OmitTotalCount: true}, subject: "totalCount", status: Warning, detail: "absent for 2 of 2 targets", advice: "totalCount is unreliable"},
-		"absent at the end":   {subject: "end of a list", status: OK, detail: "nextToken absent"},
-		"null at the end":     {api: simulator.Config{End: simulator.EndNull}, subject: "end of a list", status: OK, detail: "nextToken null"},
-		"empty at the end":    {api: simulator.Config{End: simulator.EndEmpty}, subject: "end of a list", status: OK, detail: "nextToken empty"},
-		"page size":           {subject: "page size", status: OK, detail: "100 accepted"},
-		"page size refused":   {api: simulator.Config{MaxPageSize: 50}, subject: "page size", status: Warning, detail: "100 refused, 20 accepted", advice: "IDAAS_PAGE_SIZE=20"},
-		"page size clamped":   {api: simulator.Config{MaxPageSize: 10, ClampPageSize: true}, change: long, subject: "page size", status: OK, detail: "100 accepted"},
-		"only long lists":     {change: long, subject: "end of a list", status: OK, detail: "not seen within 3 pages"},
-		"request id":          {subject: "headers", status: OK, detail: "request id for 2 of 2 targets; no rate-limit headers"},
-		"rate-limit headers":  {change: limited, subject: "headers", status: OK, detail: "X-Ratelimit-User"},
-		"nothing was read":    {change: func(w *world) { w.Config.Client.Auth.Scope = "x" }, subject: "", status: Skipped, detail: "no target was read"},
+		"milliseconds": {subject: "expirationTime", status: OK, detail: "absent, null or 0 for 0 of 6 tokens, in seconds for 0"},
+		"seconds":      {api: simulator.Config{Seconds: true}, subject: "expirationTime", status: OK, detail: "in seconds for 6"},
+		"never expiring": {change: func(w *world) { w.Add("app_billing", "github_oauth", never) }, subject: "expirationTime", status: OK,
+			detail: "absent, null or 0 for 1 of 7 tokens"},
+		"correct total": {subject: "totalCount", status: OK, detail: "absent for 0 of 2 targets, correct for 2 of 2 complete lists"},
+		"wrong total": {change: func(w *world) { w.Inject(simulator.Fault{Consumer: "app_billing", Kind: simulator.Duplicates}) },
+			subject: "totalCount", status: Warning, detail: "correct for 1 of 2 complete lists",
+			advice: "idaas_poll_reported_tokens does not verify"},
+		"no total": {api: simulator.Config{OmitTotalCount: true}, subject: "totalCount", status: Warning,
+			detail: "absent for 2 of 2 targets", advice: "totalCount is unreliable"},
+		"absent at the end": {subject: "end of a list", status: OK, detail: "nextToken absent"},
+		"null at the end":   {api: simulator.Config{End: simulator.EndNull}, subject: "end of a list", status: OK, detail: "nextToken null"},
+		"empty at the end":  {api: simulator.Config{End: simulator.EndEmpty}, subject: "end of a list", status: OK, detail: "nextToken empty"},
+		"page size":         {subject: "page size", status: OK, detail: "100 accepted"},
+		"page size refused": {api: simulator.Config{MaxPageSize: 50}, subject: "page size", status: Warning,
+			detail: "100 refused, 20 accepted", advice: "IDAAS_PAGE_SIZE=20"},
+		"page size clamped": {api: simulator.Config{MaxPageSize: 10, ClampPageSize: true}, change: long, subject: "page size", status: OK,
+			detail: "100 accepted"},
+		"only long lists":    {change: long, subject: "end of a list", status: OK, detail: "not seen within 3 pages"},
+		"request id":         {subject: "headers", status: OK, detail: "request id for 2 of 2 targets; no rate-limit headers"},
+		"rate-limit headers": {change: limited, subject: "headers", status: OK, detail: "X-Ratelimit-User"},
+		"nothing was read": {change: func(w *world) { w.Config.Client.Auth.Scope = "x" }, subject: "", status: Skipped,
+			detail: "no target was read"},
 		"no target was given": {change: func(w *world) { w.Config.Targets = nil }, subject: "", status: Skipped, detail: "no target was read"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -145,7 +153,8 @@ func TestAPIBehaviour(t *testing.T) {
 				c.change(w)
 			}
 			f := behaviour(w.run(t), c.subject)
-			if f.Status != c.status || !strings.Contains(f.Detail, c.detail) || !strings.Contains(f.Advice, c.advice) || (c.advice == "") != (f.Advice == "") {
+			if f.Status != c.status || !strings.Contains(f.Detail, c.detail) || !strings.Contains(f.Advice, c.advice) ||
+				(c.advice == "") != (f.Advice == "") {
 				t.Errorf("got %+v, want %+v", f, c)
 			}
 		})
@@ -169,8 +178,9 @@ func TestPrediction(t *testing.T) {
 		day    string
 		advice string
 	}{
-		"two short lists": {cycle: "about 2 in .*, every 5m0s", day: "about 576, without those for access tokens; the limit of 1000/s allows 86400000"},
-		"long lists":      {change: long, cycle: "about 8 in ", day: "about 2304,"},
+		"two short lists": {cycle: "about 2 in .*, every 5m0s",
+			day: "about 576, without those for access tokens; the limit of 1000/s allows 86400000"},
+		"long lists": {change: long, cycle: "about 8 in ", day: "about 2304,"},
 		"no total": {change: func(w *world) {
 			w.Inject(simulator.Fault{Kind: simulator.MissingTotal})
 			long(w)

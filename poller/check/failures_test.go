@@ -51,7 +51,7 @@ func newKey(t *testing.T) (*ecdsa.PrivateKey, string) {
 	return key, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
-// tls serves the world by TLS too, and has the list call go there.
+// tls serves the world with TLS, too, for list requests.
 func (w *world) tls(t *testing.T, certificate *tls.Certificate, trusted bool, host string) {
 	s := httptest.NewUnstartedServer(w.Server)
 	if certificate != nil {
@@ -86,7 +86,7 @@ func fault(f simulator.Fault) func(*testing.T, *world) {
 	return func(_ *testing.T, w *world) { w.Inject(f) }
 }
 
-// listFault answers every list call with an error.
+// listFault returns an error for each list request.
 func listFault(status int, code string) func(*testing.T, *world) {
 	return fault(simulator.Fault{Operation: simulator.List, Kind: simulator.Status, Status: status, Code: code})
 }
@@ -184,26 +184,34 @@ func TestFailures(t *testing.T) {
 			change: client(func(c *idaas.Config) { c.Auth.Method = "client_secret_jwt" }),
 			step:   stepClock, detail: "ahead", advice: []string{"NTP"},
 		},
-		"clock behind":     {api: simulator.Config{ClockSkew: 2 * time.Minute}, step: stepClock, detail: "behind the server's", advice: []string{"NTP"}},
-		"clock ahead":      {api: simulator.Config{ClockSkew: -2 * time.Minute}, step: stepClock, detail: "ahead of the server's", advice: []string{"NTP"}},
-		"clock a bit off":  {api: simulator.Config{ClockSkew: 50 * time.Second}, step: stepClock, status: OK, detail: "behind"},
-		"unknown scope":    {change: client(func(c *idaas.Config) { c.Auth.Scope = "urn:cloud:idaas:pam|other" }), step: stepAccess, detail: "invalid_scope", advice: []string{"IDAAS_SCOPE", "authentication_token:read"}},
+		"clock behind": {api: simulator.Config{ClockSkew: 2 * time.Minute}, step: stepClock, detail: "behind the server's",
+			advice: []string{"NTP"}},
+		"clock ahead": {api: simulator.Config{ClockSkew: -2 * time.Minute}, step: stepClock, detail: "ahead of the server's",
+			advice: []string{"NTP"}},
+		"clock a bit off": {api: simulator.Config{ClockSkew: 50 * time.Second}, step: stepClock, status: OK, detail: "behind"},
+		"unknown scope": {change: client(func(c *idaas.Config) { c.Auth.Scope = "urn:cloud:idaas:pam|other" }), step: stepAccess,
+			detail: "invalid_scope", advice: []string{"IDAAS_SCOPE", "authentication_token:read"}},
 		"scope not found":  {change: tokenFault(400, "scope_not_found"), step: stepAccess, advice: []string{"IDAAS_SCOPE"}},
 		"no license":       {change: tokenFault(400, "operation_denied_by_license"), step: stepAccess, advice: []string{"edition"}},
 		"list: no license": {change: listFault(400, "operation_denied_by_license"), step: stepTarget, advice: []string{"edition"}},
-		"missing grant":    {api: simulator.Config{Clients: []simulator.Client{{ID: testClient, Secret: testSecret, Forbidden: true}}}, step: stepAccess, detail: "access_denied", advice: []string{query, "PAM application"}},
+		"missing grant": {api: simulator.Config{Clients: []simulator.Client{{ID: testClient, Secret: testSecret, Forbidden: true}}},
+			step: stepAccess, detail: "access_denied", advice: []string{query, "PAM application"}},
 		"missing grant, in words only": {
-			change: fault(simulator.Fault{Operation: simulator.Access, Kind: simulator.Status, Status: 400, Body: `{"error":"x","error_description":"The client has not been authorized by resource server pam"}`}),
-			step:   stepAccess, advice: []string{query},
+			change: fault(simulator.Fault{Operation: simulator.Access, Kind: simulator.Status, Status: 400,
+				Body: `{"error":"x","error_description":"The client has not been authorized by resource server pam"}`}),
+			step: stepAccess, advice: []string{query},
 		},
 		"token endpoint: no such path": {
 			change: client(func(c *idaas.Config) { c.TokenEndpoint += "/other" }),
 			step:   stepAccess, detail: "404", advice: []string{"IDAAS_TOKEN_ENDPOINT"},
 		},
-		"token endpoint: redirect": {change: fault(simulator.Fault{Operation: simulator.Access, Kind: simulator.Redirect}), step: stepAccess, detail: "302", advice: []string{"IDAAS_TOKEN_ENDPOINT"}},
-		"token endpoint: login":    {change: fault(simulator.Fault{Operation: simulator.Access, Kind: simulator.HTML}), step: stepAccess, advice: []string{"login page", "IDAAS_TOKEN_ENDPOINT"}},
-		"token endpoint: trouble":  {change: tokenFault(500, ""), step: stepAccess, advice: []string{"try again later", "request id"}},
-		"token endpoint: refused":  {change: func(t *testing.T, w *world) { w.Config.Client.TokenEndpoint = closed(t) + "/token" }, step: stepAccess, detail: "refused", advice: []string{"nothing listens", "IDAAS_TOKEN_ENDPOINT"}},
+		"token endpoint: redirect": {change: fault(simulator.Fault{Operation: simulator.Access, Kind: simulator.Redirect}), step: stepAccess,
+			detail: "302", advice: []string{"IDAAS_TOKEN_ENDPOINT"}},
+		"token endpoint: login": {change: fault(simulator.Fault{Operation: simulator.Access, Kind: simulator.HTML}), step: stepAccess,
+			advice: []string{"login page", "IDAAS_TOKEN_ENDPOINT"}},
+		"token endpoint: trouble": {change: tokenFault(500, ""), step: stepAccess, advice: []string{"try again later", "request id"}},
+		"token endpoint: refused": {change: func(t *testing.T, w *world) { w.Config.Client.TokenEndpoint = closed(t) + "/token" },
+			step: stepAccess, detail: "refused", advice: []string{"nothing listens", "IDAAS_TOKEN_ENDPOINT"}},
 		"discovered token endpoint: refused": {
 			change: func(_ *testing.T, w *world) { w.discover() },
 			api:    simulator.Config{TokenEndpoint: "http://127.0.0.1:1/token"},
@@ -221,21 +229,28 @@ func TestFailures(t *testing.T) {
 			}),
 			step: stepTarget, detail: "403", advice: []string{"IDAAS_SCOPE", query},
 		},
-		"wrong instance":   {change: client(func(c *idaas.Config) { c.InstanceID = "idaas_other" }), step: stepTarget, detail: "404", advice: []string{"IDAAS_INSTANCE_ID", "IDAAS_ENDPOINT", "region"}},
-		"unknown provider": {change: func(_ *testing.T, w *world) { w.Config.Targets[1].Provider = "Orders" }, step: stepTarget, detail: "credential_provider_not_found", advice: []string{"IDAAS_TARGETS_FILE", "identifier, neither its name nor its id 'atp_…'"}},
-		"unknown consumer": {change: func(_ *testing.T, w *world) { w.Config.Targets[1].Consumer = "app_misspelt" }, step: stepTarget, status: Warning, detail: "tokens read 0", advice: []string{"an empty list for an unknown consumer", "IDAAS_TARGETS"}},
+		"wrong instance": {change: client(func(c *idaas.Config) { c.InstanceID = "idaas_other" }), step: stepTarget, detail: "404",
+			advice: []string{"IDAAS_INSTANCE_ID", "IDAAS_ENDPOINT", "region"}},
+		"unknown provider": {change: func(_ *testing.T, w *world) { w.Config.Targets[1].Provider = "Orders" }, step: stepTarget,
+			detail: "credential_provider_not_found", advice: []string{"IDAAS_TARGETS_FILE", "identifier, neither its name nor its id 'atp_…'"}},
+		"unknown consumer": {change: func(_ *testing.T, w *world) { w.Config.Targets[1].Consumer = "app_misspelt" }, step: stepTarget,
+			status: Warning, detail: "tokens read 0", advice: []string{"an empty list for an unknown consumer", "IDAAS_TARGETS"}},
 		"consumer refused": {change: listFault(404, "consumer_not_found"), step: stepTarget, advice: []string{"consumer id", "IDAAS_TARGETS"}},
 		"plain 404":        {change: listFault(404, "x"), step: stepTarget, advice: []string{"IDAAS_INSTANCE_ID", "IDAAS_TARGETS"}},
 		"page size refused for good": {
 			api:  simulator.Config{MaxPageSize: 10},
 			step: stepTarget, detail: "400", advice: []string{"IDAAS_PAGE_SIZE=20 or less"},
 		},
-		"page size refused": {api: simulator.Config{MaxPageSize: 50}, step: stepBehaviour, status: Warning, detail: "100 refused, 20 accepted", advice: []string{"IDAAS_PAGE_SIZE=20"}},
-		"throttled":         {change: fault(simulator.Fault{Operation: simulator.List, Kind: simulator.Throttle}), step: stepTarget, detail: "429", advice: []string{"IDAAS_RATE_LIMIT", "Quota Center"}},
-		"trouble":           {change: listFault(503, ""), step: stepTarget, detail: "503", advice: []string{"try again later"}},
-		"login page":        {change: fault(simulator.Fault{Operation: simulator.List, Kind: simulator.HTML}), step: stepTarget, advice: []string{"login page", "IDAAS_ENDPOINT"}},
-		"redirect":          {change: fault(simulator.Fault{Operation: simulator.List, Kind: simulator.Redirect}), step: stepTarget, advice: []string{"redirects", "IDAAS_ENDPOINT"}},
-		"unauthorized":      {change: listFault(401, ""), step: stepTarget, advice: []string{"IDAAS_TOKEN_ENDPOINT", "one instance"}},
+		"page size refused": {api: simulator.Config{MaxPageSize: 50}, step: stepBehaviour, status: Warning,
+			detail: "100 refused, 20 accepted", advice: []string{"IDAAS_PAGE_SIZE=20"}},
+		"throttled": {change: fault(simulator.Fault{Operation: simulator.List, Kind: simulator.Throttle}), step: stepTarget,
+			detail: "429", advice: []string{"IDAAS_RATE_LIMIT", "Quota Center"}},
+		"trouble": {change: listFault(503, ""), step: stepTarget, detail: "503", advice: []string{"try again later"}},
+		"login page": {change: fault(simulator.Fault{Operation: simulator.List, Kind: simulator.HTML}), step: stepTarget,
+			advice: []string{"login page", "IDAAS_ENDPOINT"}},
+		"redirect": {change: fault(simulator.Fault{Operation: simulator.List, Kind: simulator.Redirect}), step: stepTarget,
+			advice: []string{"redirects", "IDAAS_ENDPOINT"}},
+		"unauthorized": {change: listFault(401, ""), step: stepTarget, advice: []string{"IDAAS_TOKEN_ENDPOINT", "one instance"}},
 		"ready token revoked": {
 			change: func(t *testing.T, w *world) {
 				w.readyToken(t)
@@ -245,7 +260,8 @@ func TestFailures(t *testing.T) {
 		},
 		"ready token expired": {
 			change: func(t *testing.T, w *world) {
-				text, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"exp": time.Now().Add(-time.Hour).Unix()}).SignedString([]byte("x"))
+				text, err := jwt.NewWithClaims(jwt.SigningMethodHS256,
+					jwt.MapClaims{"exp": time.Now().Add(-time.Hour).Unix()}).SignedString([]byte("x"))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -267,13 +283,15 @@ func TestFailures(t *testing.T) {
 			},
 			step: stepTarget, detail: "no such host", advice: []string{"does not resolve", "IDAAS_ENDPOINT", "DNS", "IDAAS_NETWORK=vpc"},
 		},
-		"connection refused": {change: func(t *testing.T, w *world) { w.Config.Client.Endpoint = closed(t) }, step: stepTarget, detail: "refused", advice: []string{"nothing listens", "IDAAS_ENDPOINT", "HTTPS_PROXY"}},
+		"connection refused": {change: func(t *testing.T, w *world) { w.Config.Client.Endpoint = closed(t) }, step: stepTarget,
+			detail: "refused", advice: []string{"nothing listens", "IDAAS_ENDPOINT", "HTTPS_PROXY"}},
 		"discovered endpoint: refused": {
 			change: func(_ *testing.T, w *world) { w.discover() },
 			api:    simulator.Config{InternetEndpoint: "http://127.0.0.1:1"},
 			step:   stepTarget, detail: "refused", advice: []string{"IDAAS_DOMAIN and IDAAS_NETWORK"},
 		},
-		"connection broken": {change: fault(simulator.Fault{Operation: simulator.List, Kind: simulator.CutBody}), step: stepTarget, advice: []string{"IDAAS_ENDPOINT", "HTTPS_PROXY"}},
+		"connection broken": {change: fault(simulator.Fault{Operation: simulator.List, Kind: simulator.CutBody}), step: stepTarget,
+			advice: []string{"IDAAS_ENDPOINT", "HTTPS_PROXY"}},
 		"no answer": {
 			change: func(_ *testing.T, w *world) {
 				w.Config.Client.Timeout = 100 * time.Millisecond
@@ -285,16 +303,22 @@ func TestFailures(t *testing.T) {
 			w.transport(t).Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: strings.TrimPrefix(closed(t), "http://")})
 			w.readyFrom("planted ready token")
 		}, step: stepTarget, detail: "proxyconnect", advice: []string{"HTTPS_PROXY", "NO_PROXY", "password"}},
-		"TLS trust":     {change: func(t *testing.T, w *world) { w.tls(t, nil, false, "127.0.0.1") }, step: stepTarget, detail: "unknown authority", advice: []string{"IDAAS_CA_FILE"}},
-		"TLS name":      {change: func(t *testing.T, w *world) { w.tls(t, nil, true, "localhost") }, step: stepTarget, detail: "localhost", advice: []string{"other host names", "IDAAS_ENDPOINT"}},
-		"TLS expired":   {change: func(t *testing.T, w *world) { w.tls(t, expired(t), true, "127.0.0.1") }, step: stepTarget, detail: "expired", advice: []string{"not valid", "clock"}},
+		"TLS trust": {change: func(t *testing.T, w *world) { w.tls(t, nil, false, "127.0.0.1") }, step: stepTarget,
+			detail: "unknown authority", advice: []string{"IDAAS_CA_FILE"}},
+		"TLS name": {change: func(t *testing.T, w *world) { w.tls(t, nil, true, "localhost") }, step: stepTarget, detail: "localhost",
+			advice: []string{"other host names", "IDAAS_ENDPOINT"}},
+		"TLS expired": {change: func(t *testing.T, w *world) { w.tls(t, expired(t), true, "127.0.0.1") }, step: stepTarget,
+			detail: "expired", advice: []string{"not valid", "clock"}},
 		"TLS, all well": {change: func(t *testing.T, w *world) { w.tls(t, nil, true, "127.0.0.1") }, step: stepTarget, status: OK},
 		"TLS not spoken": {change: func(_ *testing.T, w *world) {
 			w.Config.Client.Endpoint = "https" + strings.TrimPrefix(w.http.URL, "http")
 		}, step: stepTarget, advice: []string{"does not use TLS", "IDAAS_ENDPOINT"}},
-		"not a domain":    {change: func(_ *testing.T, w *world) { w.discover(); w.Config.Client.Domain += "/other" }, step: stepDiscovery, detail: "404", advice: []string{"not the domain of an instance", "IDAAS_DOMAIN"}},
-		"domain: login":   {change: func(_ *testing.T, w *world) { w.discover(); w.Inject(simulator.Fault{Kind: simulator.HTML}) }, step: stepDiscovery, advice: []string{"login page", "IDAAS_DOMAIN"}},
-		"domain: refused": {change: func(t *testing.T, w *world) { w.discover(); w.Config.Client.Domain = closed(t) }, step: stepDiscovery, advice: []string{"nothing listens", "IDAAS_DOMAIN", "issuer", "IDAAS_TOKEN_ENDPOINT"}},
+		"not a domain": {change: func(_ *testing.T, w *world) { w.discover(); w.Config.Client.Domain += "/other" }, step: stepDiscovery,
+			detail: "404", advice: []string{"not the domain of an instance", "IDAAS_DOMAIN"}},
+		"domain: login": {change: func(_ *testing.T, w *world) { w.discover(); w.Inject(simulator.Fault{Kind: simulator.HTML}) },
+			step: stepDiscovery, advice: []string{"login page", "IDAAS_DOMAIN"}},
+		"domain: refused": {change: func(t *testing.T, w *world) { w.discover(); w.Config.Client.Domain = closed(t) }, step: stepDiscovery,
+			advice: []string{"nothing listens", "IDAAS_DOMAIN", "issuer", "IDAAS_TOKEN_ENDPOINT"}},
 		"no such network": {
 			change: func(_ *testing.T, w *world) {
 				w.discover()
@@ -336,21 +360,22 @@ func checkFindings(t *testing.T, cases map[string]expected) {
 			if !found {
 				t.Errorf("want %s %s %q %q, got\n%s", c.status, c.step, c.detail, c.advice, table(t, r))
 			}
-			if c.step == stepAccess && c.status == Failed && w.Requests(simulator.List) > 0 || c.step == stepDiscovery && countOf(r, stepTarget, Skipped) != 1 {
+			if c.step == stepAccess && c.status == Failed && w.Requests(simulator.List) > 0 || c.step == stepDiscovery &&
+				countOf(r, stepTarget, Skipped) != 1 {
 				t.Errorf("what cannot work was tried:\n%s", table(t, r))
 			}
 		})
 	}
 }
 
-// readyFrom has the client use a text as its access token.
+// readyFrom sets the access token of the client.
 func (w *world) readyFrom(text string) {
 	text = strings.ReplaceAll(text, " ", "_")
 	w.secrets = append(w.secrets, text)
 	w.Config.Client.AccessToken.Text = poller.NewSecret(text)
 }
 
-// A server that repeats what it was sent gets no secret shown.
+// Secrets that a server repeats in its response are hidden.
 func TestSecretsSentBack(t *testing.T) {
 	for _, method := range []string{"client_secret_post", "client_secret_basic", "client_secret_jwt"} {
 		t.Run(method, func(t *testing.T) {

@@ -16,7 +16,7 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// pkcs7 has the client be an ECS instance, whose metadata service is another if metadata is not nil.
+// pkcs7 makes the client an ECS instance, with another metadata service if metadata is not nil.
 func pkcs7(metadata roundTripper) func(*testing.T, *world) {
 	return func(t *testing.T, w *world) {
 		a := &w.Config.Client.Auth
@@ -27,7 +27,7 @@ func pkcs7(metadata roundTripper) func(*testing.T, *world) {
 	}
 }
 
-// pca has the client own a certificate, and then changes the world.
+// pca gives the client a certificate, and then changes the world.
 func pca(change func(*testing.T, *world)) func(*testing.T, *world) {
 	return func(t *testing.T, w *world) {
 		key, text := newKey(t)
@@ -68,7 +68,8 @@ func TestFederatedFailures(t *testing.T) {
 				a := &w.Config.Client.Auth
 				a.Method, a.FederatedCredential, a.IDToken.File = "oidc", "other", file(t, idToken(t, w))
 			},
-			step: stepAccess, detail: "invalid_client_credential", advice: []string{"M2M application app_exporter", "IDAAS_FEDERATED_CREDENTIAL_NAME"},
+			step: stepAccess, detail: "invalid_client_credential",
+			advice: []string{"M2M application app_exporter", "IDAAS_FEDERATED_CREDENTIAL_NAME"},
 		},
 		"PCA: key in the chain": {
 			change: pca(func(t *testing.T, w *world) {
@@ -78,8 +79,12 @@ func TestFederatedFailures(t *testing.T) {
 			}),
 			step: stepAccess, detail: "contains a private key", advice: []string{"only public data", "replace the key"},
 		},
-		"PKCS#7, all well":            {change: pkcs7(nil), step: stepAccess, status: OK, detail: "expires in"},
-		"PKCS#7: no metadata service": {change: pkcs7(func(*http.Request) (*http.Response, error) { return nil, errors.New("no route to host") }), step: stepAccess, detail: "PUT api/token: no route to host", advice: []string{"only ECS", "IDAAS_PKCS7_FILE"}},
+		"PKCS#7, all well": {change: pkcs7(nil), step: stepAccess, status: OK, detail: "expires in"},
+		"PKCS#7: no metadata service": {change: pkcs7(func(*http.Request) (*http.Response, error) {
+			return nil,
+				errors.New("no route to host")
+		}), step: stepAccess, detail: "PUT api/token: no route to host",
+			advice: []string{"only ECS", "IDAAS_PKCS7_FILE"}},
 		"PKCS#7: metadata service: 404": {change: pkcs7(func(*http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: 404, Body: http.NoBody}, nil
 		}), step: stepAccess, detail: "PUT api/token: 404", advice: []string{"only ECS"}},
@@ -113,23 +118,27 @@ func TestFederatedFailures(t *testing.T) {
 			},
 			step: stepAccess, detail: "expired_token", advice: []string{"the PKCS#7 document (IDAAS_PKCS7_FILE", "used too late", "clock"},
 		},
-		"PKCS#7: clock ahead": {api: simulator.Config{Now: hourBehind}, change: pkcs7(nil), step: stepAccess, detail: "in the future", advice: []string{"the PKCS#7 document", "a wrong clock"}},
-		"PCA, all well":       {change: pca(nil), step: stepAccess, status: OK, detail: "expires in"},
+		"PKCS#7: clock ahead": {api: simulator.Config{Now: hourBehind}, change: pkcs7(nil), step: stepAccess, detail: "in the future",
+			advice: []string{"the PKCS#7 document", "a wrong clock"}},
+		"PCA, all well": {change: pca(nil), step: stepAccess, status: OK, detail: "expires in"},
 		"PCA: wrong key": {
 			change: pca(func(t *testing.T, w *world) {
 				_, key := newKey(t)
 				w.secrets = append(w.secrets, key)
 				w.Config.Client.Auth.PrivateKey.File = file(t, key)
 			}),
-			step: stepAccess, detail: `the certificate "exporter" is of another key`, advice: []string{"IDAAS_CERTIFICATE_FILE and IDAAS_PRIVATE_KEY_FILE are not of one pair"},
+			step: stepAccess, detail: `the certificate "exporter" is of another key`,
+			advice: []string{"IDAAS_CERTIFICATE_FILE and IDAAS_PRIVATE_KEY_FILE are not of one pair"},
 		},
 		"PCA: expired": {
 			change: pca(func(t *testing.T, w *world) {
 				key, text := newKey(t)
 				w.Config.Client.Auth.PrivateKey.File = file(t, text)
-				w.Config.Client.Auth.Certificate.File = file(t, identities.NewCA(t, time.Now()).Issue(t, "exporter", key.Public(), time.Now().Add(-time.Hour), time.Now().Add(-time.Minute)))
+				w.Config.Client.Auth.Certificate.File = file(t,
+					identities.NewCA(t, time.Now()).Issue(t, "exporter", key.Public(), time.Now().Add(-time.Hour), time.Now().Add(-time.Minute)))
 			}),
-			step: stepAccess, detail: `the certificate "exporter" expired at`, advice: []string{"the certificate (IDAAS_CERTIFICATE_FILE", "renew it", "clock"},
+			step: stepAccess, detail: `the certificate "exporter" expired at`,
+			advice: []string{"the certificate (IDAAS_CERTIFICATE_FILE", "renew it", "clock"},
 		},
 		"PCA: another CA": {
 			change: pca(func(t *testing.T, w *world) {
@@ -145,6 +154,7 @@ func TestFederatedFailures(t *testing.T) {
 			change: pca(func(_ *testing.T, w *world) { w.Config.Client.Auth.Chain.File = "/nonexistent/chain" }),
 			step:   stepAccess, detail: "no such file", advice: []string{"read that file", "IDAAS_CERTIFICATE_CHAIN_FILE"},
 		},
-		"PCA: clock behind": {api: simulator.Config{Now: sixMinutesAhead}, change: pca(nil), step: stepAccess, detail: "expired_token", advice: []string{"the certificate", "clock"}},
+		"PCA: clock behind": {api: simulator.Config{Now: sixMinutesAhead}, change: pca(nil), step: stepAccess, detail: "expired_token",
+			advice: []string{"the certificate", "clock"}},
 	})
 }

@@ -68,7 +68,8 @@ func (p *preflight) compare(ctx context.Context) {
 				break
 			}
 			if errors.Is(err, context.DeadlineExceeded) {
-				p.add(Failed, stepLive, subject, fmt.Sprintf("not finished within %v", p.Timeout), "increase IDAAS_POLL_TIMEOUT, or run this with fewer targets")
+				p.add(Failed, stepLive, subject, fmt.Sprintf("not finished within %v", p.Timeout),
+					"increase IDAAS_POLL_TIMEOUT, or run this with fewer targets")
 				return
 			}
 			if err != nil {

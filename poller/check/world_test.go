@@ -51,7 +51,8 @@ func newWorld(t *testing.T, c simulator.Config, wrap ...func(http.Handler) http.
 	t.Helper()
 	ecs, ca := identities.NewECS(t, time.Now()), identities.NewCA(t, time.Now())
 	if c.Clients == nil {
-		c.Clients = []simulator.Client{{ID: testClient, Secret: testSecret, FederatedCredential: "k8s", PKCS7: ecs.Verify, PCA: simulator.PCA{Roots: ca.Roots}}}
+		c.Clients = []simulator.Client{{ID: testClient, Secret: testSecret, FederatedCredential: "k8s", PKCS7: ecs.Verify,
+			PCA: simulator.PCA{Roots: ca.Roots}}}
 	}
 	w := &world{Server: simulator.New(c), ecs: ecs, ca: ca, secrets: []string{testSecret, testPerson}}
 	var handler http.Handler = w.Server
@@ -110,13 +111,13 @@ func (w *world) transport(t *testing.T) *http.Transport {
 	return transport
 }
 
-// discover has everything discovered.
+// discover removes all settings that can be discovered.
 func (w *world) discover() {
 	c := &w.Config.Client
 	c.Domain, c.InstanceID, c.Endpoint, c.TokenEndpoint = w.http.URL, "", "", ""
 }
 
-// readyToken gets an access token from the simulator, and has the client use it.
+// readyToken sets the access token of the client to one of the simulator.
 func (w *world) readyToken(t *testing.T) {
 	if r := w.run(t); r.Failed() {
 		t.Fatalf("no access token: %+v", r)
@@ -126,7 +127,7 @@ func (w *world) readyToken(t *testing.T) {
 	w.Config.Client.AccessToken = auth.Credential{Text: poller.NewSecret(token)}
 }
 
-// run checks the world, and that its outputs hold no secret.
+// run checks the world, and that the output has no secret.
 func (w *world) run(t *testing.T) Report {
 	t.Helper()
 	r := Run(t.Context(), w.Config)
@@ -161,14 +162,14 @@ func tokens(n int) []simulator.Token {
 	return list
 }
 
-// every is a schedule with due times at whole multiples of itself.
+// every is a schedule with times at whole multiples of itself.
 type every time.Duration
 
 func (e every) Next(t time.Time) time.Time {
 	return t.Truncate(time.Duration(e)).Add(time.Duration(e))
 }
 
-// never is a schedule that does not come due.
+// never is a schedule without times.
 type never struct{}
 
 func (never) Next(time.Time) time.Time { return time.Time{} }
