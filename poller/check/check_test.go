@@ -113,7 +113,6 @@ func behaviour(r Report, subject string) Finding {
 }
 
 func TestAPIBehaviour(t *testing.T) {
-	never := simulator.Token{ExpiresAs: simulator.AsNull}
 	for name, c := range map[string]struct {
 		api     simulator.Config
 		change  func(*world)
@@ -122,27 +121,17 @@ func TestAPIBehaviour(t *testing.T) {
 		detail  string
 		advice  string
 	}{
-		"milliseconds": {subject: "expirationTime", status: OK, detail: "absent, null or 0 for 0 of 6 tokens, in seconds for 0"},
-		"seconds":      {api: simulator.Config{Seconds: true}, subject: "expirationTime", status: OK, detail: "in seconds for 6"},
-		"never expiring": {change: func(w *world) { w.Add("app_billing", "github_oauth", never) }, subject: "expirationTime", status: OK,
-			detail: "absent, null or 0 for 1 of 7 tokens"},
 		"correct total": {subject: "totalCount", status: OK, detail: "absent for 0 of 2 targets, correct for 2 of 2 complete lists"},
 		"wrong total": {change: func(w *world) { w.Inject(simulator.Fault{Consumer: "app_billing", Kind: simulator.Duplicates}) },
 			subject: "totalCount", status: Warning, detail: "correct for 1 of 2 complete lists",
 			advice: "idaas_poll_reported_tokens does not verify"},
 		"no total": {api: simulator.Config{OmitTotalCount: true}, subject: "totalCount", status: Warning,
 			detail: "absent for 2 of 2 targets", advice: "totalCount is unreliable"},
-		"absent at the end": {subject: "end of a list", status: OK, detail: "nextToken absent"},
-		"null at the end":   {api: simulator.Config{End: simulator.EndNull}, subject: "end of a list", status: OK, detail: "nextToken null"},
-		"empty at the end":  {api: simulator.Config{End: simulator.EndEmpty}, subject: "end of a list", status: OK, detail: "nextToken empty"},
-		"page size":         {subject: "page size", status: OK, detail: "100 accepted"},
+		"page size": {subject: "page size", status: OK, detail: "100 accepted"},
 		"page size refused": {api: simulator.Config{MaxPageSize: 50}, subject: "page size", status: Warning,
 			detail: "100 refused, 20 accepted", advice: "IDAAS_PAGE_SIZE=20"},
 		"page size clamped": {api: simulator.Config{MaxPageSize: 10, ClampPageSize: true}, change: long, subject: "page size", status: OK,
 			detail: "100 accepted"},
-		"only long lists":    {change: long, subject: "end of a list", status: OK, detail: "not seen within 3 pages"},
-		"request id":         {subject: "headers", status: OK, detail: "request id for 2 of 2 targets; no rate-limit headers"},
-		"rate-limit headers": {change: limited, subject: "headers", status: OK, detail: "X-Ratelimit-User"},
 		"nothing was read": {change: func(w *world) { w.Config.Client.Auth.Scope = "x" }, subject: "", status: Skipped,
 			detail: "no target was read"},
 		"no target was given": {change: func(w *world) { w.Config.Targets = nil }, subject: "", status: Skipped, detail: "no target was read"},
@@ -165,10 +154,6 @@ func long(w *world) {
 	for _, target := range w.Config.Targets {
 		w.Add(target.Consumer, target.Provider, tokens(301)...)
 	}
-}
-
-func limited(w *world) {
-	w.Inject(simulator.Fault{Operation: simulator.List, Kind: simulator.Slow, TimeLeft: time.Second})
 }
 
 func TestPrediction(t *testing.T) {

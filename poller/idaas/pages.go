@@ -31,12 +31,19 @@ func (w *walk) pages(ctx context.Context) iter.Seq2[poller.Page, error] {
 		seed, seen := maphash.MakeSeed(), map[uint64]bool{}
 		empty := 0
 		for number := 1; ; number++ {
-			err := w.get(ctx, number)
-			if err != nil {
+			w.call.what = "page " + strconv.Itoa(number)
+			read := w.list
+			if number == 1 {
+				read = w.first
+			}
+			if err := read(ctx); err != nil {
 				yield(poller.Page{}, err)
 				return
 			}
-			w.add(number)
+			w.read += int64(len(w.page.Tokens))
+			if w.totals[1] = w.page.Total; number == 1 {
+				w.totals[0] = w.page.Total
+			}
 			if !yield(w.page, nil) || w.next == "" {
 				return
 			}
@@ -88,14 +95,6 @@ func (c *Client) newWalk(t poller.Target) *walk {
 	return w
 }
 
-// add adds a page to the counts for ends.
-func (w *walk) add(number int) {
-	w.read += int64(len(w.page.Tokens))
-	if w.totals[1] = w.page.Total; number == 1 {
-		w.totals[0] = w.page.Total
-	}
-}
-
 // ends returns an error if a page looks like the end of the list, but its totalCount contradicts the pages before. Not for lists of active
 // tokens, which may expire meanwhile: there the sum of the counts is checked.
 func (w *walk) ends(page poller.Page, next string) error {
@@ -115,15 +114,6 @@ func (w *walk) begin(size int, filter string) {
 // hide returns a scrubber of the secret parts of requests.
 func (w *walk) hide() poller.Scrubber {
 	return poller.Scrubber{}.Hide(w.target.Consumer, w.target.Label).And(w.token.hide)
-}
-
-// get reads the next page.
-func (w *walk) get(ctx context.Context, number int) error {
-	w.call.what = "page " + strconv.Itoa(number)
-	if number == 1 {
-		return w.first(ctx)
-	}
-	return w.list(ctx)
 }
 
 // list reads a page. If the API refuses the access token, it tries once with a new one.

@@ -77,45 +77,25 @@ func signedDocument(text string) (string, error) {
 	if len(text) > maxCredential {
 		return "", fmt.Errorf("is longer than %d bytes", maxCredential)
 	}
-	if err != nil || len(ber) < 2 || ber[0] != 0x30 || berLength(ber) != len(ber) || !bytes.HasPrefix(ber[berHeader(ber):], signedData) {
+	if err != nil || !isSignedData(ber) {
 		return "", errors.New("is not a PKCS#7 signed document; accepted: Base64, with or without PEM armor")
 	}
 	return base64.StdEncoding.EncodeToString(ber), nil
 }
 
-// berHeader returns the length of the tag and length bytes of a BER element.
-func berHeader(ber []byte) int {
-	if n := ber[1]; n > 0x80 {
-		return 2 + int(n&0x7f)
+// isSignedData reports whether ber is one element with signed data. Its length may be indefinite, as in documents of AWS and OpenSSL.
+func isSignedData(ber []byte) bool {
+	if len(ber) < 2 || ber[0] != 0x30 {
+		return false
 	}
-	return 2
-}
-
-// berLength returns the length of the BER element at the start of ber; 0 if there is none. BER lengths may be indefinite, as in
-// documents of AWS and OpenSSL. encoding/asn1 parses only DER, which has no indefinite lengths.
-func berLength(ber []byte) int {
-	if len(ber) < 2 || len(ber) < berHeader(ber) || ber[0] == 0 {
-		return 0
-	}
-	end, n := berHeader(ber), int(ber[1])
-	if n == 0x80 {
-		for !bytes.HasPrefix(ber[end:], []byte{0, 0}) {
-			inner := berLength(ber[end:])
-			if inner == 0 {
-				return 0
-			}
-			end += inner
+	length, content := int(ber[1]), ber[2:]
+	if more := length & 0x7f; length > 0x80 && more <= min(4, len(content)) {
+		length = 0
+		for _, b := range content[:more] {
+			length = length<<8 | int(b)
 		}
-		return end + 2
+		content = content[more:]
 	}
-	if n > 0x80 {
-		n = 0
-		for _, b := range ber[2:end] {
-			n = min(n<<8|int(b), maxCredential)
-		}
-	}
-	if n > len(ber)-end {
-		return 0
-	}
-	return end + n
+	complete := length == len(content) || ber[1] == 0x80 && bytes.HasSuffix(content, []byte{0, 0})
+	return complete && bytes.HasPrefix(content, signedData)
 }
