@@ -270,10 +270,14 @@ func TestConsumersFaults(t *testing.T) {
 		"{consumers: {match: '['}" + at: {
 			"targets.yaml:2: error parsing regexp: missing closing ]: `[`; accepted: a regular expression (RE2)",
 		},
-		"{consumers: {name: x}" + at:                           {`targets.yaml:2="name": unknown key; accepted: identity, match`},
-		"{consumers: some" + at:                                {"targets.yaml:2: consumers is neither all nor a mapping with the keys identity, match"},
-		"{consumers: [a]" + at:                                 {"targets.yaml:2: consumers is neither all nor a mapping with the keys identity, match"},
-		"{consumers: " + at:                                    {"targets.yaml:2: consumers is neither all nor a mapping with the keys identity, match"},
+		"{consumers: {name: x}" + at: {`targets.yaml:2="name": unknown key; accepted: identity, match`},
+		"{consumers: some" + at:      {"targets.yaml:2: consumers is neither all nor a mapping with the keys identity, match"},
+		"{consumers: [a]" + at:       {"targets.yaml:2: consumers is neither all nor a mapping with the keys identity, match"},
+		"{consumers: " + at:          {"targets.yaml:2: consumers is neither all nor a mapping with the keys identity, match"},
+		"{consumers: {identity: robot, match: '['},\n   consumer: a" + at: {
+			"targets.yaml:2: consumers together with consumer; accepted: one of them", `targets.yaml:2="robot": unknown identity; accepted: application, agent`,
+			"targets.yaml:2: error parsing regexp: missing closing ]: `[`; accepted: a regular expression (RE2)",
+		},
 		"{consumers: all,\n   consumer: a" + at:                {"targets.yaml:2: consumers together with consumer; accepted: one of them"},
 		"{consumers: all,\n   alias: a" + at:                   {`targets.yaml:3="a": alias together with consumers; accepted: with consumer`},
 		"{credential_providers: [p]}":                          {"targets.yaml:2: neither consumer nor consumers"},

@@ -245,9 +245,10 @@ func (l *targetList) addEntry(n *yaml.Node) {
 		l.fault(l.at(n), "", "neither consumer nor consumers")
 	case one != nil && many != nil:
 		l.fault(l.at(many), "", "consumers together with consumer; accepted: one of them")
-	case many != nil && many.Kind != yaml.MappingNode && many.Value != "all":
+	}
+	if many != nil && many.Kind != yaml.MappingNode && many.Value != "all" {
 		l.fault(l.at(many), "", "consumers is neither all nor a mapping with the keys identity, match")
-	case many != nil:
+	} else if many != nil {
 		p.consumers = l.selector(many, "identity", poller.ApplicationTypes)
 	}
 	l.addAlias(fields["alias"], p.consumer, many)
