@@ -205,7 +205,9 @@ func (p *Poller) Snapshot() *Snapshot {
 // Run walks all targets at once, and then each at its scheduled times, until ctx ends. At once, it omits restored targets without a
 // scheduled time since the start of their last complete walk. It returns after all walks have ended; those in flight are cancelled.
 func (p *Poller) Run(ctx context.Context) {
-	p.starting = p.unattempted > 0
+	p.mu.Lock()
+	p.starting = p.unattempted > 0 // SetTargets may already run
+	p.mu.Unlock()
 	defer p.walkers.Wait()
 	defer p.begin(ctx)()
 	for ctx.Err() == nil {
