@@ -87,8 +87,9 @@ type Poller struct {
 	unattempted   int             // targets
 	ctx           context.Context // of Run; nil before and after
 
-	starting bool           // during Run, until all targets were attempted
-	changes  map[change]int // by walks, since the last call of gathered
+	starting bool // during Run, until all targets were attempted
+	// changes has the number of changes by kind since logMore: an outage has a line for the first target, and one for the others.
+	changes map[change]int
 }
 
 // maxSleep is the longest time until a step of the wall clock is detected.
@@ -298,7 +299,7 @@ func (p *Poller) tick() time.Duration {
 		if reached {
 			p.cycle(t, now)
 			if i == 0 {
-				more = p.gathered() // also while a walk hangs
+				more, p.changes = p.changes, map[change]int{} // also while a walk hangs
 			}
 		}
 		sleep = min(sleep, t.Next.Sub(now))

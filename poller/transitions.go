@@ -16,34 +16,18 @@ func changed(before, after *Reading) change {
 	return change{}
 }
 
-// first counts a change and reports whether it is the first of its kind since gathered. An outage is logged twice for each reason: the
-// first target, and the number of the others. p.mu must be held.
-func (p *Poller) first(before, after *Reading) bool {
-	c := changed(before, after)
-	p.changes[c]++
-	return p.changes[c] == 1
-}
-
-// gathered returns the number of changes by kind and resets them. p.mu must be held.
-func (p *Poller) gathered() map[change]int {
-	more := p.changes
-	p.changes = map[change]int{}
-	return more
-}
-
-// logTransition logs the change between two readings of a target, at debug level unless it is the first of its kind.
-func (p *Poller) logTransition(before, after *Reading, first bool) {
+// logTransition logs the result of a walk, at debug level unless it is the first change of its kind.
+func (p *Poller) logTransition(c change, after *Reading, first bool) {
 	log := p.config.Log.With("consumer", after.Target.Label, "credential_provider", after.Target.Provider)
-	c := changed(before, after)
-	failing, recovered := log.Debug, log.Debug
+	failed, recovered := log.Debug, log.Debug
 	if first {
-		failing, recovered = log.Warn, log.Info
+		failed, recovered = log.Warn, log.Info
 	}
 	switch f := after.Failure; {
 	case c.recovered:
 		recovered("target recovered", "after", c.reason)
 	case c.reason != "":
-		failing("target failed", "reason", f.Reason, "error", f.Text)
+		failed("target failed", "reason", f.Reason, "error", f.Text)
 	case f != nil:
 		log.Debug("target failed again", "reason", f.Reason, "error", f.Text)
 	default:

@@ -122,17 +122,19 @@ func (p *Poller) publish(j *job, counted *counting, took time.Duration, err erro
 	p.update(func(s *published) { s.replace(j.index, after) })
 	started := p.starting && p.unattempted == 0
 	p.starting = p.starting && !started
-	first := p.first(before, after)
+	c := changed(before, after)
+	p.changes[c]++
+	first := p.changes[c] == 1
 	var more map[change]int
 	if p.inProgress == 0 {
-		more = p.gathered()
+		more, p.changes = p.changes, map[change]int{}
 	}
 	p.mu.Unlock()
 
 	if p.config.Events.Walked != nil {
 		p.config.Events.Walked(took, failed)
 	}
-	p.logTransition(before, after, first)
+	p.logTransition(c, after, first)
 	p.logMore(more)
 	if started {
 		now := p.Snapshot()
