@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"reflect"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -122,20 +123,17 @@ func (p *progress) now(format string, args ...any) { p.step.Store(fmt.Sprintf(fo
 
 // report writes a line to out every 10 s until stop is called.
 func (p *progress) report(out io.Writer) (stop func()) {
-	done, ended := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(ended)
+	ctx, cancel := context.WithCancel(context.Background())
+	var reporting sync.WaitGroup
+	reporting.Go(func() {
 		for {
 			select {
 			case <-time.After(10 * time.Second):
 				fmt.Fprintf(out, "%s; requests so far: %d\n", p.step.Load(), p.requests.Load())
-			case <-done:
+			case <-ctx.Done():
 				return
 			}
 		}
-	}()
-	return func() {
-		close(done)
-		<-ended
-	}
+	})
+	return func() { cancel(); reporting.Wait() }
 }
