@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -271,24 +272,30 @@ func TestSharedFailureIsReportedOnce(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, simulator.Config{})
-			w.Config.Client.Retries = 4
-			w.Config.Client.Timeout = 500 * time.Millisecond
-			w.Config.Targets = nil
-			for i := range 6 {
-				consumer := fmt.Sprintf("app_%d", i)
-				w.Add(consumer, "jwt", tokens(1)...)
-				w.Config.Targets = append(w.Config.Targets, poller.Target{Consumer: consumer, Provider: "jwt", Label: consumer})
-			}
-			c.fault.Operation = simulator.List
-			w.Inject(c.fault)
-			r := w.run(t)
-			failed, skipped := countOf(r, stepTarget, Failed), countOf(r, stepTarget, Skipped)
-			if n := strings.Count(table(t, r), "→"); n != 1 {
-				t.Errorf("%d pieces of advice:\n%s", n, table(t, r))
-			}
-			if n := w.Requests(simulator.List); failed != c.failed || skipped != c.skipped || n != c.requests {
-				t.Errorf("%d failed, %d skipped, %d requests; want %+v\n%s", failed, skipped, n, c, table(t, r))
-			}
+			synctest.Test(t, func(t *testing.T) {
+				time.Sleep(time.Until(time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)))
+				w.Server = simulator.New(simulator.Config{Clients: []simulator.Client{{ID: testClient, Secret: testSecret}}})
+				defer w.Server.Close()
+				w.Config.Client.Transport = inMemory{w.Server}
+				w.Config.Client.Retries = 4
+				w.Config.Client.Timeout = 500 * time.Millisecond
+				w.Config.Targets = nil
+				for i := range 6 {
+					consumer := fmt.Sprintf("app_%d", i)
+					w.Add(consumer, "jwt", tokens(1)...)
+					w.Config.Targets = append(w.Config.Targets, poller.Target{Consumer: consumer, Provider: "jwt", Label: consumer})
+				}
+				c.fault.Operation = simulator.List
+				w.Inject(c.fault)
+				r := w.run(t)
+				failed, skipped := countOf(r, stepTarget, Failed), countOf(r, stepTarget, Skipped)
+				if n := strings.Count(table(t, r), "→"); n != 1 {
+					t.Errorf("%d pieces of advice:\n%s", n, table(t, r))
+				}
+				if n := w.Requests(simulator.List); failed != c.failed || skipped != c.skipped || n != c.requests {
+					t.Errorf("%d failed, %d skipped, %d requests; want %+v\n%s", failed, skipped, n, c, table(t, r))
+				}
+			})
 		})
 	}
 }

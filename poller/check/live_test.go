@@ -1,7 +1,9 @@
 package check
 
 import (
+	"cmp"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -83,7 +85,7 @@ func (h inMemory) RoundTrip(r *http.Request) (response *http.Response, err error
 	}
 	defer func() {
 		if recover() != nil {
-			response, err = nil, r.Context().Err()
+			response, err = nil, cmp.Or(r.Context().Err(), io.ErrUnexpectedEOF)
 		}
 	}()
 	w := httptest.NewRecorder()
