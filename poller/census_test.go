@@ -41,14 +41,22 @@ func TestEveryTokenIsInOneState(t *testing.T) {
 		now  time.Time
 		want States
 	}{
-		{"at the walk", epoch, States{Total: 10, Active: 5, Expired: 2, Revoked: 3, NeverExpiring: 2, Earliest: at(time.Millisecond),
-			LastActive: at(0)}},
-		{"a moment before", epoch.Add(time.Millisecond - 1),
-			States{Total: 10, Active: 5, Expired: 2, Revoked: 3, NeverExpiring: 2, Earliest: at(time.Millisecond), LastActive: at(0)}},
-		{"at its end", epoch.Add(time.Millisecond), States{Total: 10, Active: 4, Expired: 3, Revoked: 3, NeverExpiring: 2,
-			Earliest: at(time.Hour), LastActive: at(0)}},
-		{"an hour on", epoch.Add(time.Hour), States{Total: 10, Active: 3, Expired: 4, Revoked: 3, NeverExpiring: 2,
-			Earliest: math.MaxInt64 - 1, LastActive: at(0)}},
+		{"at the walk", epoch, States{
+			Total: 10, Active: 5, Expired: 2, Revoked: 3, NeverExpiring: 2, Earliest: at(time.Millisecond),
+			LastActive: at(0),
+		}},
+		{
+			"a moment before", epoch.Add(time.Millisecond - 1),
+			States{Total: 10, Active: 5, Expired: 2, Revoked: 3, NeverExpiring: 2, Earliest: at(time.Millisecond), LastActive: at(0)},
+		},
+		{"at its end", epoch.Add(time.Millisecond), States{
+			Total: 10, Active: 4, Expired: 3, Revoked: 3, NeverExpiring: 2,
+			Earliest: at(time.Hour), LastActive: at(0),
+		}},
+		{"an hour on", epoch.Add(time.Hour), States{
+			Total: 10, Active: 3, Expired: 4, Revoked: 3, NeverExpiring: 2,
+			Earliest: math.MaxInt64 - 1, LastActive: at(0),
+		}},
 	} {
 		got := c.At(tt.now)
 		got.now, got.pending = 0, nil
@@ -141,11 +149,15 @@ func TestLifetimeAndNewestIssue(t *testing.T) {
 		lifetime, newest int64
 	}{
 		{"carried on with nothing left", nil, prev.Lifetime, 0},
-		{"carried on with expired and revoked left", []Token{{ID: "a", Created: at(0), Expires: at(day)},
-			{ID: "b", Created: at(0), Revoked: true}}, prev.Lifetime, 0},
-		{"of the one that expires last, not of the newest",
+		{"carried on with expired and revoked left", []Token{
+			{ID: "a", Created: at(0), Expires: at(day)},
+			{ID: "b", Created: at(0), Revoked: true},
+		}, prev.Lifetime, 0},
+		{
+			"of the one that expires last, not of the newest",
 			[]Token{{ID: "a", Created: at(0), Expires: at(30 * day)}, {ID: "b", Created: at(19 * day), Expires: at(21 * day)}},
-			(30 * day).Milliseconds(), at(19 * day)},
+			(30 * day).Milliseconds(), at(19 * day),
+		},
 		{"unknown when that one has no issue", []Token{{ID: "a", Expires: at(30 * day)}}, 0, 0},
 		{"never expiring ones do not count", []Token{{ID: "a", Created: at(day)}}, prev.Lifetime, at(day)},
 		{"issued after it expires is no lifetime", []Token{{ID: "a", Created: at(40 * day), Expires: at(30 * day)}}, 0, at(40 * day)},

@@ -171,17 +171,24 @@ func TestWhatIsUnknownIsNoPause(t *testing.T) {
 		ended time.Duration
 	}{
 		{"full walks", looks(false, 0, 5*aDay, 5*aMinute, every), night, 4*aDay + 2*anHour + 15*aMinute},
-		{"an outage of a night", append(looks(false, 0, 2*aDay, 5*aMinute, every), looks(false, 3*aDay, 5*aDay, 5*aMinute, every)...), night,
-			4*aDay + 2*anHour + 15*aMinute},
+		{
+			"an outage of a night", append(looks(false, 0, 2*aDay, 5*aMinute, every), looks(false, 3*aDay, 5*aDay, 5*aMinute, every)...), night,
+			4*aDay + 2*anHour + 15*aMinute,
+		},
 		{"live walks", looks(true, 0, 5*aDay, 5*aMinute, active), night, 4*aDay + 2*anHour + 15*aMinute},
 		{"live walks and an outage of a night", append(looks(true, 0, 2*aDay, 5*aMinute, active),
 			looks(true, 3*aDay, 5*aDay, 5*aMinute, active)...), night, 4*aDay + 2*anHour + 15*aMinute},
 		{"live walks that see a token by chance", looks(true, 2*anHour, 9*aDay, 59*aMinute, active), 0, 0},
 		{"expired tokens are soon removed", looks(false, 0, 5*aDay, 5*aMinute, kept), night, 4*aDay + 2*anHour + 15*aMinute},
-		{"removed in an outage", append(looks(false, 0, 2*aDay, 5*aMinute, every), looks(false, 4*aDay, 5*aDay, 5*aMinute, newest)...), night,
-			4*aDay + 2*anHour + 15*aMinute},
-		{"renewed in place before the first walk", []look{{9 * aDay, []Token{tok(0, anHour), inPlace(2*anHour, 8*aDay, 8*aDay+anHour)},
-			false}}, anHour, 8*aDay + anHour},
+		{
+			"removed in an outage", append(looks(false, 0, 2*aDay, 5*aMinute, every), looks(false, 4*aDay, 5*aDay, 5*aMinute, newest)...), night,
+			4*aDay + 2*anHour + 15*aMinute,
+		},
+		{"renewed in place before the first walk", []look{{
+			9 * aDay,
+			[]Token{tok(0, anHour), inPlace(2*anHour, 8*aDay, 8*aDay+anHour)},
+			false,
+		}}, anHour, 8*aDay + anHour},
 		{"renewed in place between walks", []look{
 			{aDay, []Token{inPlace(0, aDay-aMinute, aDay+30*aMinute)}, false},
 			{aDay + anHour, []Token{inPlace(0, aDay-aMinute, aDay+30*aMinute)}, false},
@@ -192,13 +199,23 @@ func TestWhatIsUnknownIsNoPause(t *testing.T) {
 			{aDay + 12*anHour, []Token{inPlace(0, aDay+11*anHour, 2*aDay+11*anHour)}, false},
 		}, 0, aDay + 12*anHour},
 		{"revoked early", []look{{aDay, []Token{revoked(tok(0, 10*anHour), anHour), tok(3*anHour, 4*anHour)}, false}}, 2 * anHour, 4 * anHour},
-		{"an update not later than the creation", []look{{aDay,
-			[]Token{tok(0, anHour), revoked(tok(2*anHour, 10*anHour), 0), tok(5*anHour, 6*anHour)}, false}}, 3 * anHour, 6 * anHour},
-		{"an update after it expired", []look{{aDay, []Token{revoked(tok(0, anHour), 2*anHour), tok(3*anHour, 4*anHour)}, false}}, 2 * anHour,
-			4 * anHour},
+		{"an update not later than the creation", []look{{
+			aDay,
+			[]Token{tok(0, anHour), revoked(tok(2*anHour, 10*anHour), 0), tok(5*anHour, 6*anHour)},
+			false,
+		}}, 3 * anHour, 6 * anHour},
+		{
+			"an update after it expired",
+			[]look{{aDay, []Token{revoked(tok(0, anHour), 2*anHour), tok(3*anHour, 4*anHour)}, false}},
+			2 * anHour,
+			4 * anHour,
+		},
 		{"updated when it expired", []look{{aDay, []Token{inPlace(0, anHour, anHour), tok(3*anHour, 4*anHour)}, false}}, 2 * anHour, 4 * anHour},
-		{"twice in the list, once revoked", []look{{aDay,
-			[]Token{tok(0, 10*anHour), revoked(tok(0, 10*anHour), anHour), tok(3*anHour, 4*anHour)}, false}}, 2 * anHour, 4 * anHour},
+		{"twice in the list, once revoked", []look{{
+			aDay,
+			[]Token{tok(0, 10*anHour), revoked(tok(0, 10*anHour), anHour), tok(3*anHour, 4*anHour)},
+			false,
+		}}, 2 * anHour, 4 * anHour},
 		{"issued in the future", []look{{aDay, []Token{tok(0, anHour), tok(aDay+anHour, aDay+2*anHour)}, false}}, 23 * anHour, aDay},
 		{"without a creation", []look{{aDay, []Token{tok(0, anHour), {ID: "x", Expires: at(5 * anHour)}}, false}}, 4 * anHour, 5 * anHour},
 		{"active without a creation", []look{
@@ -213,10 +230,17 @@ func TestWhatIsUnknownIsNoPause(t *testing.T) {
 		{"the clock is set back by a year", []look{
 			{366 * aDay, []Token{tok(0, 400*aDay)}, false}, {aDay, []Token{tok(0, anHour), tok(3*anHour, 400*aDay)}, false},
 		}, 2 * anHour, aDay},
-		{"a pause of three months", []look{{100 * aDay, []Token{tok(0, anHour), tok(99*aDay, 99*aDay+anHour)}, false}}, 99*aDay - anHour,
-			99*aDay + anHour},
-		{"a pause that ended 36 days before", []look{{100 * aDay, append(eachToken(1, 0, 0, anHour), tok(50*aDay, 86*aDay+anHour)), false}},
-			0, 86*aDay + anHour},
+		{
+			"a pause of three months",
+			[]look{{100 * aDay, []Token{tok(0, anHour), tok(99*aDay, 99*aDay+anHour)}, false}},
+			99*aDay - anHour,
+			99*aDay + anHour,
+		},
+		{
+			"a pause that ended 36 days before",
+			[]look{{100 * aDay, append(eachToken(1, 0, 0, anHour), tok(50*aDay, 86*aDay+anHour)), false}},
+			0, 86*aDay + anHour,
+		},
 	} {
 		var c *Census
 		for _, l := range tt.looks {

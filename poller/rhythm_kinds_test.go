@@ -268,8 +268,10 @@ var kinds = []struct {
 		pick(n, 1)
 		return out
 	}), [4]float64{0, 0, 0, .158}},
-	{"nightly, renewed in place", func(r *rand.Rand) consumerLife { return consumerLife{issues: nightly(r), inPlace: true} },
-		[4]float64{0, 0, 0, .048}},
+	{
+		"nightly, renewed in place", func(r *rand.Rand) consumerLife { return consumerLife{issues: nightly(r), inPlace: true} },
+		[4]float64{0, 0, 0, .048},
+	},
 	{"24 h renewed in place at 12 h", func(r *rand.Rand) consumerLife {
 		return consumerLife{issues: each(r, days, 12*hours, hours), inPlace: true}
 	}, [4]float64{}},

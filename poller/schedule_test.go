@@ -50,8 +50,10 @@ func TestSchedulesOverDaylightSaving(t *testing.T) {
 		want       []string // due times in UTC, after the start
 	}{
 		{"into it, at a full hour", "CRON_TZ=Europe/Berlin 0 * * * *", utc("2026-03-28T23:30:00Z"), []string{"00:00", "01:00", "02:00", "03:00"}},
-		{"out of it, at a full hour", "CRON_TZ=Europe/Berlin 0 * * * *", utc("2026-10-24T23:30:00Z"),
-			[]string{"00:00", "01:00", "02:00", "03:00"}},
+		{
+			"out of it, at a full hour", "CRON_TZ=Europe/Berlin 0 * * * *", utc("2026-10-24T23:30:00Z"),
+			[]string{"00:00", "01:00", "02:00", "03:00"},
+		},
 		{"a time of day that is left out comes the next day", "CRON_TZ=Europe/Berlin 30 2 * * *", utc("2026-03-28T12:00:00Z"), []string{"00:30"}},
 		{"daily moves with the zone", "CRON_TZ=America/New_York 0 9 * * *", utc("2026-03-07T00:00:00Z"), []string{"14:00", "13:00", "13:00"}},
 		{"every", "@every 6h", utc("2026-03-28T23:30:00Z"), []string{"05:30", "11:30"}},

@@ -187,14 +187,18 @@ func TestOtherTextsStay(t *testing.T) {
 func TestLongSecretsAndTexts(t *testing.T) {
 	secret := strings.Repeat("0123456789+/abcdefgh", 150_000)
 	s := Scrubber{}.Hide(secret, "[secret]")
-	for _, text := range []string{secret, "x" + secret[:1<<20], url.QueryEscape(secret), strings.Repeat("x", 190) + secret,
-		base64.StdEncoding.EncodeToString([]byte(secret))} {
+	for _, text := range []string{
+		secret, "x" + secret[:1<<20], url.QueryEscape(secret), strings.Repeat("x", 190) + secret,
+		base64.StdEncoding.EncodeToString([]byte(secret)),
+	} {
 		if got := s.Clean(text); strings.Contains(got, "01234") || strings.Contains(got, "MDEy") || utf8.RuneCountInString(got) > 201 {
 			t.Errorf("shown: %.300q", got)
 		}
 	}
-	for _, text := range []string{"&#" + strings.Repeat("0", 1<<20), strings.Repeat("%", 1<<16), strings.Repeat("&", 1<<16),
-		strings.Repeat(`\`, 1<<16), strings.Repeat("%25", 1<<16), "%" + strings.Repeat("%25", 1<<16)} {
+	for _, text := range []string{
+		"&#" + strings.Repeat("0", 1<<20), strings.Repeat("%", 1<<16), strings.Repeat("&", 1<<16),
+		strings.Repeat(`\`, 1<<16), strings.Repeat("%25", 1<<16), "%" + strings.Repeat("%25", 1<<16),
+	} {
 		s.Clean(text)
 	}
 }

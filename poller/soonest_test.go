@@ -38,8 +38,11 @@ func TestSoonest(t *testing.T) {
 		{"none", nil, ""},
 		{"ten of twelve", dozen, "a b c d e f g h i j"},
 		{"ties", []Token{in("b", time.Hour), in("a", time.Hour)}, "a b"},
-		{"no expired, revoked or never expiring ones", append([]Token{in("past", -time.Hour), in("now", 0), {ID: "never"},
-			revoked(in("r", time.Second))}, dozen[:2]...), "a b"},
+		{"no expired, revoked or never expiring ones", append([]Token{
+			in("past", -time.Hour), in("now", 0),
+			{ID: "never"},
+			revoked(in("r", time.Second)),
+		}, dozen[:2]...), "a b"},
 		{"read twice", append(slices.Clone(dozen), dozen[0], dozen[0]), "a b c d e f g h i j"},
 		{"revoked meanwhile", append(slices.Clone(dozen), revoked(dozen[0])), "b c d e f g h i j k"},
 		{"renewed meanwhile: the end that counts", []Token{in("a", 2*time.Hour), in("b", time.Hour), in("a", time.Minute)}, "a b"},

@@ -262,8 +262,10 @@ func TestAFailureKeepsNoIDThatIsHiddenNow(t *testing.T) {
 		shown := Target{Consumer: id, Provider: "p", Label: id}
 		hidden := Target{Consumer: id, Provider: "p", Label: "ann"}
 		restored := func(t Target) *Poller {
-			return New(Config{Schedule: Schedule{Calendar: every(time.Hour)}, Targets: []Target{t}, Restored: map[Key]*Reading{t.Key(): failed},
-				Log: slog.New(slog.DiscardHandler)})
+			return New(Config{
+				Schedule: Schedule{Calendar: every(time.Hour)}, Targets: []Target{t}, Restored: map[Key]*Reading{t.Key(): failed},
+				Log: slog.New(slog.DiscardHandler),
+			})
 		}
 		kept, restarted, reloaded := restored(shown), restored(hidden), restored(shown)
 		reloaded.SetTargets([]Target{hidden})

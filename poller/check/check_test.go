@@ -90,8 +90,10 @@ func TestMixed(t *testing.T) {
 	w.Add("app_billing", "private", tokens(1)...)
 	w.Inject(simulator.Fault{Consumer: "app_slow", Kind: simulator.Hang})
 	w.Add("app_slow", "slow", tokens(1)...)
-	for _, pair := range []string{"app_billing private", "app_payroll private", "app_slow slow", "app_billing atp_12345",
-		"app_misspelt github_oauth"} {
+	for _, pair := range []string{
+		"app_billing private", "app_payroll private", "app_slow slow", "app_billing atp_12345",
+		"app_misspelt github_oauth",
+	} {
 		consumer, provider, _ := strings.Cut(pair, " ")
 		w.Config.Targets = append(w.Config.Targets, poller.Target{Consumer: consumer, Provider: provider, Label: consumer})
 	}
@@ -123,18 +125,28 @@ func TestAPIBehaviour(t *testing.T) {
 		advice  string
 	}{
 		"correct total": {subject: "totalCount", status: OK, detail: "absent for 0 of 2 targets, correct for 2 of 2 complete lists"},
-		"wrong total": {change: func(w *world) { w.Inject(simulator.Fault{Consumer: "app_billing", Kind: simulator.Duplicates}) },
+		"wrong total": {
+			change:  func(w *world) { w.Inject(simulator.Fault{Consumer: "app_billing", Kind: simulator.Duplicates}) },
 			subject: "totalCount", status: Warning, detail: "correct for 1 of 2 complete lists",
-			advice: "idaas_poll_reported_tokens does not verify"},
-		"no total": {api: simulator.Config{OmitTotalCount: true}, subject: "totalCount", status: Warning,
-			detail: "absent for 2 of 2 targets", advice: "totalCount is unreliable"},
+			advice: "idaas_poll_reported_tokens does not verify",
+		},
+		"no total": {
+			api: simulator.Config{OmitTotalCount: true}, subject: "totalCount", status: Warning,
+			detail: "absent for 2 of 2 targets", advice: "totalCount is unreliable",
+		},
 		"page size": {subject: "page size", status: OK, detail: "100 accepted"},
-		"page size refused": {api: simulator.Config{MaxPageSize: 50}, subject: "page size", status: Warning,
-			detail: "100 refused, 20 accepted", advice: "IDAAS_PAGE_SIZE=20"},
-		"page size clamped": {api: simulator.Config{MaxPageSize: 10, ClampPageSize: true}, change: long, subject: "page size", status: OK,
-			detail: "100 accepted"},
-		"nothing was read": {change: func(w *world) { w.Config.Client.Auth.Scope = "x" }, subject: "", status: Skipped,
-			detail: "no target was read"},
+		"page size refused": {
+			api: simulator.Config{MaxPageSize: 50}, subject: "page size", status: Warning,
+			detail: "100 refused, 20 accepted", advice: "IDAAS_PAGE_SIZE=20",
+		},
+		"page size clamped": {
+			api: simulator.Config{MaxPageSize: 10, ClampPageSize: true}, change: long, subject: "page size", status: OK,
+			detail: "100 accepted",
+		},
+		"nothing was read": {
+			change: func(w *world) { w.Config.Client.Auth.Scope = "x" }, subject: "", status: Skipped,
+			detail: "no target was read",
+		},
 		"no target was given": {change: func(w *world) { w.Config.Targets = nil }, subject: "", status: Skipped, detail: "no target was read"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -164,8 +176,10 @@ func TestPrediction(t *testing.T) {
 		day    string
 		advice string
 	}{
-		"two short lists": {cycle: "about 2 in .*, every 5m0s",
-			day: "about 576, without those for access tokens; the limit of 1000/s allows 86400000"},
+		"two short lists": {
+			cycle: "about 2 in .*, every 5m0s",
+			day:   "about 576, without those for access tokens; the limit of 1000/s allows 86400000",
+		},
 		"long lists": {change: long, cycle: "about 8 in ", day: "about 2304,"},
 		"no total": {change: func(w *world) {
 			w.Inject(simulator.Fault{Kind: simulator.MissingTotal})
@@ -275,7 +289,7 @@ func TestSharedFailureIsReportedOnce(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				time.Sleep(time.Until(time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)))
 				w.Server = simulator.New(simulator.Config{Clients: []simulator.Client{{ID: testClient, Secret: testSecret}}})
-				defer w.Server.Close()
+				defer w.Close()
 				w.Config.Client.Transport = inMemory{w.Server}
 				w.Config.Client.Retries = 4
 				w.Config.Client.Timeout = 500 * time.Millisecond

@@ -184,34 +184,50 @@ func TestFailures(t *testing.T) {
 			change: client(func(c *idaas.Config) { c.Auth.Method = "client_secret_jwt" }),
 			step:   stepClock, detail: "ahead", advice: []string{"NTP"},
 		},
-		"clock behind": {api: simulator.Config{ClockSkew: 2 * time.Minute}, step: stepClock, detail: "behind the server's",
-			advice: []string{"NTP"}},
-		"clock ahead": {api: simulator.Config{ClockSkew: -2 * time.Minute}, step: stepClock, detail: "ahead of the server's",
-			advice: []string{"NTP"}},
+		"clock behind": {
+			api: simulator.Config{ClockSkew: 2 * time.Minute}, step: stepClock, detail: "behind the server's",
+			advice: []string{"NTP"},
+		},
+		"clock ahead": {
+			api: simulator.Config{ClockSkew: -2 * time.Minute}, step: stepClock, detail: "ahead of the server's",
+			advice: []string{"NTP"},
+		},
 		"clock a bit off": {api: simulator.Config{ClockSkew: 50 * time.Second}, step: stepClock, status: OK, detail: "behind"},
-		"unknown scope": {change: client(func(c *idaas.Config) { c.Auth.Scope = "urn:cloud:idaas:pam|other" }), step: stepAccess,
-			detail: "invalid_scope", advice: []string{"IDAAS_SCOPE", "authentication_token:read"}},
+		"unknown scope": {
+			change: client(func(c *idaas.Config) { c.Auth.Scope = "urn:cloud:idaas:pam|other" }), step: stepAccess,
+			detail: "invalid_scope", advice: []string{"IDAAS_SCOPE", "authentication_token:read"},
+		},
 		"scope not found":  {change: tokenFault(400, "scope_not_found"), step: stepAccess, advice: []string{"IDAAS_SCOPE"}},
 		"no license":       {change: tokenFault(400, "operation_denied_by_license"), step: stepAccess, advice: []string{"edition"}},
 		"list: no license": {change: listFault(400, "operation_denied_by_license"), step: stepTarget, advice: []string{"edition"}},
-		"missing grant": {api: simulator.Config{Clients: []simulator.Client{{ID: testClient, Secret: testSecret, Forbidden: true}}},
-			step: stepAccess, detail: "access_denied", advice: []string{query, "PAM application"}},
+		"missing grant": {
+			api:  simulator.Config{Clients: []simulator.Client{{ID: testClient, Secret: testSecret, Forbidden: true}}},
+			step: stepAccess, detail: "access_denied", advice: []string{query, "PAM application"},
+		},
 		"missing grant, in words only": {
-			change: fault(simulator.Fault{Operation: simulator.Access, Kind: simulator.Status, Status: 400,
-				Body: `{"error":"x","error_description":"The client has not been authorized by resource server pam"}`}),
+			change: fault(simulator.Fault{
+				Operation: simulator.Access, Kind: simulator.Status, Status: 400,
+				Body: `{"error":"x","error_description":"The client has not been authorized by resource server pam"}`,
+			}),
 			step: stepAccess, advice: []string{query},
 		},
 		"token endpoint: no such path": {
 			change: client(func(c *idaas.Config) { c.TokenEndpoint += "/other" }),
 			step:   stepAccess, detail: "404", advice: []string{"IDAAS_TOKEN_ENDPOINT"},
 		},
-		"token endpoint: redirect": {change: fault(simulator.Fault{Operation: simulator.Access, Kind: simulator.Redirect}), step: stepAccess,
-			detail: "302", advice: []string{"IDAAS_TOKEN_ENDPOINT"}},
-		"token endpoint: login": {change: fault(simulator.Fault{Operation: simulator.Access, Kind: simulator.HTML}), step: stepAccess,
-			advice: []string{"login page", "IDAAS_TOKEN_ENDPOINT"}},
+		"token endpoint: redirect": {
+			change: fault(simulator.Fault{Operation: simulator.Access, Kind: simulator.Redirect}), step: stepAccess,
+			detail: "302", advice: []string{"IDAAS_TOKEN_ENDPOINT"},
+		},
+		"token endpoint: login": {
+			change: fault(simulator.Fault{Operation: simulator.Access, Kind: simulator.HTML}), step: stepAccess,
+			advice: []string{"login page", "IDAAS_TOKEN_ENDPOINT"},
+		},
 		"token endpoint: trouble": {change: tokenFault(500, ""), step: stepAccess, advice: []string{"try again later", "request id"}},
-		"token endpoint: refused": {change: func(t *testing.T, w *world) { w.Config.Client.TokenEndpoint = closed(t) + "/token" },
-			step: stepAccess, detail: "refused", advice: []string{"nothing listens", "IDAAS_TOKEN_ENDPOINT"}},
+		"token endpoint: refused": {
+			change: func(t *testing.T, w *world) { w.Config.Client.TokenEndpoint = closed(t) + "/token" },
+			step:   stepAccess, detail: "refused", advice: []string{"nothing listens", "IDAAS_TOKEN_ENDPOINT"},
+		},
 		"discovered token endpoint: refused": {
 			change: func(_ *testing.T, w *world) { w.discover() },
 			api:    simulator.Config{TokenEndpoint: "http://127.0.0.1:1/token"},
@@ -229,27 +245,41 @@ func TestFailures(t *testing.T) {
 			}),
 			step: stepTarget, detail: "403", advice: []string{"IDAAS_SCOPE", query},
 		},
-		"wrong instance": {change: client(func(c *idaas.Config) { c.InstanceID = "idaas_other" }), step: stepTarget, detail: "404",
-			advice: []string{"IDAAS_INSTANCE_ID", "IDAAS_ENDPOINT", "region"}},
-		"unknown provider": {change: func(_ *testing.T, w *world) { w.Config.Targets[1].Provider = "Orders" }, step: stepTarget,
-			detail: "credential_provider_not_found", advice: []string{"IDAAS_TARGETS_FILE", "identifier, neither its name nor its id 'atp_…'"}},
-		"unknown consumer": {change: func(_ *testing.T, w *world) { w.Config.Targets[1].Consumer = "app_misspelt" }, step: stepTarget,
-			status: Warning, detail: "tokens read 0", advice: []string{"an empty list for an unknown consumer", "IDAAS_TARGETS"}},
+		"wrong instance": {
+			change: client(func(c *idaas.Config) { c.InstanceID = "idaas_other" }), step: stepTarget, detail: "404",
+			advice: []string{"IDAAS_INSTANCE_ID", "IDAAS_ENDPOINT", "region"},
+		},
+		"unknown provider": {
+			change: func(_ *testing.T, w *world) { w.Config.Targets[1].Provider = "Orders" }, step: stepTarget,
+			detail: "credential_provider_not_found", advice: []string{"IDAAS_TARGETS_FILE", "identifier, neither its name nor its id 'atp_…'"},
+		},
+		"unknown consumer": {
+			change: func(_ *testing.T, w *world) { w.Config.Targets[1].Consumer = "app_misspelt" }, step: stepTarget,
+			status: Warning, detail: "tokens read 0", advice: []string{"an empty list for an unknown consumer", "IDAAS_TARGETS"},
+		},
 		"consumer refused": {change: listFault(404, "consumer_not_found"), step: stepTarget, advice: []string{"consumer id", "IDAAS_TARGETS"}},
 		"plain 404":        {change: listFault(404, "x"), step: stepTarget, advice: []string{"IDAAS_INSTANCE_ID", "IDAAS_TARGETS"}},
 		"page size refused for good": {
 			api:  simulator.Config{MaxPageSize: 10},
 			step: stepTarget, detail: "400", advice: []string{"IDAAS_PAGE_SIZE=20 or less"},
 		},
-		"page size refused": {api: simulator.Config{MaxPageSize: 50}, step: stepBehaviour, status: Warning,
-			detail: "100 refused, 20 accepted", advice: []string{"IDAAS_PAGE_SIZE=20"}},
-		"throttled": {change: fault(simulator.Fault{Operation: simulator.List, Kind: simulator.Throttle}), step: stepTarget,
-			detail: "429", advice: []string{"IDAAS_RATE_LIMIT", "Quota Center"}},
+		"page size refused": {
+			api: simulator.Config{MaxPageSize: 50}, step: stepBehaviour, status: Warning,
+			detail: "100 refused, 20 accepted", advice: []string{"IDAAS_PAGE_SIZE=20"},
+		},
+		"throttled": {
+			change: fault(simulator.Fault{Operation: simulator.List, Kind: simulator.Throttle}), step: stepTarget,
+			detail: "429", advice: []string{"IDAAS_RATE_LIMIT", "Quota Center"},
+		},
 		"trouble": {change: listFault(503, ""), step: stepTarget, detail: "503", advice: []string{"try again later"}},
-		"login page": {change: fault(simulator.Fault{Operation: simulator.List, Kind: simulator.HTML}), step: stepTarget,
-			advice: []string{"login page", "IDAAS_ENDPOINT"}},
-		"redirect": {change: fault(simulator.Fault{Operation: simulator.List, Kind: simulator.Redirect}), step: stepTarget,
-			advice: []string{"redirects", "IDAAS_ENDPOINT"}},
+		"login page": {
+			change: fault(simulator.Fault{Operation: simulator.List, Kind: simulator.HTML}), step: stepTarget,
+			advice: []string{"login page", "IDAAS_ENDPOINT"},
+		},
+		"redirect": {
+			change: fault(simulator.Fault{Operation: simulator.List, Kind: simulator.Redirect}), step: stepTarget,
+			advice: []string{"redirects", "IDAAS_ENDPOINT"},
+		},
 		"unauthorized": {change: listFault(401, ""), step: stepTarget, advice: []string{"IDAAS_TOKEN_ENDPOINT", "one instance"}},
 		"ready token revoked": {
 			change: func(t *testing.T, w *world) {
@@ -283,15 +313,19 @@ func TestFailures(t *testing.T) {
 			},
 			step: stepTarget, detail: "no such host", advice: []string{"does not resolve", "IDAAS_ENDPOINT", "DNS", "IDAAS_NETWORK=vpc"},
 		},
-		"connection refused": {change: func(t *testing.T, w *world) { w.Config.Client.Endpoint = closed(t) }, step: stepTarget,
-			detail: "refused", advice: []string{"nothing listens", "IDAAS_ENDPOINT", "HTTPS_PROXY"}},
+		"connection refused": {
+			change: func(t *testing.T, w *world) { w.Config.Client.Endpoint = closed(t) }, step: stepTarget,
+			detail: "refused", advice: []string{"nothing listens", "IDAAS_ENDPOINT", "HTTPS_PROXY"},
+		},
 		"discovered endpoint: refused": {
 			change: func(_ *testing.T, w *world) { w.discover() },
 			api:    simulator.Config{InternetEndpoint: "http://127.0.0.1:1"},
 			step:   stepTarget, detail: "refused", advice: []string{"IDAAS_DOMAIN and IDAAS_NETWORK"},
 		},
-		"connection broken": {change: fault(simulator.Fault{Operation: simulator.List, Kind: simulator.CutBody}), step: stepTarget,
-			advice: []string{"IDAAS_ENDPOINT", "HTTPS_PROXY"}},
+		"connection broken": {
+			change: fault(simulator.Fault{Operation: simulator.List, Kind: simulator.CutBody}), step: stepTarget,
+			advice: []string{"IDAAS_ENDPOINT", "HTTPS_PROXY"},
+		},
 		"no answer": {
 			change: func(_ *testing.T, w *world) {
 				w.Config.Client.Timeout = 100 * time.Millisecond
@@ -303,22 +337,34 @@ func TestFailures(t *testing.T) {
 			w.transport(t).Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: strings.TrimPrefix(closed(t), "http://")})
 			w.readyFrom("planted ready token")
 		}, step: stepTarget, detail: "proxyconnect", advice: []string{"HTTPS_PROXY", "NO_PROXY", "password"}},
-		"TLS trust": {change: func(t *testing.T, w *world) { w.tls(t, nil, false, "127.0.0.1") }, step: stepTarget,
-			detail: "unknown authority", advice: []string{"IDAAS_CA_FILE"}},
-		"TLS name": {change: func(t *testing.T, w *world) { w.tls(t, nil, true, "localhost") }, step: stepTarget, detail: "localhost",
-			advice: []string{"other host names", "IDAAS_ENDPOINT"}},
-		"TLS expired": {change: func(t *testing.T, w *world) { w.tls(t, expired(t), true, "127.0.0.1") }, step: stepTarget,
-			detail: "expired", advice: []string{"not valid", "clock"}},
+		"TLS trust": {
+			change: func(t *testing.T, w *world) { w.tls(t, nil, false, "127.0.0.1") }, step: stepTarget,
+			detail: "unknown authority", advice: []string{"IDAAS_CA_FILE"},
+		},
+		"TLS name": {
+			change: func(t *testing.T, w *world) { w.tls(t, nil, true, "localhost") }, step: stepTarget, detail: "localhost",
+			advice: []string{"other host names", "IDAAS_ENDPOINT"},
+		},
+		"TLS expired": {
+			change: func(t *testing.T, w *world) { w.tls(t, expired(t), true, "127.0.0.1") }, step: stepTarget,
+			detail: "expired", advice: []string{"not valid", "clock"},
+		},
 		"TLS, all well": {change: func(t *testing.T, w *world) { w.tls(t, nil, true, "127.0.0.1") }, step: stepTarget, status: OK},
 		"TLS not spoken": {change: func(_ *testing.T, w *world) {
 			w.Config.Client.Endpoint = "https" + strings.TrimPrefix(w.http.URL, "http")
 		}, step: stepTarget, advice: []string{"does not use TLS", "IDAAS_ENDPOINT"}},
-		"not a domain": {change: func(_ *testing.T, w *world) { w.discover(); w.Config.Client.Domain += "/other" }, step: stepDiscovery,
-			detail: "404", advice: []string{"not the domain of an instance", "IDAAS_DOMAIN"}},
-		"domain: login": {change: func(_ *testing.T, w *world) { w.discover(); w.Inject(simulator.Fault{Kind: simulator.HTML}) },
-			step: stepDiscovery, advice: []string{"login page", "IDAAS_DOMAIN"}},
-		"domain: refused": {change: func(t *testing.T, w *world) { w.discover(); w.Config.Client.Domain = closed(t) }, step: stepDiscovery,
-			advice: []string{"nothing listens", "IDAAS_DOMAIN", "issuer", "IDAAS_TOKEN_ENDPOINT"}},
+		"not a domain": {
+			change: func(_ *testing.T, w *world) { w.discover(); w.Config.Client.Domain += "/other" }, step: stepDiscovery,
+			detail: "404", advice: []string{"not the domain of an instance", "IDAAS_DOMAIN"},
+		},
+		"domain: login": {
+			change: func(_ *testing.T, w *world) { w.discover(); w.Inject(simulator.Fault{Kind: simulator.HTML}) },
+			step:   stepDiscovery, advice: []string{"login page", "IDAAS_DOMAIN"},
+		},
+		"domain: refused": {
+			change: func(t *testing.T, w *world) { w.discover(); w.Config.Client.Domain = closed(t) }, step: stepDiscovery,
+			advice: []string{"nothing listens", "IDAAS_DOMAIN", "issuer", "IDAAS_TOKEN_ENDPOINT"},
+		},
 		"no such network": {
 			change: func(_ *testing.T, w *world) {
 				w.discover()

@@ -80,11 +80,13 @@ func TestFederatedFailures(t *testing.T) {
 			step: stepAccess, detail: "contains a private key", advice: []string{"only public data", "replace the key"},
 		},
 		"PKCS#7, all well": {change: pkcs7(nil), step: stepAccess, status: OK, detail: "expires in"},
-		"PKCS#7: no metadata service": {change: pkcs7(func(*http.Request) (*http.Response, error) {
-			return nil,
-				errors.New("no route to host")
-		}), step: stepAccess, detail: "PUT api/token: no route to host",
-			advice: []string{"only ECS", "IDAAS_PKCS7_FILE"}},
+		"PKCS#7: no metadata service": {
+			change: pkcs7(func(*http.Request) (*http.Response, error) {
+				return nil,
+					errors.New("no route to host")
+			}), step: stepAccess, detail: "PUT api/token: no route to host",
+			advice: []string{"only ECS", "IDAAS_PKCS7_FILE"},
+		},
 		"PKCS#7: metadata service: 404": {change: pkcs7(func(*http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: 404, Body: http.NoBody}, nil
 		}), step: stepAccess, detail: "PUT api/token: 404", advice: []string{"only ECS"}},
@@ -118,8 +120,10 @@ func TestFederatedFailures(t *testing.T) {
 			},
 			step: stepAccess, detail: "expired_token", advice: []string{"the PKCS#7 document (IDAAS_PKCS7_FILE", "used too late", "clock"},
 		},
-		"PKCS#7: clock ahead": {api: simulator.Config{Now: hourBehind}, change: pkcs7(nil), step: stepAccess, detail: "in the future",
-			advice: []string{"the PKCS#7 document", "a wrong clock"}},
+		"PKCS#7: clock ahead": {
+			api: simulator.Config{Now: hourBehind}, change: pkcs7(nil), step: stepAccess, detail: "in the future",
+			advice: []string{"the PKCS#7 document", "a wrong clock"},
+		},
 		"PCA, all well": {change: pca(nil), step: stepAccess, status: OK, detail: "expires in"},
 		"PCA: wrong key": {
 			change: pca(func(t *testing.T, w *world) {
@@ -154,7 +158,9 @@ func TestFederatedFailures(t *testing.T) {
 			change: pca(func(_ *testing.T, w *world) { w.Config.Client.Auth.Chain.File = "/nonexistent/chain" }),
 			step:   stepAccess, detail: "no such file", advice: []string{"read that file", "IDAAS_CERTIFICATE_CHAIN_FILE"},
 		},
-		"PCA: clock behind": {api: simulator.Config{Now: sixMinutesAhead}, change: pca(nil), step: stepAccess, detail: "expired_token",
-			advice: []string{"the certificate", "clock"}},
+		"PCA: clock behind": {
+			api: simulator.Config{Now: sixMinutesAhead}, change: pca(nil), step: stepAccess, detail: "expired_token",
+			advice: []string{"the certificate", "clock"},
+		},
 	})
 }

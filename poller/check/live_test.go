@@ -30,8 +30,11 @@ func without(parameter string) func(http.Handler) http.Handler {
 // The comparison detects whether live walks are correct, for each API behaviour.
 func TestLiveWalkIsCompared(t *testing.T) {
 	now := time.Now()
-	dead := []simulator.Token{{ID: "e", Expires: now.Add(-time.Hour)}, {ID: "r1", Revoked: true},
-		{ID: "r2", Revoked: true, Expires: now.Add(-time.Hour)}}
+	dead := []simulator.Token{
+		{ID: "e", Expires: now.Add(-time.Hour)},
+		{ID: "r1", Revoked: true},
+		{ID: "r2", Revoked: true, Expires: now.Add(-time.Hour)},
+	}
 	for _, tt := range []struct {
 		name   string
 		config simulator.Config
@@ -43,10 +46,20 @@ func TestLiveWalkIsCompared(t *testing.T) {
 		{"as documented", simulator.Config{}, nil, dead, OK, "the same as the full walk for 2 of 2 targets, with 8 requests instead of 2"},
 		{"nothing dead", simulator.Config{}, nil, nil, Warning, "but none has an expired or revoked token"},
 		{"no totalCount", simulator.Config{OmitTotalCount: true}, nil, dead, Failed, "no totalCount"},
-		{"revoked is ignored", simulator.Config{}, []func(http.Handler) http.Handler{without("revoked")}, dead, Failed,
-			"the count of revoked tokens: it contains other tokens"},
-		{"expired is ignored", simulator.Config{}, []func(http.Handler) http.Handler{without("expired")}, dead, Failed,
-			"it lists revoked or expired tokens as active"},
+		{
+			"revoked is ignored",
+			simulator.Config{},
+			[]func(http.Handler) http.Handler{without("revoked")},
+			dead, Failed,
+			"the count of revoked tokens: it contains other tokens",
+		},
+		{
+			"expired is ignored",
+			simulator.Config{},
+			[]func(http.Handler) http.Handler{without("expired")},
+			dead, Failed,
+			"it lists revoked or expired tokens as active",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t, tt.config, tt.wrap...)

@@ -34,23 +34,31 @@ func TestRAM(t *testing.T) {
 		behind time.Duration
 		want   []string // of the rows of the table; after a → what its advice has
 	}{
-		"right": {nil, nil, 0, []string{"ok  discovery  management API", "ok  access token  ram  expires in 20m0s",
-			"ok  access token  RAM credentials  access key LTA…ck, ALIBABA_CLOUD_ACCESS_KEY_ID and", "ok  target  billing at github_oauth"}},
+		"right": {nil, nil, 0, []string{
+			"ok  discovery  management API", "ok  access token  ram  expires in 20m0s",
+			"ok  access token  RAM credentials  access key LTA…ck, ALIBABA_CLOUD_ACCESS_KEY_ID and", "ok  target  billing at github_oauth",
+		}},
 		"another key": {
 			func(u *simulator.RAMUser) { u.AccessKeyID = "other" }, nil, 0,
-			[]string{"failed  access token  ram  access token: 404 Not Found: InvalidAccessKeyId.NotFound",
-				"RAM credentials  access key LTA…ck, ALIBABA_CLOUD", "→ that access key is disabled, deleted or mistyped"},
+			[]string{
+				"failed  access token  ram  access token: 404 Not Found: InvalidAccessKeyId.NotFound",
+				"RAM credentials  access key LTA…ck, ALIBABA_CLOUD", "→ that access key is disabled, deleted or mistyped",
+			},
 		},
 		"another secret": {
 			func(u *simulator.RAMUser) { u.AccessKeySecret = "other" }, nil, 0,
-			[]string{"failed  access token  ram  access token: 400 Bad Request: SignatureDoesNotMatch",
-				"→ the secret does not match its access key id"},
+			[]string{
+				"failed  access token  ram  access token: 400 Bad Request: SignatureDoesNotMatch",
+				"→ the secret does not match its access key id",
+			},
 		},
 		"a clock that is wrong": {nil, nil, time.Hour, []string{"failed  access token  ram  access token: 400 Bad Request: InvalidTimeStamp.Expired", "→ synchronize this machine's clock by NTP"}},
 		"no policy": {
 			func(u *simulator.RAMUser) { u.Actions = []string{} }, nil, 0,
-			[]string{"failed  access token  ram  access token: 403 Forbidden: NoPermission",
-				"→ in the RAM console, attach to this RAM user or role a policy that allows eiam:GenerateOauthToken"},
+			[]string{
+				"failed  access token  ram  access token: 403 Forbidden: NoPermission",
+				"→ in the RAM console, attach to this RAM user or role a policy that allows eiam:GenerateOauthToken",
+			},
 		},
 		"another application": {
 			nil, func(_ *testing.T, w *world) { w.Config.Client.Auth.ClientID = "app_other" }, 0,
@@ -64,8 +72,10 @@ func TestRAM(t *testing.T) {
 				t.Setenv("HOME", t.TempDir())
 			},
 			0,
-			[]string{"failed  access token  ram  access token: no RAM credentials: no access key in the environment",
-				"→ correct that source, or give this process RAM credentials"},
+			[]string{
+				"failed  access token  ram  access token: no RAM credentials: no access key in the environment",
+				"→ correct that source, or give this process RAM credentials",
+			},
 		},
 		"a broken profile": {
 			nil, func(t *testing.T, _ *world) {
@@ -74,8 +84,10 @@ func TestRAM(t *testing.T) {
 				t.Setenv("ALIBABA_CLOUD_CONFIG_FILE", "/nowhere/config.json")
 			},
 			0,
-			[]string{"failed  access token  ram  access token: no RAM credentials: open /nowhere/config.json: no such file",
-				"→ correct that source, or give"},
+			[]string{
+				"failed  access token  ram  access token: no RAM credentials: open /nowhere/config.json: no such file",
+				"→ correct that source, or give",
+			},
 		},
 		"no management API": {
 			nil, func(_ *testing.T, w *world) { w.Config.Client.Management = "" }, 0,
@@ -151,15 +163,23 @@ func TestProviders(t *testing.T) {
 	w.SetProvider(simulator.Provider{Identifier: "new_jwt"})
 	given := w.Config.Targets
 	w.Config.Watch = watch{given: given}
-	w.wantRows(t, []string{"ok  providers  all  enabled: 3", "ok  discovery  targets  with those found: 5",
-		"ok  target  all at new_jwt  totalCount 0", "a cycle  about 5 in"})
-	remove := w.Inject(simulator.Fault{Operation: simulator.Providers, Kind: simulator.Status, Status: http.StatusForbidden,
-		Code: "NoPermission", Shape: simulator.ShapeGateway})
-	w.wantRows(t, []string{"failed  providers  all  credential providers, page 1: 403 Forbidden: NoPermission",
-		"→ in the RAM console, attach", "ok  target  billing at github_oauth"})
+	w.wantRows(t, []string{
+		"ok  providers  all  enabled: 3", "ok  discovery  targets  with those found: 5",
+		"ok  target  all at new_jwt  totalCount 0", "a cycle  about 5 in",
+	})
+	remove := w.Inject(simulator.Fault{
+		Operation: simulator.Providers, Kind: simulator.Status, Status: http.StatusForbidden,
+		Code: "NoPermission", Shape: simulator.ShapeGateway,
+	})
+	w.wantRows(t, []string{
+		"failed  providers  all  credential providers, page 1: 403 Forbidden: NoPermission",
+		"→ in the RAM console, attach", "ok  target  billing at github_oauth",
+	})
 	remove()
-	w.Inject(simulator.Fault{Operation: simulator.Access, Kind: simulator.Status, Status: http.StatusBadRequest,
-		Code: "EntityNotFound.Application"})
+	w.Inject(simulator.Fault{
+		Operation: simulator.Access, Kind: simulator.Status, Status: http.StatusBadRequest,
+		Code: "EntityNotFound.Application",
+	})
 	w.wantRows(t, []string{"ok  providers  all", "failed  access token  ram", "→ check IDAAS_CLIENT_ID"})
 }
 
@@ -193,8 +213,10 @@ func TestProvidersThatAreNotWatched(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newRAMWorld(t, simulator.RAMUser{AccessKeyID: "LTAI-check", AccessKeySecret: "planted-ram-secret"}, nil)
 			w.Config.Watch = watch{given: w.Config.Targets, idle: tt.idle, err: tt.err}
-			w.Inject(simulator.Fault{Operation: simulator.Providers, Kind: simulator.Status, Status: http.StatusOK,
-				Body: `{"CredentialProviders":[` + tt.list + "]}"})
+			w.Inject(simulator.Fault{
+				Operation: simulator.Providers, Kind: simulator.Status, Status: http.StatusOK,
+				Body: `{"CredentialProviders":[` + tt.list + "]}",
+			})
 			w.wantRows(t, tt.want)
 		})
 	}
@@ -209,15 +231,19 @@ func TestApplications(t *testing.T) {
 		want         []string
 	}{
 		"none": {0, nil, []string{"warning  applications  all  enabled: 0", "→ create or enable one"}},
-		"all watched": {1, nil, []string{"ok  applications  all  enabled: 1",
-			"warning  discovery  twin at p  not watched: another consumer", "ok  applications  unwatched  0"}},
+		"all watched": {1, nil, []string{
+			"ok  applications  all  enabled: 1",
+			"warning  discovery  twin at p  not watched: another consumer", "ok  applications  unwatched  0",
+		}},
 		"some unwatched": {3, nil, []string{"warning  applications  unwatched  2: name-01, name-02", "→ add them to the targets file"}},
 		"many unwatched": {30, nil, []string{"warning  applications  unwatched  29: name-01, name-02", "name-10 …"}},
 		"refused": {
 			3,
 			[]string{"eiam:ListCredentialProviders", "eiam:GenerateOauthToken"},
-			[]string{"failed  applications  all  applications, page 1: 403 Forbidden: NoPermission", "eiam:ListApplications (for consumers",
-				"ok  target  billing"},
+			[]string{
+				"failed  applications  all  applications, page 1: 403 Forbidden: NoPermission", "eiam:ListApplications (for consumers",
+				"ok  target  billing",
+			},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -17,14 +17,22 @@ func TestAudienceFailures(t *testing.T) {
 		},
 		"other audience, no grant": {change: otherAudience(tokenFault(400, "access_denied")), step: stepAccess, advice: advice},
 		"other audience, unknown":  {change: otherAudience(nil), step: stepAccess, detail: "invalid_scope", advice: advice},
-		"other audience, wrong secret": {change: otherAudience(tokenFault(401, "invalid_client")), step: stepAccess,
-			advice: []string{"IDAAS_CLIENT_SECRET"}},
-		"other audience, then 403": {api: accountScopes, change: otherAudience(listFault(403, "x")), step: stepTarget, detail: "403",
-			advice: advice},
-		"other audience, then 401": {api: accountScopes, change: otherAudience(listFault(401, "")), step: stepTarget, detail: "401",
-			advice: advice},
-		"other audience, then 404": {api: accountScopes, change: otherAudience(listFault(404, "x")), step: stepTarget,
-			advice: []string{"IDAAS_INSTANCE_ID"}},
+		"other audience, wrong secret": {
+			change: otherAudience(tokenFault(401, "invalid_client")), step: stepAccess,
+			advice: []string{"IDAAS_CLIENT_SECRET"},
+		},
+		"other audience, then 403": {
+			api: accountScopes, change: otherAudience(listFault(403, "x")), step: stepTarget, detail: "403",
+			advice: advice,
+		},
+		"other audience, then 401": {
+			api: accountScopes, change: otherAudience(listFault(401, "")), step: stepTarget, detail: "401",
+			advice: advice,
+		},
+		"other audience, then 404": {
+			api: accountScopes, change: otherAudience(listFault(404, "x")), step: stepTarget,
+			advice: []string{"IDAAS_INSTANCE_ID"},
+		},
 		"other audience, ready token": {
 			change: func(t *testing.T, w *world) {
 				w.readyToken(t)
@@ -47,8 +55,10 @@ func TestScopeOfAnotherAudience(t *testing.T) {
 }
 
 // accountScopes is an API at which the client has a scope of another audience, as in the vendor's examples.
-var accountScopes = simulator.Config{Clients: []simulator.Client{{ID: testClient, Secret: testSecret,
-	Scopes: []string{"urn:alibaba:cloud|.all"}}}}
+var accountScopes = simulator.Config{Clients: []simulator.Client{{
+	ID: testClient, Secret: testSecret,
+	Scopes: []string{"urn:alibaba:cloud|.all"},
+}}}
 
 // otherAudience lets the client request that scope, and then changes the world.
 func otherAudience(change func(*testing.T, *world)) func(*testing.T, *world) {

@@ -51,8 +51,10 @@ func newWorld(t *testing.T, c simulator.Config, wrap ...func(http.Handler) http.
 	t.Helper()
 	ecs, ca := identities.NewECS(t, time.Now()), identities.NewCA(t, time.Now())
 	if c.Clients == nil {
-		c.Clients = []simulator.Client{{ID: testClient, Secret: testSecret, FederatedCredential: "k8s", PKCS7: ecs.Verify,
-			PCA: simulator.PCA{Roots: ca.Roots}}}
+		c.Clients = []simulator.Client{{
+			ID: testClient, Secret: testSecret, FederatedCredential: "k8s", PKCS7: ecs.Verify,
+			PCA: simulator.PCA{Roots: ca.Roots},
+		}}
 	}
 	w := &world{Server: simulator.New(c), ecs: ecs, ca: ca, secrets: []string{testSecret, testPerson}}
 	var handler http.Handler = w.Server
