@@ -52,7 +52,9 @@ func TestRAM(t *testing.T) {
 				"→ the secret does not match its access key id",
 			},
 		},
-		"a clock that is wrong": {nil, nil, time.Hour, []string{"failed  access token  ram  access token: 400 Bad Request: InvalidTimeStamp.Expired", "→ synchronize this machine's clock by NTP"}},
+		"a clock that is wrong": {nil, nil, time.Hour, []string{
+			"failed  access token  ram  access token: 400 Bad Request: InvalidTimeStamp.Expired", "→ synchronize this machine's clock by NTP",
+		}},
 		"no policy": {
 			func(u *simulator.RAMUser) { u.Actions = []string{} }, nil, 0,
 			[]string{
