@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,9 +17,8 @@ import (
 
 // Config of a Collector.
 type Config struct {
-	RateLimit    float64       // requests per second of this process
-	MaxStaleness time.Duration // but at least three intervals: age of a census after which the token series of its target are dropped; 0: never
-
+	RateLimit              float64       // requests per second of this process
+	MaxStaleness           time.Duration // age of a census, at least three intervals, after which token series are dropped; 0: never
 	ShardIndex, ShardCount int
 }
 
@@ -35,10 +33,7 @@ type Collector struct {
 
 // New returns a Collector that calls snapshot at each scrape. Every counter starts at 0.
 func New(c Config, snapshot func() *poller.Snapshot) *Collector {
-	e := newEvents()
-	e.rateLimit.WithLabelValues().Set(c.RateLimit)
-	e.shards.WithLabelValues().Set(float64(c.ShardCount))
-	e.shardIndex.WithLabelValues(strconv.Itoa(c.ShardIndex)).Set(1)
+	e := newEvents(c)
 	for _, r := range poller.Reasons() {
 		e.pollFailures.WithLabelValues(string(r))
 		e.tokenFailures.WithLabelValues(string(r))
@@ -75,10 +70,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 		send.timestamp(stateSince, status.Since)
 		if r.Census != nil && (!r.Target.Found || status.State != poller.Empty) {
 			stale := c.maxStaleness > 0 && now.Sub(r.Census.ReadAt) > max(c.maxStaleness, 3*every)
-			send.facts(r, now, stale)
-			if !stale {
-				send.rhythm(status)
-			}
+			send.facts(r, status, now, stale)
 		}
 	}
 	send := sender{ch: ch}
@@ -146,8 +138,8 @@ func (s sender) walks(r *poller.Reading) {
 	}
 }
 
-// facts sends the census of a target at now. A stale one has no token series: unknown is not zero.
-func (s sender) facts(r *poller.Reading, now time.Time, stale bool) {
+// facts sends the census of a target at now, and the causes of its state. A stale one has no token series: unknown is not zero.
+func (s sender) facts(r *poller.Reading, status poller.Status, now time.Time, stale bool) {
 	c, at := r.Census, r.Census.At(now)
 	s.timestamp(lastActive, at.LastActive)
 	if i := c.Info; i != nil {
@@ -170,6 +162,12 @@ func (s sender) facts(r *poller.Reading, now time.Time, stale bool) {
 	s.timestamp(latest, at.Latest)
 	s.timestamp(lifetime, c.Lifetime)
 	s.timestamp(newestIssue, c.NewestIssue)
+	s.timestamp(historyStart, status.HistoryStart)
+	if status.UsualPause >= 0 {
+		s.gauge(usualPause, float64(status.UsualPause)/1000)
+	}
+	s.timestamp(nextExpected, status.NextExpected)
+	s.timestamp(renewalExpected, status.RenewalExpected)
 }
 
 // schedule sends where one schedule stands.
@@ -186,16 +184,6 @@ func (s sender) schedule(t *poller.Timing, now time.Time) {
 	s.gauge(scheduleTargets, float64(t.Targets), label)
 	s.ch <- prometheus.MustNewConstMetric(cycles, prometheus.CounterValue, float64(t.Cycles), t.Schedule.Text)
 	s.ch <- prometheus.MustNewConstMetric(skipped, prometheus.CounterValue, float64(t.Skipped), t.Schedule.Text)
-}
-
-// rhythm sends the causes of the state of a target.
-func (s sender) rhythm(status poller.Status) {
-	s.timestamp(historyStart, status.HistoryStart)
-	if status.UsualPause >= 0 {
-		s.gauge(usualPause, float64(status.UsualPause)/1000)
-	}
-	s.timestamp(nextExpected, status.NextExpected)
-	s.timestamp(renewalExpected, status.RenewalExpected)
 }
 
 // WriteText gathers g and writes the text format atomically into file or, if that is empty, into w.

@@ -3,8 +3,6 @@ package collector
 import (
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
@@ -60,27 +58,25 @@ func (c *Collector) Instance(id, endpoint string) {
 }
 
 // Reloaded records a load of the targets; err is nil if it succeeded.
-func (c *Collector) Reloaded(err error) { c.outcome(c.events.reloadOK, c.events.reloadTime, err) }
+func (c *Collector) Reloaded(err error) { c.record(c.events.reload, err) }
 
 // StateSaved records a write of the state file; err is nil if it succeeded.
-func (c *Collector) StateSaved(err error) { c.outcome(c.events.stateOK, c.events.stateTime, err) }
+func (c *Collector) StateSaved(err error) { c.record(c.events.state, err) }
 
 // Discovered records that a list was read; err is nil if it is in use.
-func (c *Collector) Discovered(list poller.List, err error) {
-	c.outcome(c.events.discoveryOK[list], c.events.discoveryTime[list], err)
-}
+func (c *Collector) Discovered(list poller.List, err error) { c.record(c.events.discovery[list], err) }
 
 // NotDiscovering removes the metrics of a list that is not needed.
 func (c *Collector) NotDiscovering(list poller.List) {
-	c.events.discoveryOK[list].Reset()
-	c.events.discoveryTime[list].Reset()
+	c.events.discovery[list].ok.Reset()
+	c.events.discovery[list].when.Reset()
 }
 
-func (c *Collector) outcome(ok, when *prometheus.GaugeVec, err error) {
+func (c *Collector) record(o outcome, err error) {
 	if err != nil {
-		ok.WithLabelValues().Set(0)
+		o.ok.WithLabelValues().Set(0)
 		return
 	}
-	ok.WithLabelValues().Set(1)
-	when.WithLabelValues().Set(float64(c.now().UnixMilli()) / 1000)
+	o.ok.WithLabelValues().Set(1)
+	o.when.WithLabelValues().Set(float64(c.now().UnixMilli()) / 1000)
 }

@@ -2,6 +2,7 @@
 package collector
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -94,56 +95,59 @@ type events struct {
 	pollFailures, requests, wait, tokenFailures *prometheus.CounterVec
 	pollDuration                                prometheus.Histogram
 	requestDuration                             *prometheus.HistogramVec
-	rateLimit, pageSize, shards, shardIndex     *prometheus.GaugeVec
-	skew, tokenExpiration, instance             *prometheus.GaugeVec
-	reloadOK, reloadTime, stateOK, stateTime    *prometheus.GaugeVec
-	discoveryOK, discoveryTime                  [2]*prometheus.GaugeVec // by list
+	pageSize, skew, tokenExpiration, instance   *prometheus.GaugeVec
+	reload, state                               outcome
+	discovery                                   [2]outcome // by list
 }
 
-func newEvents() *events {
+// outcome has the result of the latest attempt, and the time of the last one that succeeded.
+type outcome struct{ ok, when *prometheus.GaugeVec }
+
+func newEvents(c Config) *events {
 	registry := prometheus.NewRegistry()
 	m := maker{promauto.With(registry)}
+	m.gauges("api_rate_limit", "Maximum requests per second of this process.").WithLabelValues().Set(c.RateLimit)
+	m.gauges("shards", "Processes that share the targets.").WithLabelValues().Set(float64(c.ShardCount))
+	m.gauges("shard_index", "1, with the index of this process.", "shard_index").WithLabelValues(strconv.Itoa(c.ShardIndex)).Set(1)
+	discovery := func(kind, list, only string) outcome {
+		return outcome{
+			m.gauges(kind+"_discovery_success", "1 if the latest list of "+list+" is in use, else 0; only with "+only+"."),
+			m.gauges(kind+"_discovery_last_success_timestamp_seconds",
+				"Time of the list of "+list+" in use; absent before the first; only with "+only+"."),
+		}
+	}
 	return &events{
 		Registry:     registry,
 		pollFailures: m.counters("poll_failures_total", "Failed walks.", "reason"),
 		pollDuration: m.NewHistogram(histogram("poll_duration_seconds", "Duration of complete walks.",
 			0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600)),
-		fallbacks: m.counter("poll_live_fallbacks_total", "Live walks whose counts did not add up, followed by a full walk."),
+		fallbacks: m.counters("poll_live_fallbacks_total", "Live walks whose counts did not add up, followed by a full walk.").WithLabelValues(),
 		requests:  m.counters("api_requests_total", "HTTP attempts; code is the status, or error without a response.", "operation", "code"),
 		requestDuration: m.NewHistogramVec(histogram("api_request_duration_seconds", "Duration of HTTP attempts.",
 			0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10), []string{"operation"}),
-		retries:   m.counter("api_retries_total", "Requests that were retried."),
-		throttled: m.counter("api_throttled_total", "Throttled requests."),
+		retries:   m.counters("api_retries_total", "Requests that were retried.").WithLabelValues(),
+		throttled: m.counters("api_throttled_total", "Throttled requests.").WithLabelValues(),
 		wait: m.counters("api_wait_seconds_total",
 			"Waiting time before requests: for the rate limit (limiter), after Retry-After (hint), between retries (backoff).", "cause"),
-		rateLimit: m.gauges("api_rate_limit", "Maximum requests per second of this process."),
-		pageSize:  m.gauges("api_page_size", "Requested tokens per page: IDAAS_PAGE_SIZE, or fewer while the API refuses that."),
-		skew:      m.gauges("api_clock_skew_seconds", "Date of the server minus local time, ±1 s; absent while unknown."),
+		pageSize: m.gauges("api_page_size", "Requested tokens per page: IDAAS_PAGE_SIZE, or fewer while the API refuses that."),
+		skew:     m.gauges("api_clock_skew_seconds", "Date of the server minus local time, ±1 s; absent while unknown."),
 		tokenExpiration: m.gauges("access_token_expiration_timestamp_seconds",
 			"Expiration of the exporter's access token; absent while unknown."),
 		tokenFailures: m.counters("access_token_failures_total", "Failed requests for an access token.", "reason"),
 		instance:      m.gauges("instance_info", "1, with the IDaaS instance and the developer API in use.", "instance_id", "api_endpoint"),
-		reloadOK: m.gauges("config_last_reload_successful",
-			"1 if the latest load of the targets, at start or by a reload, succeeded, else 0."),
-		reloadTime: m.gauges("config_last_reload_success_timestamp_seconds", "Time of the last successful load of the targets."),
-		stateOK: m.gauges("state_last_write_successful",
-			"1 if the latest write of the state file succeeded, else 0; absent before the first."),
-		stateTime: m.gauges("state_last_write_success_timestamp_seconds",
-			"Time of the last successful write of the state file; absent before the first."),
-		discoveryOK: [...]*prometheus.GaugeVec{
-			poller.Providers: m.gauges("provider_discovery_success",
-				"1 if the latest list of credential providers is in use, else 0; only with credential_providers: all."),
-			poller.Applications: m.gauges("consumer_discovery_success",
-				"1 if the latest list of applications is in use, else 0; only with consumers or IDAAS_CONSUMER_LABEL=name."),
+		reload: outcome{
+			m.gauges("config_last_reload_successful", "1 if the latest load of the targets, at start or by a reload, succeeded, else 0."),
+			m.gauges("config_last_reload_success_timestamp_seconds", "Time of the last successful load of the targets."),
 		},
-		discoveryTime: [...]*prometheus.GaugeVec{
-			poller.Providers: m.gauges("provider_discovery_last_success_timestamp_seconds",
-				"Time of the list of credential providers in use; absent before the first; only with credential_providers: all."),
-			poller.Applications: m.gauges("consumer_discovery_last_success_timestamp_seconds",
-				"Time of the list of applications in use; absent before the first; only with consumers or IDAAS_CONSUMER_LABEL=name."),
+		state: outcome{
+			m.gauges("state_last_write_successful", "1 if the latest write of the state file succeeded, else 0; absent before the first."),
+			m.gauges("state_last_write_success_timestamp_seconds",
+				"Time of the last successful write of the state file; absent before the first."),
 		},
-		shards:     m.gauges("shards", "Processes that share the targets."),
-		shardIndex: m.gauges("shard_index", "1, with the index of this process.", "shard_index"),
+		discovery: [...]outcome{
+			poller.Providers:    discovery("provider", "credential providers", "credential_providers: all"),
+			poller.Applications: discovery("consumer", "applications", "consumers or IDAAS_CONSUMER_LABEL=name"),
+		},
 	}
 }
 
@@ -163,10 +167,6 @@ func plain(name, help string, labels ...string) *prometheus.Desc {
 }
 
 type maker struct{ promauto.Factory }
-
-func (m maker) counter(name, help string) prometheus.Counter {
-	return m.NewCounter(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help})
-}
 
 func (m maker) counters(name, help string, labels ...string) *prometheus.CounterVec {
 	return m.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"go.yaml.in/yaml/v3"
 
@@ -97,17 +96,6 @@ func (c *Config) warnings(now time.Time) []string {
 	}
 	if c.WebConfigFile != "" && c.ProbeAddress == "" && authenticates(c.WebConfigFile) {
 		warn("IDAAS_WEB_CONFIG_FILE: health probes without authentication fail; set IDAAS_PROBE_ADDRESS for them")
-	}
-	for i, item := range splitList(c.InlineTargets) {
-		consumer := strings.TrimSpace(item[:strings.LastIndex(item, ":")])
-		if !strings.ContainsFunc(consumer, func(r rune) bool { return unicode.IsSpace(r) || strings.ContainsRune(";；，、", r) }) {
-			continue
-		}
-		if c.ConsumerLabel == "hash" {
-			item = "[hidden]"
-		}
-		warn("IDAAS_TARGETS item %d, %q: the consumer of this single target contains a space or a semicolon; "+
-			"separate several targets by commas", i+1, item)
 	}
 	return warnings
 }

@@ -9,23 +9,6 @@ import (
 	"testing/synctest"
 )
 
-func TestInlineTargetsThatMayBeSeveral(t *testing.T) {
-	for value, warned := range map[string]bool{
-		"a:p,b:p": false, " a : p , b:p\n,": false, "a:p b:p": true, "a:p;b:p": true, "a:p; b:p": true, "c:p,a b:p": true, "a:p\u3000b:p": true,
-		"a:p，b:p": true, "a:p；b:p": true,
-	} {
-		for _, label := range []string{"id", "hash"} {
-			warnings := mustLoad(t, minimal("IDAAS_TARGETS="+value, "IDAAS_CONSUMER_LABEL="+label)).Warnings
-			if (len(warnings) == 1) != warned || len(warnings) > 1 {
-				t.Errorf("%s: %q", value, warnings)
-			}
-			if warned && (!strings.Contains(warnings[0], "IDAAS_TARGETS item ") || strings.Contains(warnings[0], "b:p") != (label == "id")) {
-				t.Errorf("%s, %s: %s", value, label, warnings)
-			}
-		}
-	}
-}
-
 // The fault names the invisible character in a secret, but does not show the secret.
 func TestSecretsWithUnseenCharacters(t *testing.T) {
 	for _, name := range []string{"IDAAS_CLIENT_SECRET", "IDAAS_ACCESS_TOKEN"} {

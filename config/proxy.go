@@ -1,10 +1,8 @@
 package config
 
 import (
-	"cmp"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -20,23 +18,17 @@ func checkProxies(environ []string) Faults {
 		name, text, _ := strings.Cut(pair, "=")
 		if text != "" && slices.Contains(proxyVariables, name) && !isProxy(text) {
 			faults = append(faults, Fault{Name: name, Problem: "not the URL of a proxy; accepted: [http://][user:password@]host[:port], also " +
-				"with https, " +
-				"socks5 or socks5h; special characters of a password percent-encoded, such as %25"})
+				"with https, socks5 or socks5h; special characters of a password percent-encoded, such as %25"})
 		}
 	}
 	return faults
 }
 
 func isProxy(text string) bool {
-	bare := !strings.Contains(text, "://")
-	if bare {
+	if !strings.Contains(text, "://") {
 		text = "http://" + text
 	}
 	u, err := url.Parse(text)
-	if err != nil || bare && strings.Trim(u.Path, "/") != "" {
-		return false
-	}
-	_, err = strconv.ParseUint(cmp.Or(u.Port(), "0"), 10, 16)
-	return err == nil && u.Hostname() != "" && !strings.HasSuffix(u.Host, ":") &&
+	return err == nil && u.Hostname() != "" && strings.Trim(u.Path, "/") == "" &&
 		slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme)
 }
