@@ -115,16 +115,12 @@ func (d *discovery) with(s poller.Snapshot) *poller.Snapshot {
 	return &s
 }
 
-// shown returns s with what the lists show, and without targets while their names are not known yet.
-func (d *discovery) shown(s poller.Snapshot) *poller.Snapshot {
-	all := d.with(s)
+// named reports whether consumers have names, or need or get none.
+func (d *discovery) named() bool {
 	d.mu.Lock()
-	named := !d.watch.Names() || d.lists.Applications.Known != nil
+	known := !d.watch.Names() || d.lists.Applications.Known != nil
 	d.mu.Unlock()
-	if !named && !d.settled() && time.Since(d.started) < namesWithin {
-		all.Readings = nil
-	}
-	return all
+	return known || d.settled()
 }
 
 func (f *finder) run(ctx context.Context) {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/idaas-exporter/idaas-token-exporter/collector"
 	"github.com/idaas-exporter/idaas-token-exporter/collector/web"
+	"github.com/idaas-exporter/idaas-token-exporter/collector/web/page"
 	"github.com/idaas-exporter/idaas-token-exporter/config"
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas"
@@ -129,13 +130,15 @@ func New(cfg *config.Config, network Network, log *slog.Logger) *Exporter {
 }
 
 // snapshot returns the snapshot for the state file.
-func (app *Exporter) snapshot() *poller.Snapshot {
-	return app.discovery.with(*app.poller.Snapshot())
-}
+func (app *Exporter) snapshot() *poller.Snapshot { return app.discovery.with(*app.poller.Snapshot()) }
 
-// shown returns the snapshot for metrics and pages.
+// shown returns the snapshot for metrics and pages: without targets while their names are not known yet.
 func (app *Exporter) shown() *poller.Snapshot {
-	return app.discovery.shown(*app.poller.Snapshot())
+	s := app.snapshot()
+	if time.Since(app.discovery.started) < namesWithin && !app.discovery.named() {
+		s.Readings = nil
+	}
+	return s
 }
 
 func (app *Exporter) registry(more ...prometheus.Collector) *prometheus.Registry {
@@ -163,7 +166,7 @@ func (app *Exporter) Serve(ctx context.Context) int {
 	err := web.Serve(polling, web.Config{
 		Listen: app.listen, ListenAddress: app.cfg.ListenAddress, ProbeAddress: app.cfg.ProbeAddress, ConfigFile: app.cfg.WebConfigFile,
 		Gatherer: collector.Distinct(app.registry(collectors.NewGoCollector(), process)),
-		Snapshot: app.shown, MaxStaleness: app.cfg.MaxStaleness, Version: version.Version, Log: app.log,
+		Config:   page.Config{Snapshot: app.shown, MaxStaleness: app.cfg.MaxStaleness, Version: version.Version}, Log: app.log,
 		Ready:  func() bool { return app.restored || app.discovery.settled() && app.poller.Snapshot().Attempted() },
 		Reload: app.reloader.Reload,
 	})

@@ -15,6 +15,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"go.uber.org/goleak"
 
+	"github.com/idaas-exporter/idaas-token-exporter/collector/web/page"
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
@@ -26,11 +27,10 @@ func plain() Config {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(gauge)
 	return Config{
+		Config:   page.Config{Snapshot: func() *poller.Snapshot { return &poller.Snapshot{} }, Version: "1.2.3-test"},
 		Gatherer: registry,
-		Snapshot: func() *poller.Snapshot { return &poller.Snapshot{} },
 		Ready:    func() bool { return true },
 		Reload:   func() error { return nil },
-		Version:  "1.2.3-test",
 		Log:      slog.New(slog.DiscardHandler),
 	}
 }

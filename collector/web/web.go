@@ -14,7 +14,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/idaas-exporter/idaas-token-exporter/collector/web/page"
-	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
 // readyAfter is the time after which readiness is reported even if some targets were not attempted: their failures show in scrapes.
@@ -28,13 +27,11 @@ type Config struct {
 	ProbeAddress  string // of the two health endpoints, in plain HTTP; empty: no such listener
 	ConfigFile    string // exporter-toolkit web configuration of ListenAddress; empty: plain HTTP without authentication
 
-	Gatherer     prometheus.Gatherer
-	Snapshot     func() *poller.Snapshot
-	MaxStaleness time.Duration // age after which the page hides a target's numbers; 0: never
-	Ready        func() bool   // whether every target was attempted or restored
-	Reload       func() error  // loads the targets again; after an error they are unchanged
-	Version      string
-	Log          *slog.Logger
+	page.Config
+	Gatherer prometheus.Gatherer
+	Ready    func() bool  // whether every target was attempted or restored
+	Reload   func() error // loads the targets again; after an error they are unchanged
+	Log      *slog.Logger
 }
 
 // newHandlers returns the handler of all routes, and one of the two health endpoints. The time of readyAfter starts now.
@@ -56,7 +53,7 @@ func newHandlers(c Config) (all, probes http.Handler) {
 		return mux
 	}
 	mux := health()
-	status, targets := page.New(page.Config{Snapshot: c.Snapshot, MaxStaleness: c.MaxStaleness, Version: c.Version})
+	status, targets := page.New(c.Config)
 	buffered := newBufferedResponses(c.Log)
 	mux.Handle("GET /{$}", buffered.handler(status))
 	mux.Handle("GET /api/v1/targets", buffered.handler(targets))

@@ -2,7 +2,6 @@
 package page
 
 import (
-	"bytes"
 	"crypto/sha256"
 	_ "embed" // the template and its style
 	"encoding/base64"
@@ -54,25 +53,18 @@ func (c Config) handler(page bool, show func(http.ResponseWriter, *view) error) 
 		q, err := parse(r.URL.RawQuery, page)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		if err := show(w, newView(c, q, time.Now())); err != nil {
+		} else if err = show(w, newView(c, q, time.Now())); err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 		}
 	})
 }
 
 func showHTML(w http.ResponseWriter, v *view) error {
-	var out bytes.Buffer
-	if err := markup.Execute(&out, v); err != nil {
-		return err
-	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	if v.Refresh > 0 {
 		w.Header().Set("Refresh", strconv.Itoa(v.Refresh))
 	}
-	_, _ = out.WriteTo(w)
-	return nil
+	return markup.Execute(w, v)
 }
 
 // wholeSeconds writes each time in UTC, without fractions of a second.
@@ -89,14 +81,12 @@ func showJSON(w http.ResponseWriter, v *view) error {
 	for i, r := range v.Rows {
 		response.Targets[i] = newTarget(r, v.Now)
 	}
-	writeJSON(w, response)
-	return nil
+	return writeJSON(w, response)
 }
 
-func writeJSON(w http.ResponseWriter, response any) {
+func writeJSON(w http.ResponseWriter, response any) error {
 	w.Header().Set("Content-Type", "application/json")
-	// Only writing can fail, after the client has closed the connection.
-	_ = json.MarshalWrite(w, response, json.Deterministic(true), jsontext.AllowInvalidUTF8(true), wholeSeconds)
+	return json.MarshalWrite(w, response, json.Deterministic(true), jsontext.AllowInvalidUTF8(true), wholeSeconds)
 }
 
 // unwatched is an application as JSON. Unknown values are absent.
@@ -122,12 +112,9 @@ func Unwatched(snapshot func() *poller.Snapshot) http.Handler {
 		}
 		list := make([]unwatched, len(all))
 		for i, u := range all {
-			list[i] = unwatched{u.Label, u.Identifier, u.Name, u.Type, time.Time{}}
-			if u.Created > 0 {
-				list[i].Created = time.UnixMilli(u.Created)
-			}
+			list[i] = unwatched{u.Label, u.Identifier, u.Name, u.Type, instant(u.Created)}
 		}
 		w.Header().Set("Cache-Control", "no-store")
-		writeJSON(w, list)
+		_ = writeJSON(w, list)
 	})
 }
