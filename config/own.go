@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -16,58 +17,52 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 )
 
-// option sets a value of a target.
-type option func(*poller.Target)
-
 // ownKeys are the keys of an entry, or of a credential provider, that replace settings.
 var ownKeys = []string{"expiring_within", "at_risk_before", "about_to_end_before", "lost_after", "poll_schedule"}
 
-// options returns the options of the ownKeys.
-func (l *targetList) options(fields map[string]*yaml.Node) (options []option) {
+// own returns a target with the values of the ownKeys.
+func (l *targetList) own(fields map[string]*yaml.Node) (own poller.Target) {
 	if n := fields["expiring_within"]; n != nil {
 		var labels []string
 		for _, item := range l.list(n, "expiring_within") {
 			labels = append(labels, l.text(item, "window"))
 		}
-		windows, err := parseWindows(strings.Join(labels, ","))
-		if err != nil && labels != nil {
+		var err error
+		if own.Windows, err = parseWindows(strings.Join(labels, ",")); err != nil && labels != nil {
 			l.fault(l.at(n), "", err.Error())
 		}
-		options = append(options, func(t *poller.Target) { t.Windows = windows })
 	}
-	for _, key := range ownKeys[1:] {
-		n := fields[key]
-		text := l.text(n, key)
-		if text == "" {
-			continue
+	t := &own.Thresholds
+	t.AtRisk = parsed(l, fields, "at_risk_before", "'20%,7d'", parseBefore)
+	t.AboutToEnd = parsed(l, fields, "about_to_end_before", "'20%,7d'", parseBefore)
+	t.LostAfter = parsed(l, fields, "lost_after", "a duration from 1s to 1y", func(text string) (time.Duration, error) {
+		after, err := parseDuration(text)
+		if err == nil && (after < time.Second || after > year) {
+			err = errors.New("out of range")
 		}
-		accepted := "'20%,7d'"
-		before, err := parseBefore(text)
-		set := func(t *poller.Target) { t.Thresholds.AtRisk = before }
-		switch key {
-		case "about_to_end_before":
-			set = func(t *poller.Target) { t.Thresholds.AboutToEnd = before }
-		case "lost_after":
-			var after time.Duration
-			if after, err = parseDuration(text); err == nil && (after < time.Second || after > year) {
-				err = errors.New("out of range")
-			}
-			accepted = "a duration from 1s to 1y"
-			set = func(t *poller.Target) { t.Thresholds.LostAfter, t.Thresholds.LostAlone = after, true }
-		case "poll_schedule":
-			var schedule poller.Schedule
-			if schedule, err = l.schedule(text); err != nil && n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) == 0 {
-				err = fmt.Errorf("%w; put it in quotes", err)
-			}
-			accepted = "'*/5 * * * *', '@hourly', '@every 90s'"
-			set = func(t *poller.Target) { t.Schedule = schedule }
-		}
-		if err != nil {
-			l.fault(l.at(n), text, key+": "+err.Error()+"; accepted: "+accepted)
-		}
-		options = append(options, set)
+		return after, err
+	})
+	t.LostAlone = t.LostAfter > 0
+	own.Schedule = parsed(l, fields, "poll_schedule", "'*/5 * * * *', '@hourly', '@every 90s'", l.schedule)
+	return own
+}
+
+// parsed returns the value of a key; zero if it is absent or invalid.
+func parsed[T any](l *targetList, fields map[string]*yaml.Node, key, accepted string, parse func(string) (T, error)) (value T) {
+	n := fields[key]
+	text := l.text(n, key)
+	if text == "" {
+		return value
 	}
-	return options
+	value, err := parse(text)
+	if err != nil {
+		problem := key + ": " + err.Error()
+		if key == "poll_schedule" && n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) == 0 {
+			problem += "; put it in quotes"
+		}
+		l.fault(l.at(n), text, problem+"; accepted: "+accepted)
+	}
+	return value
 }
 
 const maxSchedules = 50
@@ -113,17 +108,26 @@ func parseBefore(text string) (poller.Before, error) {
 	return poller.Before{Part: number / 100, Most: d}, nil
 }
 
-// target returns the target of p at a provider. The options of its entry precede those of the provider and the settings.
+// target returns the target of p at a provider. The values of its entry precede those of the provider and the settings.
 func (w Watchlist) target(p pair, provider string) poller.Target {
 	t := w.defaults
 	t.Provider = provider
-	for _, set := range slices.Concat(w.providers[provider], p.options) {
-		set(&t)
+	for _, own := range []poller.Target{w.providers[provider], p.own} {
+		if own.Windows != nil {
+			t.Windows = own.Windows
+		}
+		t.Schedule = cmp.Or(own.Schedule, t.Schedule)
+		t.Thresholds = poller.Thresholds{
+			AtRisk:     cmp.Or(own.Thresholds.AtRisk, t.Thresholds.AtRisk),
+			AboutToEnd: cmp.Or(own.Thresholds.AboutToEnd, t.Thresholds.AboutToEnd),
+			LostAfter:  cmp.Or(own.Thresholds.LostAfter, t.Thresholds.LostAfter),
+			LostAlone:  own.Thresholds.LostAlone || t.Thresholds.LostAlone,
+		}
 	}
 	return t
 }
 
-// addProviders adds the options of single providers.
+// addProviders adds the values of single providers.
 func (l *targetList) addProviders(n *yaml.Node) {
 	values := l.mapping(n, 0)
 	for _, provider := range slices.Sorted(maps.Keys(values)) {
@@ -131,6 +135,6 @@ func (l *targetList) addProviders(n *yaml.Node) {
 		if err := poller.CheckIdentifier(provider); err != nil {
 			l.fault(l.at(value), l.shown(provider), err.Error())
 		}
-		l.providers[provider] = l.options(l.mapping(value, 0, ownKeys...))
+		l.providers[provider] = l.own(l.mapping(value, 0, ownKeys...))
 	}
 }

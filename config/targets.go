@@ -13,7 +13,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/go-json-experiment/json/jsontext"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
@@ -39,7 +38,7 @@ func (c *Config) AddTargets(text string) (err error) {
 // watchlist parses IDAAS_TARGETS and the targets file. data and err are the result of reading the file.
 func (c *Config) watchlist(data []byte, err error) (Watchlist, error) {
 	l := targetList{
-		path: c.TargetsFile, hash: c.ConsumerLabel == "hash", aliases: make(map[string]alias), providers: make(map[string][]option),
+		path: c.TargetsFile, hash: c.ConsumerLabel == "hash", aliases: make(map[string]alias), providers: make(map[string]poller.Target),
 		schedules: make(map[string]poller.Schedule), merged: make(map[merge]map[string]*yaml.Node),
 	}
 	l.addInline(c.InlineTargets)
@@ -70,7 +69,7 @@ type targetList struct {
 	hash      bool
 	aliases   map[string]alias // by consumer
 	pairs     []pair
-	providers map[string][]option
+	providers map[string]poller.Target
 	schedules map[string]poller.Schedule      // by text
 	merged    map[merge]map[string]*yaml.Node // results of mapping
 	faults    Faults
@@ -154,19 +153,17 @@ func (l *targetList) watchlist() Watchlist {
 		}
 		label := w.labelOf(p.consumer, labels)
 		as := shown{label, p.provider}
-		first, taken := holders[as]
-		if all, ok := holders[shown{label, ""}]; ok && all.consumer != p.consumer {
-			first, taken = all, true
+		first := holders[as]
+		if all := holders[shown{label, ""}]; all.consumer != "" && all.consumer != p.consumer {
+			first = all
 		}
 		switch {
-		case p.provider == "" && (!taken || first.consumer == p.consumer):
+		case first.consumer == "":
 			holders[as] = p
-		case taken && first.consumer == p.consumer:
-			l.fault(p.at, p.provider, "duplicate of the target at "+first.at)
-		case taken:
+		case first.consumer != p.consumer:
 			l.fault(p.at, p.provider, fmt.Sprintf("the consumer at %s is also shown as %q", first.at, label))
-		default:
-			holders[as] = p
+		case p.provider != "":
+			l.fault(p.at, p.provider, "duplicate of the target at "+first.at)
 		}
 	}
 	return w
@@ -178,9 +175,6 @@ const maxTargets = 100_000
 // addFile adds the targets of a YAML file. It reads nodes instead of structs, so that every fault has a line, and a null in a list is
 // a fault.
 func (l *targetList) addFile(data []byte) {
-	if jsontext.Value(data).IsValid(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)) {
-		data = jsonAsYAML(data)
-	}
 	var document, more yaml.Node
 	decoder := yaml.NewDecoder(bytes.NewReader(data))
 	err := decoder.Decode(&document)
@@ -220,26 +214,11 @@ func unreadable(r rune) bool {
 	return r == utf8.RuneError || unicode.IsControl(r) && !strings.ContainsRune("\t\r\n\u0085", r)
 }
 
-// escapes matches the escapes of JSON; a surrogate pair is one match.
-var escapes = regexp.MustCompile(`\\(u[dD][89abAB][[:xdigit:]]{2}\\u[dD][c-fC-F][[:xdigit:]]{2}|.)`)
-
-// jsonAsYAML replaces what the YAML library does not accept and keeps the lines: tabs between values, escaped slashes, surrogate
-// pairs.
-func jsonAsYAML(data []byte) []byte {
-	return escapes.ReplaceAllFunc(bytes.ReplaceAll(data, []byte("\t"), []byte(" ")), func(escape []byte) []byte {
-		if len(escape) == 2 && escape[1] != '/' {
-			return escape
-		}
-		text, _ := jsontext.AppendUnquote(nil, `"`+string(escape)+`"`) // valid, because it matches
-		return text
-	})
-}
-
 // addEntry adds a consumer, or those that are found, with its providers.
 func (l *targetList) addEntry(n *yaml.Node) {
 	fields := l.mapping(n, 1, append([]string{"credential_providers", "consumer", "consumers", "alias"}, ownKeys...)...)
 	one, many := fields["consumer"], fields["consumers"]
-	p := pair{at: l.at(n), consumer: l.text(one, "consumer"), options: l.options(fields)}
+	p := pair{at: l.at(n), consumer: l.text(one, "consumer"), own: l.own(fields)}
 	switch {
 	case one == nil && many == nil && fields != nil:
 		l.fault(l.at(n), "", "neither consumer nor consumers")
@@ -378,13 +357,14 @@ func (l *targetList) list(n *yaml.Node, what string) []*yaml.Node {
 
 // text returns n as written, even if YAML treats it as a number; empty if it is absent or invalid.
 func (l *targetList) text(n *yaml.Node, what string) string {
-	switch {
-	case n == nil:
+	if n == nil {
 		return ""
-	case n.ShortTag() == "!!null":
-		return l.checked(l.at(n), what, "")
 	}
-	return l.checked(l.at(n), what, strings.TrimSpace(n.Value))
+	text := strings.TrimSpace(n.Value)
+	if n.ShortTag() == "!!null" {
+		text = ""
+	}
+	return l.checked(l.at(n), what, text)
 }
 
 func resolve(n *yaml.Node) *yaml.Node {

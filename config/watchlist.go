@@ -18,8 +18,8 @@ type Watchlist struct {
 	label        string // IDAAS_CONSUMER_LABEL
 	client       string // id of the client of the exporter
 	defaults     poller.Target
-	providers    map[string][]option // of all targets of a provider
-	index, count int                 // of the shard
+	providers    map[string]poller.Target // values of all targets of a provider
+	index, count int                      // of the shard
 }
 
 // pair gives targets: of a consumer or those that are found, at a provider or those that are found.
@@ -27,7 +27,7 @@ type pair struct {
 	at                   string
 	consumer, provider   string // empty: found
 	consumers, providers selector
-	options              []option
+	own                  poller.Target // values of the entry
 }
 
 // rank is less for a pair that takes precedence.
