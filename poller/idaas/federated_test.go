@@ -107,7 +107,7 @@ func TestMetadataService(t *testing.T) {
 		metadata roundTripper
 		want     string
 	}{
-		"404":   {answer(404, "secret-of-the-service"), "the ECS metadata service, 100.100.100.200, PUT api/token: 404 Not Found"},
+		"404":   {answer(404, "secret-of-the-service"), "metadata service 100.100.100.200, PUT api/token: 404 Not Found"},
 		"empty": {answer(200, " \n"), "the response of the ECS metadata service is not a PKCS#7 signed document"},
 		"absent": {
 			func(*http.Request) (*http.Response, error) { return nil, errors.New("connect: no route to host") },

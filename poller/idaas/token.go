@@ -18,7 +18,6 @@ import (
 
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/auth"
-	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/auth/ram"
 )
 
 // maxToken is more than servers accept in a header.
@@ -149,10 +148,7 @@ func (c *Client) tokenByGrant(call *call, at Instance) {
 	grant := func(ctx context.Context) (*auth.Grant, error) {
 		ctx, cancel := context.WithTimeout(ctx, c.config.Timeout)
 		defer cancel()
-		return c.config.Auth.Grant(ctx, at.ID, at.TokenEndpoint, func(req *http.Request, what string) ([]byte, error) {
-			session := req.Header["X-Aliyun-Ecs-Metadata-Token"]
-			return c.sendForCredential(ctx, ram.Request{Request: req, What: what, Secrets: session, Direct: true})
-		})
+		return c.config.Auth.Grant(ctx, at.ID, at.TokenEndpoint, c.sendForCredential)
 	}
 	var used *auth.Grant
 	call.build = func(ctx context.Context) (*http.Request, error) {

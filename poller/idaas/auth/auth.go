@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/auth/ram"
 )
 
 // Identity has the credentials of the exporter's machine client. It is not used with a ready access token.
@@ -41,7 +43,7 @@ type Grant struct {
 	Secrets []string // the secret parts
 
 	endpoint, instance string
-	send               Send
+	send               ram.Send
 	files              string // contents of the files read, or the errors
 }
 
@@ -72,12 +74,9 @@ const (
 	assertionLife = 5 * time.Minute
 )
 
-// Send sends a request, called what in errors, to the ECS metadata service, and returns the body of a response with status 200.
-type Send func(req *http.Request, what string) ([]byte, error)
-
 // Grant returns a request for the token endpoint of an instance, by the configured method. All files are read again. Errors contain no
 // secret. With an error, it returns an incomplete Grant.
-func (a *Identity) Grant(ctx context.Context, instance, endpoint string, send Send) (*Grant, error) {
+func (a *Identity) Grant(ctx context.Context, instance, endpoint string, send ram.Send) (*Grant, error) {
 	g := &Grant{
 		Form:     url.Values{"client_id": {a.ClientID}, "grant_type": {"client_credentials"}, "scope": {a.Scope}},
 		endpoint: endpoint, instance: instance, send: send,

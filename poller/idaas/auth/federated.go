@@ -5,9 +5,7 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -41,7 +39,8 @@ func identityDocument(ctx context.Context, a *Identity, g *Grant) error {
 		text, err = g.read(ctx, a.Document, Credential.Read)
 	} else {
 		what = "the response of the ECS metadata service"
-		text, err = g.signedByECS(ctx)
+		audience := url.QueryEscape(fmt.Sprintf(`{"aud":%q,"signingTime":%d}`, g.instance, time.Now().Unix()))
+		text, err = g.send.Metadata(ctx, "dynamic/instance-identity/pkcs7?audience="+audience)
 	}
 	if err != nil {
 		return err
@@ -51,25 +50,6 @@ func identityDocument(ctx context.Context, a *Identity, g *Grant) error {
 	g.secret(document)
 	g.federate(a, pkcs7Assertion, document)
 	return a.Document.about(what, err)
-}
-
-// signedByECS requests a document from the ECS metadata service. It has HTTP only, because it is local to the machine.
-func (g *Grant) signedByECS(ctx context.Context) (string, error) {
-	request := func(method, path, query, header, value string) (string, error) {
-		req, err := http.NewRequestWithContext(ctx, method, "http://100.100.100.200/latest/"+path+query, nil)
-		if err != nil {
-			return "", err
-		}
-		req.Header.Set(header, value)
-		body, err := g.send(req, "the ECS metadata service, 100.100.100.200, "+method+" "+path)
-		return strings.TrimSpace(string(body)), err
-	}
-	session, err := request(http.MethodPut, "api/token", "", "X-Aliyun-Ecs-Metadata-Token-Ttl-Seconds", "3600")
-	if err != nil {
-		return "", err
-	}
-	audience := url.QueryEscape(fmt.Sprintf(`{"aud":%q,"signingTime":%d}`, g.instance, time.Now().Unix()))
-	return request(http.MethodGet, "dynamic/instance-identity/pkcs7", "?audience="+audience, "X-Aliyun-Ecs-Metadata-Token", session)
 }
 
 // privateCA adds the certificate, its chain, and an assertion signed with its key.

@@ -18,12 +18,12 @@ import (
 )
 
 // Chain finds credentials. It is safe for concurrent use.
-type Chain struct {
-	// Send sends a request once, and returns the body of a response with status 200. Its error is a poller.Error without secrets.
-	Send func(ctx context.Context, r Request) ([]byte, error)
-}
+type Chain struct{ Send Send }
 
-// Request is a request of a Chain.
+// Send sends a request once, and returns the body of a response with status 200. Its error is a poller.Error without secrets.
+type Send func(ctx context.Context, r Request) ([]byte, error)
+
+// Request is a request for a credential.
 type Request struct {
 	*http.Request
 	What    string   // names it in errors

@@ -18,9 +18,6 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller/disk"
 )
 
-// metadataTimeout is for a request of the metadata service. On a machine that has one, it is near.
-const metadataTimeout = 3 * time.Second
-
 // assume returns a session of the role of p from STS, for the credentials with or, if nil, for the token of an OIDC provider.
 func (c *Chain) assume(ctx context.Context, p *profile, with *Credentials) (found Credentials, err error) {
 	role, host := cmp.Or(p.Role, env("ROLE_ARN")), "sts.aliyuncs.com"
@@ -88,45 +85,62 @@ func identityToken(ctx context.Context, p *profile) (string, error) {
 	return token, err
 }
 
+const metadataToken = "api/token"
+
+// Metadata returns the response of the ECS metadata service to GET, in a new session.
+func (send Send) Metadata(ctx context.Context, path string) (string, error) {
+	token, err := send.metadata(ctx, http.MethodPut, metadataToken, "")
+	if err != nil {
+		return "", err
+	}
+	body, err := send.metadata(ctx, http.MethodGet, path, string(token))
+	return string(body), err
+}
+
+// metadata sends a request to the ECS metadata service, which has HTTP only, because it is local to the machine.
+func (send Send) metadata(ctx context.Context, method, path, token string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://100.100.100.200/latest/"+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	if method == http.MethodPut {
+		req.Header.Set("X-Aliyun-Ecs-Metadata-Token-Ttl-Seconds", "300")
+	} else if token != "" {
+		req.Header.Set("X-Aliyun-Ecs-Metadata-Token", token)
+	}
+	what := "metadata service 100.100.100.200, " + method + " " + strings.TrimPrefix(req.URL.Path, "/latest/")
+	body, err := send(ctx, Request{Request: req, What: what, Secrets: []string{token}, Direct: true})
+	return bytes.TrimSpace(body), err
+}
+
 // machine returns a session of the role of this ECS instance. It requests the name of the role if role is empty.
 func (c *Chain) machine(ctx context.Context, role string) (found Credentials, err error) {
 	if enabled("ECS_METADATA_DISABLED") {
 		return found, &poller.Error{Reason: poller.NotFound, Err: errors.New("ALIBABA_CLOUD_ECS_METADATA_DISABLED is set")}
 	}
-	get := func(method, path, header, value string) ([]byte, error) {
-		ctx, cancel := context.WithTimeout(ctx, metadataTimeout)
-		defer cancel()
-		req, err := http.NewRequestWithContext(ctx, method, "http://100.100.100.200/latest/"+path, nil)
-		if err != nil {
-			return nil, err
-		}
-		if value != "" {
-			req.Header.Set("X-Aliyun-Ecs-Metadata-Token"+header, value)
-		}
-		body, err := c.Send(ctx, Request{Request: req, What: "metadata service 100.100.100.200, " + method + " " + path, Direct: true})
-		return bytes.TrimSpace(body), err
-	}
-	session := func(token []byte) (err error) {
+	session := func(token string) (err error) {
 		const path = "meta-data/ram/security-credentials/"
-		name := []byte(cmp.Or(role, env("ECS_METADATA")))
-		if len(name) == 0 {
-			if name, err = get(http.MethodGet, path, "", string(token)); err != nil {
+		name := cmp.Or(role, env("ECS_METADATA"))
+		if name == "" {
+			body, err := c.Send.metadata(ctx, http.MethodGet, path, token)
+			if err != nil {
 				return err
 			}
+			name = string(body)
 		}
-		found, err = parse(get(http.MethodGet, path+url.PathEscape(string(name)), "", string(token)))
-		found.Source = " " + string(name)
+		found, err = parse(c.Send.metadata(ctx, http.MethodGet, path+url.PathEscape(name), token))
+		found.Source = " " + name
 		return err
 	}
-	token, err := get(http.MethodPut, "api/token", "-Ttl-Seconds", "300")
+	token, err := c.Send.metadata(ctx, http.MethodPut, metadataToken, "")
 	if err == nil {
-		err = session(token)
+		err = session(string(token))
 	}
 	if err == nil || enabled("IMDSV1_DISABLED") {
 		return found, err
 	}
 	// Like the vendor's SDKs: in a container, the response to PUT may not arrive, and an old service has no PUT.
-	if v1 := session(nil); v1 == nil || because(err, poller.NotFound) {
+	if v1 := session(""); v1 == nil || because(err, poller.NotFound) {
 		err = v1
 	}
 	return found, err
