@@ -22,13 +22,12 @@ type Config struct {
 	ShardIndex, ShardCount int
 }
 
-// Collector is a prometheus.Collector of all idaas_ metrics except the build info. Its other methods record events. All methods
-// are safe for concurrent use, and none waits for a walk.
+// Collector is a prometheus.Collector of all idaas_ metrics except the build info, and records events, among them those of idaas.Events.
+// All methods are safe for concurrent use, and none waits for a walk.
 type Collector struct {
+	*events
 	snapshot     func() *poller.Snapshot
-	now          func() time.Time
 	maxStaleness time.Duration
-	events       *events
 }
 
 // New returns a Collector that calls snapshot at each scrape. Every counter starts at 0.
@@ -46,7 +45,7 @@ func New(c Config, snapshot func() *poller.Snapshot) *Collector {
 	for _, cause := range []string{"limiter", "hint", "backoff"} {
 		e.wait.WithLabelValues(cause)
 	}
-	return &Collector{snapshot: snapshot, now: time.Now, maxStaleness: c.MaxStaleness, events: e}
+	return &Collector{events: e, snapshot: snapshot, maxStaleness: c.MaxStaleness}
 }
 
 // Describe sends every description.
@@ -54,7 +53,7 @@ func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range descriptions {
 		ch <- d
 	}
-	c.events.Describe(ch)
+	c.registry.Describe(ch)
 }
 
 // Collect sends the facts of one snapshot, computed for one moment.
@@ -82,7 +81,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 	for i := range s.Schedules {
 		send.schedule(&s.Schedules[i], now)
 	}
-	c.events.Collect(ch)
+	c.registry.Collect(ch)
 }
 
 // sender sends series, with the labels of a target if it has one.

@@ -88,9 +88,10 @@ var (
 var unwatched = plain("consumers_unwatched",
 	"Applications that no entry of the targets takes, of all shards; absent before the first list, and where none is needed.")
 
-// events are the metrics of events, and together a prometheus.Collector. A vector without labels is a gauge that is absent until set.
+// events are the metrics of events. A vector without labels is a gauge that is absent until set.
 type events struct {
-	*prometheus.Registry
+	registry                                    *prometheus.Registry
+	now                                         func() time.Time
 	fallbacks, retries, throttled               prometheus.Counter
 	pollFailures, requests, wait, tokenFailures *prometheus.CounterVec
 	pollDuration                                prometheus.Histogram
@@ -117,7 +118,8 @@ func newEvents(c Config) *events {
 		}
 	}
 	return &events{
-		Registry:     registry,
+		registry:     registry,
+		now:          time.Now,
 		pollFailures: m.counters("poll_failures_total", "Failed walks.", "reason"),
 		pollDuration: m.NewHistogram(histogram("poll_duration_seconds", "Duration of complete walks.",
 			0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3600)),

@@ -86,14 +86,8 @@ func (w Watchlist) Resolve(lists *poller.Lists) (poller.Resolved, error) {
 	labels, applications, allProviders := w.labels(lists), lists.Applications.Items(), lists.Providers.Items()
 	have, shown := make(map[poller.Key]bool), make(map[poller.Key]bool)
 	for _, p := range w.pairs {
-		consumers, providers := []string{p.consumer}, []string{p.provider}
-		if p.consumer == "" {
-			consumers = selected(p.consumers, applications)
-		}
-		if p.provider == "" {
-			providers = selected(p.providers, allProviders)
-		}
-		for _, consumer := range consumers {
+		providers := p.providers.of(allProviders, p.provider)
+		for _, consumer := range p.consumers.of(applications, p.consumer) {
 			label := w.labelOf(consumer, labels)
 			_, listed := lists.Applications.Known[consumer]
 			for _, provider := range providers {
@@ -119,9 +113,8 @@ func (w Watchlist) Resolve(lists *poller.Lists) (poller.Resolved, error) {
 		}
 	}
 	found.Targets = poller.Share(found.Targets, w.index, w.count)
-	found.Unwatched = w.unwatched(applications, labels)
-	if lists.Applications.Known == nil {
-		found.Unwatched = nil
+	if lists.Applications.Known != nil {
+		found.Unwatched = w.unwatched(applications, labels)
 	}
 	return found, nil
 }
@@ -145,7 +138,11 @@ func (w Watchlist) unwatched(applications []poller.Listed, labels map[string]str
 	return unwatched
 }
 
-func selected(s selector, items []poller.Listed) (identifiers []string) {
+// of returns the identifiers of the items that s selects, or only the named one if there is one.
+func (s selector) of(items []poller.Listed, named string) (identifiers []string) {
+	if named != "" {
+		return []string{named}
+	}
 	for _, item := range items {
 		if s.takes(item) {
 			identifiers = append(identifiers, item.Identifier)
