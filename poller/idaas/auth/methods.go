@@ -28,7 +28,8 @@ var Methods = []Method{
 	{"oidc", []string{federated}, "the ID token (IDAAS_OIDC_TOKEN_FILE, for IDAAS_FEDERATED_CREDENTIAL_NAME)", idToken},
 	{"pkcs7", []string{federated}, "the PKCS#7 document (IDAAS_PKCS7_FILE or, if unset, of the ECS metadata service)", identityDocument},
 	{
-		"pca", []string{"IDAAS_PRIVATE_KEY_FILE", "IDAAS_CERTIFICATE_FILE", "IDAAS_CERTIFICATE_CHAIN_FILE", federated},
+		"pca",
+		[]string{"IDAAS_PRIVATE_KEY_FILE", "IDAAS_CERTIFICATE_FILE", "IDAAS_CERTIFICATE_CHAIN_FILE", federated},
 		"the certificate (IDAAS_CERTIFICATE_FILE, with IDAAS_CERTIFICATE_CHAIN_FILE and IDAAS_PRIVATE_KEY_FILE)", privateCA,
 	},
 	{RAM, []string{"IDAAS_MANAGEMENT_ENDPOINT"}, "RAM credentials (ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET, " +
@@ -37,7 +38,9 @@ var Methods = []Method{
 
 func clientSecret(name string, add func(a *Identity, secret string, g *Grant) error) Method {
 	return Method{
-		name, []string{"IDAAS_CLIENT_SECRET|IDAAS_CLIENT_SECRET_FILE"}, "the secret (IDAAS_CLIENT_SECRET or IDAAS_CLIENT_SECRET_FILE)",
+		name,
+		[]string{"IDAAS_CLIENT_SECRET|IDAAS_CLIENT_SECRET_FILE"},
+		"the secret (IDAAS_CLIENT_SECRET or IDAAS_CLIENT_SECRET_FILE)",
 		func(ctx context.Context, a *Identity, g *Grant) error {
 			secret, err := g.read(ctx, a.Secret, Credential.Line)
 			if err != nil {
