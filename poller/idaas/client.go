@@ -49,7 +49,7 @@ type Client struct {
 	developer  *limiter // of the developer API, the token endpoint and the documents of the instance
 	management *limiter
 	instance   cached[Instance]
-	tokens     tokens
+	tokens     cached[accessToken]
 	chain      ram.Chain
 	ram        cached[ram.Credentials] // for calls of the management API
 }
@@ -69,7 +69,7 @@ func New(c Config) *Client {
 	client.chain.Send = client.sendForCredential
 	client.ram.fetch = client.findRAM
 	client.instance.fetch = client.discover
-	client.tokens.client, client.tokens.fetch = client, client.fetchToken
+	client.tokens.fetch = client.fetchToken
 	return client
 }
 

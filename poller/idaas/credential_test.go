@@ -244,11 +244,11 @@ func TestCredentialsInAPipe(t *testing.T) {
 		InstanceID: "i", Endpoint: "https://x", TokenEndpoint: "https://x/token", Auth: auth.Identity{Method: "oidc", IDToken: file},
 		RateLimit: 1000, Timeout: 50 * time.Millisecond, Log: slog.New(slog.DiscardHandler),
 	})
-	if _, err := c.tokens.get(t.Context()); err == nil || !strings.Contains(err.Error(), pipe) || poller.ReasonOf(err) != poller.AccessToken {
+	if _, err := c.token(t.Context()); err == nil || !strings.Contains(err.Error(), pipe) || poller.ReasonOf(err) != poller.AccessToken {
 		t.Error(err)
 	}
 	c.config.AccessToken = file
-	if _, err := c.tokens.get(t.Context()); err == nil || !strings.Contains(err.Error(), pipe) || poller.ReasonOf(err) != poller.AccessToken {
+	if _, err := c.token(t.Context()); err == nil || !strings.Contains(err.Error(), pipe) || poller.ReasonOf(err) != poller.AccessToken {
 		t.Error(err)
 	}
 }

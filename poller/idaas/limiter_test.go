@@ -57,7 +57,7 @@ func TestEachAPIHasItsLimiter(t *testing.T) {
 			a := newAPI(t, simulator.WithRAM(simulator.Config{}, user))
 			targets := a.fill(20, 1)
 			c := a.client(rateLimit(2), func(c *Config) { c.Management = "http://management.test" })
-			if _, err := c.tokens.get(t.Context()); err != nil {
+			if _, err := c.token(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Second)

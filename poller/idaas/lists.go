@@ -69,17 +69,21 @@ func (c *Client) Applications(ctx context.Context) ([]poller.Listed, error) {
 
 // listPage is a page of either list, with the fields used.
 type listPage struct {
-	CredentialProviders []struct{ CredentialProviderIdentifier, CredentialProviderType, Status string }
-	Applications        []struct {
-		ID         string `json:"ApplicationId"`
-		Name       string `json:"ApplicationName"`
-		Identity   string `json:"ApplicationIdentityType"`
-		Status     string
-		CreateTime int64
-	}
-	NextToken     string
-	TotalCount    *int
-	Code, Message string // of an error object
+	CredentialProviders, Applications []wireItem
+	NextToken                         string
+	TotalCount                        *int
+	Code, Message                     string // of an error object
+}
+
+// wireItem is a credential provider or an application.
+type wireItem struct {
+	Provider   string `json:"CredentialProviderIdentifier"`
+	Type       string `json:"CredentialProviderType"`
+	ID         string `json:"ApplicationId"`
+	Name       string `json:"ApplicationName"`
+	Identity   string `json:"ApplicationIdentityType"`
+	Status     string
+	CreateTime int64
 }
 
 // list is a list that is being read.
@@ -87,6 +91,7 @@ type list struct {
 	what   string // the page, in errors
 	number int    // of the page, from 1
 	page   listPage
+	items  []wireItem      // of page
 	total  int             // -1: unknown
 	listed map[string]bool // of any status
 	fresh  int             // number of those that only the latest page has
@@ -123,58 +128,46 @@ func (l *list) decode(body []byte) error {
 	if err := json.Unmarshal(body, &page); err != nil {
 		return err
 	}
-	items, empty := len(page.CredentialProviders)+len(page.Applications), page.CredentialProviders == nil && page.Applications == nil
+	items := append(page.CredentialProviders, page.Applications...)
 	switch {
-	case items == 0 && page.Code != "":
+	case len(items) == 0 && page.Code != "":
 		return fmt.Errorf("error %s: %s instead of a list", page.Code, page.Message)
-	case empty && (page.TotalCount == nil || *page.TotalCount != 0):
+	case page.CredentialProviders == nil && page.Applications == nil && (page.TotalCount == nil || *page.TotalCount != 0):
 		return errors.New("neither a list nor a TotalCount of 0")
 	case page.TotalCount != nil && l.total >= 0 && l.total != *page.TotalCount:
 		return fmt.Errorf("TotalCount %d, but %d on the earlier pages", *page.TotalCount, l.total)
+	case slices.ContainsFunc(items, func(w wireItem) bool { return w.Provider+w.ID == "" }):
+		return errors.New("an item without a CredentialProviderIdentifier or ApplicationId")
 	}
-	for _, p := range page.CredentialProviders {
-		if p.CredentialProviderIdentifier == "" {
-			return errors.New("a provider without a CredentialProviderIdentifier")
-		}
-	}
-	for _, a := range page.Applications {
-		if a.ID == "" {
-			return errors.New("an application without an ApplicationId")
-		}
-	}
-	l.page = page
+	l.page, l.items = page, items
 	return nil
 }
 
 // add adds the items of the page.
 func (l *list) add() {
 	before := len(l.listed)
-	for _, p := range l.page.CredentialProviders {
-		item := poller.Listed{Identifier: p.CredentialProviderIdentifier, Type: p.CredentialProviderType}
-		err := poller.CheckIdentifier(item.Identifier)
-		if err == nil && item.Type != "" && !slices.Contains(poller.ProviderTypes, item.Type) {
-			err = fmt.Errorf("unknown CredentialProviderType %q; known: %s", item.Type, strings.Join(poller.ProviderTypes, ", "))
+	for _, w := range l.items {
+		item := poller.Listed{Identifier: w.Provider + w.ID, Type: w.Type + w.Identity, Name: w.Name, Created: w.CreateTime}
+		if l.listed[item.Identifier] = true; w.Status == "disabled" || w.Status == "deleted" {
+			continue
 		}
-		l.addItem(item, p.Status, err)
-	}
-	for _, a := range l.page.Applications {
-		item := poller.Listed{Identifier: a.ID, Type: a.Identity, Name: a.Name, Created: a.CreateTime}
-		l.addItem(item, a.Status, poller.CheckText(a.ID))
+		problem := poller.CheckText(item.Identifier)
+		if w.Provider != "" {
+			problem = poller.CheckIdentifier(item.Identifier)
+		}
+		switch {
+		case problem != nil:
+		case w.Type != "" && !slices.Contains(poller.ProviderTypes, w.Type):
+			problem = fmt.Errorf("unknown CredentialProviderType %q; known: %s", w.Type, strings.Join(poller.ProviderTypes, ", "))
+		case w.Status != "enabled":
+			problem = fmt.Errorf("unknown Status %q; known: enabled, disabled", w.Status)
+		}
+		if problem != nil {
+			item.Problem = problem.Error()
+		}
+		l.known[item.Identifier] = item
 	}
 	if l.fresh = len(l.listed) - before; l.page.TotalCount != nil {
 		l.total = *l.page.TotalCount
 	}
-}
-
-func (l *list) addItem(item poller.Listed, status string, problem error) {
-	if l.listed[item.Identifier] = true; status == "disabled" || status == "deleted" {
-		return
-	}
-	if problem == nil && status != "enabled" {
-		problem = fmt.Errorf("unknown Status %q; known: enabled, disabled", status)
-	}
-	if problem != nil {
-		item.Problem = problem.Error()
-	}
-	l.known[item.Identifier] = item
 }

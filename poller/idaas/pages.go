@@ -120,7 +120,7 @@ func (w *walk) hide() poller.Scrubber {
 func (w *walk) list(ctx context.Context) error {
 	err := w.client.do(ctx, &w.call, &w.body)
 	if f, ok := errors.AsType[*failure](err); ok && f.status == http.StatusUnauthorized && !f.throttled &&
-		w.client.tokens.drop(w.token) {
+		w.client.dropToken(w.token) {
 		err = w.client.do(ctx, &w.call, &w.body)
 	}
 	return err
@@ -144,7 +144,7 @@ func (w *walk) request(ctx context.Context) (*http.Request, error) {
 		return nil, fail(poller.ClientError, "request not built: %w", err)
 	}
 	for {
-		token, err := c.tokens.get(ctx)
+		token, err := c.token(ctx)
 		if err != nil {
 			return nil, err
 		}

@@ -12,7 +12,7 @@ func (c *Client) Locate(ctx context.Context) (Instance, error) { return c.instan
 
 // Authenticate fetches an access token if necessary. It returns its expiration, zero if unknown.
 func (c *Client) Authenticate(ctx context.Context) (expires time.Time, err error) {
-	t, err := c.tokens.get(ctx)
+	t, err := c.token(ctx)
 	return t.expires, err
 }
 

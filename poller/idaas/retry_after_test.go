@@ -153,7 +153,7 @@ func TestAHintStopsAllRequests(t *testing.T) {
 				a := newAPI(t, simulator.Config{})
 				a.fill(3, 3)
 				c := a.client(pageSize(10))
-				if _, err := c.tokens.get(t.Context()); err != nil {
+				if _, err := c.token(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 				tt.fault.Consumer, tt.fault.Times = "consumer-0", 1
@@ -218,7 +218,7 @@ func TestAPauseHoldsForThoseWhoQueue(t *testing.T) {
 		a := newAPI(t, simulator.Config{})
 		targets := a.fill(20, 1)
 		c := a.client(rateLimit(2))
-		if _, err := c.tokens.get(t.Context()); err != nil {
+		if _, err := c.token(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)

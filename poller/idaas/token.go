@@ -36,26 +36,21 @@ func (t accessToken) usable(now time.Time) bool {
 	return t.text != "" && (t.until.IsZero() || now.Before(t.until))
 }
 
-// tokens returns the access token to send: the ready one of the Config, or a fetched one that all requests share.
-type tokens struct {
-	client *Client
-	cached[accessToken]
-}
-
-func (s *tokens) get(ctx context.Context) (accessToken, error) {
-	if s.client.config.AccessToken.Given() {
-		return s.client.readyToken(ctx)
+// token returns the access token to send: the ready one of the Config, or a fetched one that all requests share.
+func (c *Client) token(ctx context.Context) (accessToken, error) {
+	if c.config.AccessToken.Given() {
+		return c.readyToken(ctx)
 	}
-	return s.cached.get(ctx)
+	return c.tokens.get(ctx)
 }
 
-// drop removes an access token that the API refused, and reports whether get may return another one.
-func (s *tokens) drop(refused accessToken) bool {
-	if s.client.config.AccessToken.Given() {
-		text, err := s.client.config.AccessToken.Read(context.Background())
+// dropToken removes an access token that the API refused, and reports whether token may return another one.
+func (c *Client) dropToken(refused accessToken) bool {
+	if c.config.AccessToken.Given() {
+		text, err := c.config.AccessToken.Read(context.Background())
 		return err == nil && text != refused.text
 	}
-	s.cached.drop(func(t accessToken) bool { return t.text == refused.text })
+	c.tokens.drop(func(t accessToken) bool { return t.text == refused.text })
 	return true
 }
 

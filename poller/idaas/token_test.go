@@ -251,7 +251,7 @@ func TestARefusedTokenIsReplacedOnce(t *testing.T) {
 				a := newAPI(t, simulator.Config{})
 				targets := a.fill(1, 30)
 				c := a.client(pageSize(10))
-				if _, err := c.tokens.get(t.Context()); err != nil {
+				if _, err := c.token(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 				time.Sleep(2 * time.Second)
@@ -336,7 +336,7 @@ func TestExpirationOfAReadyToken(t *testing.T) {
 		token := encode([]byte(`{"alg":"ES512K"}`)) + "." + encode([]byte(claims)) + ".signature"
 		events := new(recorder)
 		c := New(Config{AccessToken: auth.Credential{Text: poller.NewSecret(token)}, Timeout: time.Second, Events: events})
-		got, err := c.tokens.get(t.Context())
+		got, err := c.token(t.Context())
 		reported := events.expires
 		switch {
 		case (err != nil) != (want == "expired"), (err == nil && got.expires.IsZero()) != (want == "unknown"),
