@@ -2,6 +2,7 @@ package config
 
 import (
 	"context"
+	_ "embed" // the keys
 	"regexp"
 	"strings"
 
@@ -10,25 +11,10 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/poller/disk"
 )
 
-// vendorKeys are the keys of a client-config.json for settings; the first non-empty value of a setting is used.
-var vendorKeys = []struct{ key, setting string }{
-	{"idaasInstanceId", "IDAAS_INSTANCE_ID"},
-	{"developerApiEndpoint", "IDAAS_ENDPOINT"},
-	{"openApiEndpoint", "IDAAS_MANAGEMENT_ENDPOINT"},
-	{"tokenEndpoint", "IDAAS_TOKEN_ENDPOINT"},
-	{"issuer", "IDAAS_TOKEN_ENDPOINT"},
-	{"clientId", "IDAAS_CLIENT_ID"},
-	{"scope", "IDAAS_SCOPE"},
-	{"authnConfiguration.authnMethod", "IDAAS_AUTH_METHOD"},
-	{"authnConfiguration.clientSecretEnvVarName", "IDAAS_CLIENT_SECRET"},
-	{"authnConfiguration.privateKeyEnvVarName", "IDAAS_PRIVATE_KEY_FILE"},
-	{"authnConfiguration.oidcTokenFilePath", "IDAAS_OIDC_TOKEN_FILE"},
-	{"authnConfiguration.oidcTokenFilePathEnvVarName", "IDAAS_OIDC_TOKEN_FILE"},
-	{"authnConfiguration.applicationFederatedCredentialName", "IDAAS_FEDERATED_CREDENTIAL_NAME"},
-	{"authnConfiguration.clientDeployEnvironment", "IDAAS_PKCS7_FILE"},
-	{"authnConfiguration.clientX509Certificate", "IDAAS_CERTIFICATE_FILE"},
-	{"authnConfiguration.x509CertChains", "IDAAS_CERTIFICATE_CHAIN_FILE"},
-}
+// vendorKeys has lines with a key of a client-config.json and its setting; the first non-empty value of a setting is used.
+//
+//go:embed vendorkeys.txt
+var vendorKeys string
 
 // ramPlugin is the name of the vendor's plugin for RAM credentials.
 const ramPlugin = "alibabacloudPluginCredentialProvider"
@@ -71,8 +57,9 @@ func fromVendor(place string, top map[string]any, given map[string]string) vendo
 	for key, value := range authn {
 		top["authnConfiguration."+key], top["authn_configuration."+key] = value, value
 	}
-	for _, k := range vendorKeys {
-		at, value := place+k.key, member(top, k.key)
+	for line := range strings.Lines(vendorKeys) {
+		key, setting, _ := strings.Cut(strings.TrimSpace(line), " ")
+		at, value := place+key, member(top, key)
 		text, ok := value.(string)
 		if !ok && value != nil {
 			v.faults = append(v.faults, Fault{Name: at, Problem: "not a string"})
@@ -81,31 +68,31 @@ func fromVendor(place string, top map[string]any, given map[string]string) vendo
 			continue
 		}
 		switch {
-		case k.setting == "IDAAS_AUTH_METHOD":
+		case setting == "IDAAS_AUTH_METHOD":
 			text = strings.Replace(strings.ToLower(text), "plugin", "ram", 1)
-		case k.setting == "IDAAS_PKCS7_FILE":
+		case setting == "IDAAS_PKCS7_FILE":
 			// Only an unknown metadata service needs a file.
-			if v.values["IDAAS_AUTH_METHOD"] == "pkcs7" && given[k.setting] == "" && !strings.HasPrefix(text, "ALIBABA_CLOUD_") {
+			if v.values["IDAAS_AUTH_METHOD"] == "pkcs7" && given[setting] == "" && !strings.HasPrefix(text, "ALIBABA_CLOUD_") {
 				v.faults = append(v.faults, Fault{at, text, "unknown metadata service; set IDAAS_PKCS7_FILE; accepted: ALIBABA_CLOUD_ECS"})
 			}
 			continue
-		case k.key == "issuer":
+		case key == "issuer":
 			text = strings.TrimRight(text, "/") + "/token"
-		case strings.HasSuffix(k.key, "EnvVarName"):
+		case strings.HasSuffix(key, "EnvVarName"):
 			// The name is not shown, because it may be the secret by mistake.
 			if text = given[text]; text == "" {
 				v.unset = append(v.unset, Fault{Name: at, Problem: "the variable with this name is unset"})
 			}
 		}
-		set := given[k.setting] + given[k.setting+"_FILE"] + v.values[k.setting]
-		if k.setting == "IDAAS_AUTH_METHOD" {
+		set := given[setting] + given[setting+"_FILE"] + v.values[setting]
+		if setting == "IDAAS_AUTH_METHOD" {
 			set += given["IDAAS_ACCESS_TOKEN"] + given["IDAAS_ACCESS_TOKEN_FILE"]
 		}
 		if plugin, _ := member(authn, "pluginName").(string); set == "" && value == "PLUGIN" && plugin != ramPlugin {
 			v.faults = append(v.faults, Fault{place + "authnConfiguration.pluginName", plugin, "unknown plugin; accepted: " + ramPlugin})
 		}
 		if set == "" && text != "" {
-			v.values[k.setting], v.places[k.setting] = text, at
+			v.values[setting], v.places[setting] = text, at
 		}
 	}
 	return v
