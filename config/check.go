@@ -88,14 +88,13 @@ func hostNumber(host string) string {
 // warnings returns the settings that are valid but suspicious.
 func (c *Config) warnings(now time.Time) []string {
 	warnings := c.TooSlow(c.Targets, now)
-	warn := func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }
 	longest := slices.Max(slices.Collect(maps.Keys(c.byInterval(c.Targets, now))))
 	if c.MaxStaleness > 0 && c.MaxStaleness/3 < longest {
-		warn("IDAAS_MAX_STALENESS: %v is less than three poll intervals of %v, which are used instead; increase it or set it to 0",
-			c.MaxStaleness, longest)
+		warnings = append(warnings, fmt.Sprintf("IDAAS_MAX_STALENESS: %v is less than three poll intervals of %v, "+
+			"which are used instead; increase it or set it to 0", c.MaxStaleness, longest))
 	}
 	if c.WebConfigFile != "" && c.ProbeAddress == "" && authenticates(c.WebConfigFile) {
-		warn("IDAAS_WEB_CONFIG_FILE: health probes without authentication fail; set IDAAS_PROBE_ADDRESS for them")
+		warnings = append(warnings, "IDAAS_WEB_CONFIG_FILE: health probes without authentication fail; set IDAAS_PROBE_ADDRESS for them")
 	}
 	return warnings
 }

@@ -71,18 +71,17 @@ func (d *discovery) resolve(w config.Watchlist, lists *poller.Lists) error {
 func (d *discovery) watching(w config.Watchlist, operator bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	lists := d.lists
+	before, lists := d.lists, d.lists
 	for _, f := range d.finders {
-		if known := lists.Of(f.list); operator && known.Doubted != nil {
-			lists = lists.With(f.list, known.Confirmed())
+		if operator {
+			lists = lists.With(f.list, lists.Of(f.list).Confirmed())
 		}
 	}
-	before := d.lists
 	if err := d.resolve(w, lists); err != nil {
 		return err
 	}
 	for _, f := range d.finders {
-		if before.Of(f.list).Doubted != nil && lists.Of(f.list).Doubted == nil {
+		if operator && before.Of(f.list).Doubted != nil {
 			f.next = time.Now()
 		}
 		select {

@@ -8,10 +8,10 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/prometheus/exporter-toolkit/web"
+	"golang.org/x/sync/errgroup"
 )
 
 // shutdownTimeout is part of the 5 s for a graceful shutdown.
@@ -30,43 +30,38 @@ func Serve(ctx context.Context, c Config) error {
 	if c.Listen == nil {
 		c.Listen = new(net.ListenConfig).Listen
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	failed := make(chan error, len(sites))
-	var serving sync.WaitGroup
+	serving, ctx := errgroup.WithContext(ctx)
 	for _, site := range sites {
 		listener, err := c.Listen(ctx, "tcp", site.address)
 		if err != nil {
-			failed <- err
-			cancel()
+			serving.Go(func() error { return err })
 			break
 		}
 		server := &http.Server{
 			Handler: site.handler, ErrorLog: stdlog.New(serverLog{c.Log}, "", 0),
 			ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
 		}
-		serving.Go(func() {
+		serving.Go(func() error {
 			err := web.Serve(listener, server, &web.FlagConfig{WebConfigFile: &site.configFile}, c.Log)
 			// After an error in the configuration file it is still open.
 			_ = listener.Close()
-			if !errors.Is(err, http.ErrServerClosed) {
-				failed <- err
-				cancel()
+			if errors.Is(err, http.ErrServerClosed) {
+				return nil
 			}
+			return err
 		})
 		// web.Serve returns before Shutdown.
-		serving.Go(func() {
+		serving.Go(func() error {
 			<-ctx.Done()
 			grace, done := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 			defer done()
 			if server.Shutdown(grace) != nil {
 				_ = server.Close()
 			}
+			return nil
 		})
 	}
-	serving.Wait()
-	close(failed)
-	return <-failed
+	return serving.Wait()
 }
 
 type site struct {
