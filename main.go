@@ -25,6 +25,7 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/collector/exporter"
 	"github.com/idaas-exporter/idaas-token-exporter/collector/web"
 	"github.com/idaas-exporter/idaas-token-exporter/config"
+	_ "github.com/idaas-exporter/idaas-token-exporter/config/sighup"
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/check"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/auth/ram"
@@ -40,8 +41,7 @@ var shutdownTimeout = 4 * time.Second
 func main() {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	// The first poll reads the targets anyway; the reader of the log may have exited.
-	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
+	signal.Ignore(syscall.SIGPIPE) // the reader of the log may have exited
 	if os.Getenv("GOGC") == "" {
 		// Most of the heap has no pointers, so frequent collections are cheap: 1/6 less memory at the peak of a large walk.
 		debug.SetGCPercent(35)
