@@ -20,13 +20,16 @@ func main() {
 
 func (d dashboard) file() string { return d.UID + ".json" }
 
-// encode returns the file's content. It panics if a value is not JSON.
+// encode returns the file's content: a line for each value, for small files and readable changes. It panics if a value is not JSON.
 func (d dashboard) encode() []byte {
-	var out bytes.Buffer
-	encoder := json.NewEncoder(&out)
+	var compact, out bytes.Buffer
+	encoder := json.NewEncoder(&compact)
 	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", " ")
-	if err := encoder.Encode(d); err != nil {
+	err := encoder.Encode(d)
+	if err == nil {
+		err = json.Indent(&out, compact.Bytes(), "", "")
+	}
+	if err != nil {
 		panic(err)
 	}
 	return out.Bytes()

@@ -60,8 +60,8 @@ type (
 		Expr         string `json:"expr"`
 		LegendFormat string `json:"legendFormat,omitempty"`
 		Format       string `json:"format"`
-		Instant      bool   `json:"instant"`
-		Range        bool   `json:"range"`
+		Instant      bool   `json:"instant,omitempty"`
+		Range        bool   `json:"range,omitempty"`
 		Interval     string `json:"interval,omitempty"`
 	}
 	fieldConfig struct {
@@ -106,6 +106,9 @@ func facts(metric string, more ...string) string {
 
 // process selects a metric of the chosen jobs.
 func process(metric string) string { return metric + "{" + ofJob + "}" }
+
+// lastDay is the last value of a metric in the last day.
+func lastDay(metric string) string { return "last_over_time(" + process(metric) + "[1d])" }
 
 // most and group are one value for each target, count is how many there are.
 func most(expr string) string  { return "max " + merged + "(" + expr + ")" }
@@ -194,24 +197,20 @@ func property(id string, value any) object { return object{"id": id, "value": va
 func stat(title, description string, w int, unit, empty string, queries ...query) *panel {
 	p := newPanel("stat", title, description, w, 4, unit, plain("text")).ask("time_series", true, queries...).with("noValue", empty)
 	p.Options = object{
-		"colorMode": "value", "graphMode": "none", "justifyMode": "auto", "orientation": "vertical",
-		"textMode": "value_and_name", "wideLayout": false, "showPercentChange": false,
+		"colorMode": "value", "graphMode": "none", "orientation": "vertical", "textMode": "value_and_name", "wideLayout": false,
 		"reduceOptions": object{"calcs": []string{"lastNotNull"}, "fields": "", "values": false},
 	}
 	return p
 }
 
 func series(title, description string, w int, unit string, queries ...query) *panel {
-	p := newPanel("timeseries", title, description, w, 7, unit, plain("green")).ask("time_series", false, queries...)
+	p := newPanel("timeseries", title, description, w, 7, unit, plain("text")).ask("time_series", false, queries...)
 	p.Interval, p.MaxDataPoints = "1m", 60
 	p.Options = object{
 		"legend":  object{"showLegend": true, "displayMode": "list", "placement": "bottom", "calcs": []string{}},
 		"tooltip": object{"mode": "multi", "sort": "desc"},
 	}
-	return p.with("color", object{"mode": "palette-classic"}).with("noValue", "no data").with("custom", object{
-		"drawStyle": "line", "lineWidth": 1, "fillOpacity": 0, "showPoints": "auto", "pointSize": 4, "axisSoftMin": 0,
-		"spanNulls": false, "stacking": object{"mode": "none", "group": "A"},
-	})
+	return p.with("color", object{"mode": "palette-classic"}).with("noValue", "no data").with("custom", object{"axisSoftMin": 0})
 }
 
 // counts are whole numbers. The axis has whole numbers also if all are zero.
@@ -223,12 +222,12 @@ func row(title string) *panel {
 	return &panel{Type: "row", Title: title, GridPos: gridPos{W: 24, H: 1}, Collapsed: new(bool), Panels: []*panel{}}
 }
 
-// started marks in graphs the times at which critical alerts started to fire.
+// started marks in graphs the times at which a critical alert fires and did not fire for any target a minute before.
 func started() object {
-	firing := `ALERTS{alertstate="firing",severity="critical",alertname=~"IDaaS.+",job=~"$job|"}`
 	return object{
-		"name": "Critical alerts", "enable": true, "iconColor": "red", "datasource": prometheus,
-		"expr": per("count by(alertname)(%[1]s unless %[1]s offset 1m)", firing), "step": "60s",
+		"name": "Critical alerts", "enable": true, "hide": true, "iconColor": "red", "datasource": prometheus, "step": "60s",
+		"expr": `group by(alertname)(ALERTS{alertstate="firing",severity="critical",alertname=~"IDaaS.+",job=~"$job|"}` +
+			` unless on(alertname) ALERTS{alertstate="firing"} offset 1m)`,
 		"titleFormat": "{{alertname}}", "textFormat": "", "tagKeys": "",
 	}
 }
@@ -264,7 +263,7 @@ func newDashboard(uid, title, description string, link object, variables []objec
 			variable("provider", "Provider", `label_values(idaas_target_state{job=~"$job"}, credential_provider)`),
 			variable("consumer", "Consumer", `label_values(idaas_target_state{job=~"$job",credential_provider=~"$provider"}, consumer)`),
 			{
-				"name": "exporter", "label": "Status pages at", "type": "textbox", "query": "http://", "hide": 0, "skipUrlSync": false,
+				"name": "exporter", "label": "Status pages at", "type": "textbox", "query": "http://", "hide": 2, "skipUrlSync": false,
 				"description": "Prefix of links to status pages: http://, https:// or the address of a proxy.",
 				"options":     []object{prefix}, "current": prefix,
 			},

@@ -8,10 +8,10 @@ const trouble = "lost|about_to_end|overdue|not_renewed|at_risk"
 // states of a target, the most urgent first.
 var states = []struct{ name, text, color, means string }{
 	{"lost", "lost", "red", "always has a token, and has none now"},
-	{"about_to_end", "about to end", "red", "always has a token, and its last one expires very soon"},
-	{"overdue", "overdue", "orange", "has no token, for longer than usual"},
+	{"about_to_end", "about to end", "light-red", "always has a token, and its last one expires very soon"},
+	{"overdue", "overdue", "dark-orange", "has no token, for longer than usual"},
 	{"not_renewed", "not renewed", "orange", "was not renewed at the usual time"},
-	{"at_risk", "at risk", "orange", "its last token expires soon, and its usual time of renewal is unknown"},
+	{"at_risk", "at risk", "yellow", "its last token expires soon, and its usual time of renewal is unknown"},
 	{"unknown", "unknown", "purple", "was never read"},
 	{"ok", "ok", "green", "has a token"},
 	{"paused", "paused", "blue", "has no token, as usual at this time"},
@@ -27,11 +27,12 @@ func stateMaps() (list []object) {
 	return list
 }
 
-// byState adds to a panel the number of targets in each of these states that occurs.
-func (p *panel) byState(names ...string) *panel {
+// byState adds to a panel the number of targets in each of these states that occurs, now or over time.
+func (p *panel) byState(now bool, names ...string) *panel {
 	for _, s := range states {
 		if slices.Contains(names, s.name) {
-			p.named(s.text, s.means, s.color, count(facts("idaas_target_state", `state="`+s.name+`"`)))
+			p.ask("time_series", now, query{count(facts("idaas_target_state", `state="`+s.name+`"`)), s.text}).paint(s.text, s.color)
+			p.Description += " " + s.text + ": " + s.means + "."
 		}
 	}
 	return p
@@ -52,17 +53,23 @@ func (p *panel) blind() *panel {
 
 // missing shows what the other numbers do not contain.
 func missing(w int) *panel {
-	day := func(metric string) string { return "last_over_time(" + metric + "[1d])" }
 	return stat("Missing data", "What the other numbers do not contain.", w, "locale", "nothing").
-		named("shards gone", "parts of the targets that no process reads; their targets are in no number", "purple",
-			"sum("+most(day(process("idaas_shards")))+") - (count("+group(process("idaas_shard_index"))+") or vector(0)) > 0").
+		named("shards gone", "parts of the targets that no process reads", "purple",
+			"sum("+most(lastDay("idaas_shards"))+") - (count("+group(process("idaas_shard_index"))+") or vector(0)) > 0").
+		named("hidden", "targets of these shards, which are in no other number", "purple",
+			"sum(max by(job,shard_index)("+lastDay("idaas_shard_index")+" * on(job,instance) group_left last_over_time(idaas_poll_targets[1d])"+
+				") unless on(job,shard_index) idaas_shard_index)").
 		named("down", "exporter processes that do not answer Prometheus", "purple",
-			"count("+process("up")+" == 0 and on(job,instance) "+day("idaas_token_exporter_build_info")+")").
+			"count("+process("up")+" == 0 and on(job,instance) "+lastDay("idaas_token_exporter_build_info")+")").
 		named("unknown", "targets never read", "purple", count(facts("idaas_target_state", `state="unknown"`))).
-		named("stale", "targets without a complete walk for two poll intervals and 10 minutes; time alone does not change their state", "purple",
-			"count(time() - "+facts("idaas_poll_last_success_timestamp_seconds")+" > on(job,instance) group_left 2 * "+
-				"idaas_poll_interval_seconds + 600)").
+		named("stale", "targets without a complete walk for two of their poll intervals and 10 minutes; time alone does not change their state",
+			"purple", "count(min without(instance,pod,node)(time()-"+facts("idaas_poll_last_success_timestamp_seconds")+
+				"-2*idaas_poll_target_interval_seconds)>600)").
 		named("failing", "targets whose latest walk failed", "orange",
 			"count(group without(instance,pod,node,host,reason)("+facts("idaas_poll_error")+"))").
+		named("lists failing", "processes that cannot list credential providers or applications: new ones are not watched", "orange",
+			`count({__name__=~"idaas_(provider|consumer)_discovery_success",`+ofJob+"} == 0)").
+		named("unwatched", "applications that no entry of the targets file takes", "purple",
+			"sum("+most(process("idaas_consumers_unwatched"))+") > 0").
 		blind()
 }

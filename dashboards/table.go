@@ -14,8 +14,8 @@ type column struct {
 
 // Widths that columns need for the longest usual text, measured in the fonts of Grafana.
 const (
-	idWidth   = 350 // an id of 40 letters
-	timeWidth = 135 // 1234 d 00:00:00 ago
+	idWidth   = 370 // an id of 40 letters
+	timeWidth = 130 // 99 d 00:00:00 ago
 )
 
 // table joins the queries of the columns by their labels. Rows are sorted by the named columns; a minus sign is descending. A first
@@ -23,36 +23,45 @@ const (
 func table(title, description, empty string, w, h int, sort []string, columns ...column) *panel {
 	p := newPanel("table", title, description, w, h, "none", plain("text")).with("noValue", empty)
 	p.with("custom", object{"align": "left", "cellOptions": object{"type": "auto"}, "inspect": false, "minWidth": 60})
-	order, names, fields := object{}, object{}, []string{}
+	// A query without a result has a frame with a time and a value only. The time joins it with the other frames.
+	order, names, joined, fields := object{}, object{}, []string{"Time"}, []string{}
+	queries := 0
+	for _, c := range columns {
+		queries += min(len(c.expr), 1)
+	}
 	for i, c := range columns {
 		field := c.from
 		if c.expr != "" {
-			value := "Value #" + string(rune('A'+len(p.Targets)))
+			value := "Value"
+			if queries > 1 {
+				value += " #" + string(rune('A'+len(p.Targets)))
+			}
 			p.ask("table", true, query{expr: c.expr})
 			if field == "" {
 				field = value
 			}
 		}
 		if c.name != "" || i == 0 {
-			fields = append(fields, field)
+			joined = append(joined, field)
 		}
 		if c.name != "" {
-			order[field], names[field] = i, c.name
+			order[field], names[field], fields = i, c.name, append(fields, field)
 			p.override(c.name, c.properties()...)
 		}
 	}
-	p.transform("filterFieldsByName", object{"include": object{"names": fields}}).transform("merge", object{})
+	p.transform("filterFieldsByName", object{"include": object{"names": joined}}).transform("merge", object{})
 	if columns[0].name == "" {
 		p.transform("filterByValue", object{"type": "include", "match": "all", "filters": []object{
-			{"fieldName": fields[0], "config": object{"id": "isNotNull", "options": object{}}},
-		}}).transform("filterFieldsByName", object{"include": object{"names": fields[1:]}})
+			{"fieldName": joined[1], "config": object{"id": "isNotNull", "options": object{}}},
+		}})
 	}
-	p.transform("organize", object{"excludeByName": object{}, "indexByName": order, "renameByName": names})
+	p.transform("filterFieldsByName", object{"include": object{"names": fields}}).
+		transform("organize", object{"excludeByName": object{}, "indexByName": order, "renameByName": names})
 	by := []object{}
 	for _, name := range sort {
 		by = append(by, object{"displayName": strings.TrimPrefix(name, "-"), "desc": strings.HasPrefix(name, "-")})
 	}
-	p.Options = object{"frameIndex": 0, "showHeader": true, "cellHeight": "sm", "sortBy": by}
+	p.Options = object{"cellHeight": "sm", "sortBy": by}
 	return p
 }
 
@@ -77,7 +86,7 @@ func (c column) properties() (list []object) {
 	if c.steps != nil {
 		list = append(list, property("thresholds", thresholds(c.steps)))
 	}
-	if c.steps != nil || c.maps != nil {
+	if c.steps != nil || c.maps != nil && c.from != "instance" {
 		list = append(list, property("custom.cellOptions", object{"type": "color-text"}))
 	}
 	if c.links != nil {
@@ -110,7 +119,7 @@ var open = []object{{"type": "regex", "options": object{"pattern": ".*", "result
 
 // statusPage links to the status page of the target at one of its processes.
 func statusPage(expr string) column {
-	return column{name: "Status page", from: "instance", width: 100, maps: open, expr: "topk " + merged + "(1," + expr + ")", links: []object{{
+	return column{name: "Page", from: "instance", width: 62, maps: open, expr: "topk " + merged + "(1," + expr + ")", links: []object{{
 		"title": "Open the status page of this target", "targetBlank": true,
 		"url": "${exporter:raw}${__value.raw}/?consumer=${__data.fields.Consumer:percentencode}" +
 			"&credential_provider=${__data.fields.Provider:percentencode}",

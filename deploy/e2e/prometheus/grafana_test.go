@@ -23,7 +23,7 @@ var optionTypes = map[string]struct {
 }
 
 // head: JSON knows no enums, so that an enum stands for its values. Nothing is cast: a cast would hide unknown fields.
-const head = `import type * as g from '@grafana/schema';
+const head = `import type * as g from 'SCHEMA';
 type Plain<T> = unknown extends T ? T
   : T extends string ? ` + "`${T}`" + `
   : T extends number ? T | (` + "`${T}`" + ` extends ` + "`${infer N extends number}`" + ` ? N : never)
@@ -32,8 +32,8 @@ interface Query extends g.DataQuery {
   expr: string;
   editorMode: 'code';
   format: 'time_series' | 'table';
-  instant: boolean;
-  range: boolean;
+  instant?: boolean;
+  range?: boolean;
   legendFormat?: string;
   interval?: string;
 }
@@ -49,8 +49,8 @@ interface Dashboard extends Omit<g.Dashboard, 'annotations'> {
 }
 `
 
-// typescript is a dashboard as constants of the types it should have.
-func typescript(t *testing.T, d dashboard) string {
+// typescript is a dashboard as constants of the types it should have in a version of @grafana/schema.
+func typescript(t *testing.T, d dashboard, schema string) string {
 	t.Helper()
 	var whole struct {
 		Panels []map[string]json.RawMessage
@@ -77,34 +77,56 @@ func typescript(t *testing.T, d dashboard) string {
 			declare(name, "g.RowPanel", p)
 			continue
 		}
-		o, ok := optionTypes[kind]
+		options, ok := optionTypes[kind]
 		if !ok {
 			t.Fatalf("%s: panel %q: the test does not know the type %s", d.UID, d.Panels[i].Title, kind)
 		}
 		if !imported[kind] {
-			fmt.Fprintf(&out, "import type * as %s from '@grafana/schema/dist/esm/raw/composable/%s/panelcfg/x/%sPanelCfg_types.gen';\n", o.folder, o.folder, o.name)
+			fmt.Fprintf(&out, "import type * as %[1]s from 'SCHEMA/dist/esm/raw/composable/%[1]s/panelcfg/x/%[2]sPanelCfg_types.genEXT';\n",
+				options.folder, options.name)
 			imported[kind] = true
 		}
-		declare(name+"_options", "Partial<"+o.folder+".Options>", p["options"])
+		declare(name+"_options", "Partial<"+options.folder+".Options>", p["options"])
 		var fields struct {
-			Defaults struct{ Custom json.RawMessage }
+			Defaults  struct{ Custom json.RawMessage }
+			Overrides []struct {
+				Properties []struct {
+					ID    string
+					Value any
+				}
+			}
 		}
 		if err := json.Unmarshal(p["fieldConfig"], &fields); err != nil {
 			t.Fatal(err)
 		}
 		if fields.Defaults.Custom != nil {
 			own := "Record<string, never>"
-			if o.fields {
-				own = "Partial<" + o.folder + ".FieldConfig>"
+			if options.fields {
+				own = "Partial<" + options.folder + ".FieldConfig>"
 			}
 			declare(name+"_fields", own, fields.Defaults.Custom)
+		}
+		for j, o := range fields.Overrides {
+			standard, custom := map[string]any{}, map[string]any{}
+			for _, property := range o.Properties {
+				if id, ok := strings.CutPrefix(property.ID, "custom."); ok {
+					custom[id] = property.Value
+				} else {
+					standard[property.ID] = property.Value
+				}
+			}
+			declare(fmt.Sprint(name, "_override", j), "Partial<g.FieldConfig>", standard)
+			if len(custom) > 0 {
+				declare(fmt.Sprint(name, "_custom", j), "Partial<"+options.folder+".FieldConfig>", custom)
+			}
 		}
 		declare(name+"_queries", "Query[]", p["targets"])
 		declare(name, "g.Panel", p)
 	}
 	delete(rest, "panels")
 	declare("dashboard", "Dashboard", rest)
-	return head + out.String()
+	suffix := map[string]string{"schema-11": ".js"}[schema]
+	return strings.NewReplacer("SCHEMA", schema, "genEXT", "gen"+suffix).Replace(head + out.String())
 }
 
 // TestDashboardsTypes: every field of a dashboard is one that Grafana's own types have.
@@ -133,14 +155,18 @@ func TestDashboardsTypes(t *testing.T) {
 		return string(out)
 	}
 	right, wrong := map[string]string{}, map[string]string{}
-	mistakes := [][2]string{{`"gridPos"`, `"gridPosition"`}, {`"legendFormat"`, `"legend"`}, {`"absolute"`, `"absolut"`}}
+	mistakes := [][2]string{
+		{`"gridPos"`, `"gridPosition"`}, {`"legendFormat"`, `"legend"`}, {`"absolute"`, `"absolut"`}, {`"custom.width"`, `"custom.with"`},
+		{`"noValue"`, `"novalue"`}, {`"cellHeight"`, `"cellheight"`},
+	}
 	for i, d := range dashboards(t) {
-		right[d.UID] = typescript(t, d)
-		if i == 0 {
-			shipped := d.text
+		for version, schema := range map[string]string{"11": "schema-11", "13": "@grafana/schema"} {
+			right[d.UID+version] = typescript(t, d, schema)
 			for j, m := range mistakes {
-				d.text = strings.Replace(shipped, m[0], m[1], 1)
-				wrong[fmt.Sprint("mistake", j)] = typescript(t, d)
+				if wrongly := d; i == 0 {
+					wrongly.text = strings.Replace(d.text, m[0], m[1], 1)
+					wrong[fmt.Sprint("mistake", j, "_", version)] = typescript(t, wrongly, schema)
+				}
 			}
 		}
 	}
@@ -149,6 +175,7 @@ func TestDashboardsTypes(t *testing.T) {
 	}
 	out := check(wrong)
 	for _, m := range mistakes {
+		m[1] = strings.Replace(m[1], "custom.", "", 1)
 		if !strings.Contains(out, m[1]) && !strings.Contains(out, strings.ReplaceAll(m[1], `"`, "'")) {
 			t.Errorf("tsc finds nothing wrong with %s:\n%s", m[1], out)
 		}
