@@ -25,6 +25,7 @@ import (
 	"github.com/idaas-exporter/idaas-token-exporter/collector/exporter"
 	"github.com/idaas-exporter/idaas-token-exporter/collector/web"
 	"github.com/idaas-exporter/idaas-token-exporter/config"
+	_ "github.com/idaas-exporter/idaas-token-exporter/config/sighup"
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/check"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas/auth/ram"
@@ -40,8 +41,7 @@ var shutdownTimeout = 4 * time.Second
 func main() {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	// The first poll reads the targets anyway; the reader of the log may have exited.
-	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
+	signal.Ignore(syscall.SIGPIPE) // the reader of the log may have exited
 	if os.Getenv("GOGC") == "" {
 		// Most of the heap has no pointers, so frequent collections are cheap: 1/6 less memory at the peak of a large walk.
 		debug.SetGCPercent(35)
@@ -88,7 +88,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 		return exitUsage
 	}
 	argument := strings.Join(args, " ")
-	accepted := command == "once" && !strings.HasPrefix(argument, "-")
+	accepted := command == "check" && argument == "-json" || command == "once" && !strings.HasPrefix(argument, "-")
 	if len(args) > 1 || argument != "" && !accepted {
 		fmt.Fprintf(stderr, "%s does not take %q: see %s help\n", command, argument, exporter.Name)
 		return exitUsage
@@ -120,7 +120,7 @@ func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) 
 	stdlog.SetOutput(libraryLog{log})
 	if command == "check" {
 		fmt.Fprintf(stderr, "checking %[2]d targets with at most %.4[1]g requests per second\n", cfg.ShareOfRate(), len(cfg.Targets))
-		return preflight(ctx, cfg, stdout, stderr, log)
+		return preflight(ctx, cfg, argument == "-json", stdout, stderr, log)
 	}
 	for _, w := range cfg.Warnings {
 		log.Warn("suspicious setting", "warning", w)
@@ -165,7 +165,7 @@ func (l libraryLog) Write(text []byte) (int, error) {
 }
 
 // preflight checks the settings, the API and every target once, and prints the findings.
-func preflight(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer, log *slog.Logger) int {
+func preflight(ctx context.Context, cfg *config.Config, asJSON bool, stdout, stderr io.Writer, log *slog.Logger) int {
 	c := check.Config{
 		Client: exporter.APIConfig(cfg, log), Targets: cfg.Targets, Schedule: cfg.Schedule, Live: cfg.Walk == "live",
 		Concurrency: cfg.PollConcurrency, Warnings: cfg.Warnings, Timeout: cfg.PollTimeout, Progress: stderr,
@@ -174,7 +174,11 @@ func preflight(ctx context.Context, cfg *config.Config, stdout, stderr io.Writer
 		c.Watch = cfg.Watch
 	}
 	report := check.Run(ctx, c)
-	if err := report.Table(stdout); err != nil || report.Failed() {
+	write := report.Table
+	if asJSON {
+		write = report.JSON
+	}
+	if err := write(stdout); err != nil || report.Failed() {
 		return 1
 	}
 	return 0

@@ -188,8 +188,8 @@ func TestCheck(t *testing.T) {
 		"checking 1 targets with at most 1000 requests per second\n") || strings.Contains(stdout+stderr, secret) {
 		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
 	}
-	code, stdout, _ = command(t, append(environ, "IDAAS_CLIENT_SECRET=wrong-4711"), "check")
-	if code != 1 || !strings.Contains(stdout, "IDAAS_CLIENT_SECRET") || strings.Contains(stdout, "4711") {
+	code, stdout, _ = command(t, append(environ, "IDAAS_CLIENT_SECRET=wrong-4711"), "check", "-json")
+	if code != 1 || !strings.HasPrefix(stdout, "{") || !strings.Contains(stdout, "IDAAS_CLIENT_SECRET") || strings.Contains(stdout, "4711") {
 		t.Errorf("wrong secret: exit code %d\n%s", code, stdout)
 	}
 }

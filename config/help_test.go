@@ -56,7 +56,7 @@ func TestHelp(t *testing.T) {
 	var b strings.Builder
 	Help(&b)
 	text := b.String()
-	for _, command := range []string{"serve ", "demo ", "check ", "once [FILE] ", "version ", "help "} {
+	for _, command := range []string{"serve ", "demo ", "check [-json] ", "once [FILE] ", "version ", "help "} {
 		if !strings.Contains(text, "\n  "+command) {
 			t.Errorf("no command %s", command)
 		}

@@ -13,6 +13,9 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/idaas-exporter/idaas-token-exporter/poller"
 	"github.com/idaas-exporter/idaas-token-exporter/poller/idaas"
 )
@@ -49,16 +52,16 @@ const (
 
 // Finding is one row of the table. Its texts are one printable line each, without secrets and hidden consumer ids.
 type Finding struct {
-	Status  Status
-	Step    string
-	Subject string // for example a target; may be empty
-	Detail  string
-	Advice  string // what to do; empty if ok or skipped
+	Status  Status `json:"status"`
+	Step    string `json:"step"`
+	Subject string `json:"subject"` // for example a target; may be empty
+	Detail  string `json:"detail"`
+	Advice  string `json:"advice"` // what to do; empty if ok or skipped
 }
 
 // Report has the findings of a Run.
 type Report struct {
-	Findings []Finding
+	Findings []Finding `json:"findings"`
 }
 
 // The steps, in this order.
@@ -192,7 +195,7 @@ func (p *preflight) locate(ctx context.Context) bool {
 func (p *preflight) authenticate(ctx context.Context) bool {
 	p.now("requesting an access token")
 	defer p.credentials(p.method == viaRAM)
-	expires, err := p.client.Authenticate(ctx)
+	expires, scope, err := p.client.Authenticate(ctx)
 	if err != nil {
 		p.fail(ctx, stepAccess, p.method, err)
 		return false
@@ -205,7 +208,7 @@ func (p *preflight) authenticate(ctx context.Context) bool {
 	if p.otherAudience() {
 		advice = texts.Phrases["{audience}"]
 	}
-	p.found(stepAccess, p.method, advice, "%s", life)
+	p.found(stepAccess, p.method, advice, "%s, scope %s", life, cmp.Or(scope, "unknown"))
 	return true
 }
 
@@ -350,6 +353,14 @@ func agenda(s poller.Calendar, now time.Time) (cycles int, shortest time.Duratio
 // Failed reports whether a step failed.
 func (r Report) Failed() bool {
 	return slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Status == Failed })
+}
+
+// JSON writes the report as JSON: {"failed": …, "findings": […]}.
+func (r Report) JSON(w io.Writer) error {
+	return json.MarshalEncode(jsontext.NewEncoder(w, jsontext.WithIndent("  ")), struct {
+		Failed bool `json:"failed"`
+		Report
+	}{r.Failed(), r})
 }
 
 // Table writes the report as a table. Equal advice of consecutive findings is written once, under the last of them.

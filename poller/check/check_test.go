@@ -62,6 +62,18 @@ func TestHealthy(t *testing.T) {
 	}
 	s := stable(w, r)
 	golden(t, "healthy.txt", table(t, s))
+	var b bytes.Buffer
+	if err := s.JSON(&b); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "healthy.json", b.String())
+	var back struct {
+		Failed   *bool     `json:"failed"`
+		Findings []Finding `json:"findings"`
+	}
+	if err := json.Unmarshal(b.Bytes(), &back); err != nil || back.Failed == nil || len(back.Findings) != len(r.Findings) {
+		t.Errorf("JSON reads back as %+v, %v", back, err)
+	}
 }
 
 func TestMixed(t *testing.T) {

@@ -38,7 +38,7 @@ func TestAudienceFailures(t *testing.T) {
 				w.readyToken(t)
 				otherAudience(nil)(t, w)
 			},
-			step: stepAccess, status: OK, detail: "expires in",
+			step: stepAccess, status: OK, detail: "scope unknown",
 		},
 	})
 }

@@ -137,6 +137,9 @@ func (w *world) run(t *testing.T) Report {
 	if err := r.Table(&out); err != nil {
 		t.Error(err)
 	}
+	if err := r.JSON(&out); err != nil {
+		t.Error(err)
+	}
 	secrets := w.secrets
 	for _, request := range w.Log() {
 		if request.AccessToken != "" {

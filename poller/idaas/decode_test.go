@@ -241,3 +241,14 @@ func TestTokenResponses(t *testing.T) {
 		}
 	}
 }
+
+func TestScopes(t *testing.T) {
+	for body, want := range map[string]string{
+		`"a b"`: "a b", `["a","b"]`: "a b", `[]`: "", `null`: "", `""`: "", `7`: "", `["a",7]`: "", `{"a":1}`: "",
+	} {
+		got, _, err := decodeToken([]byte(`{"access_token":"abc","scope":`+body+`}`), time.Now())
+		if err != nil || got.scope != want {
+			t.Errorf("%s: %q, %v", body, got.scope, err)
+		}
+	}
+}

@@ -10,10 +10,11 @@ import (
 // Locate returns the instance. What is not configured is discovered.
 func (c *Client) Locate(ctx context.Context) (Instance, error) { return c.instance.get(ctx) }
 
-// Authenticate fetches an access token if necessary. It returns its expiration, zero if unknown.
-func (c *Client) Authenticate(ctx context.Context) (expires time.Time, err error) {
+// Authenticate fetches an access token if necessary. It returns its expiration, zero if unknown, and its scope, empty if the token
+// endpoint returned none.
+func (c *Client) Authenticate(ctx context.Context) (expires time.Time, scope string, err error) {
 	t, err := c.token(ctx)
-	return t.expires, err
+	return t.expires, clean(t.scope), err
 }
 
 // Sample describes the API behaviour in the first pages of a target.

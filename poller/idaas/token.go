@@ -2,6 +2,7 @@ package idaas
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ type accessToken struct {
 	text    string
 	expires time.Time       // zero: unknown
 	until   time.Time       // not sent from then on; zero: unknown
+	scope   string          // as returned by the token endpoint; may be empty
 	hide    poller.Scrubber // of the token and the credentials sent for it
 }
 
@@ -178,6 +180,7 @@ func decodeToken(body []byte, sent time.Time) (accessToken, lease, error) {
 	var w struct {
 		AccessToken string         `json:"access_token"`
 		ExpiresIn   jsontext.Value `json:"expires_in"`
+		Scope       jsontext.Value `json:"scope"`
 		ByRAM       struct {
 			AccessToken string
 			ExpiresIn   jsontext.Value
@@ -196,7 +199,7 @@ func decodeToken(body []byte, sent time.Time) (accessToken, lease, error) {
 	if err != nil {
 		return accessToken{}, lease{}, err
 	}
-	t := accessToken{text: w.AccessToken}
+	t := accessToken{text: w.AccessToken, scope: scope(w.Scope)}
 	if life <= 0 {
 		return t, lease{}, nil
 	}
@@ -217,4 +220,14 @@ func seconds(v jsontext.Value) (time.Duration, error) {
 		return 0, errors.New("expires_in is not a number of seconds")
 	}
 	return time.Duration(min(max(n, 0), 1<<31) * float64(time.Second)).Truncate(time.Millisecond), nil
+}
+
+// scope decodes a scope for display. It may be a list. Any other type is ignored.
+func scope(v jsontext.Value) string {
+	var text string
+	var list []string
+	if json.Unmarshal(v, &text) != nil && json.Unmarshal(v, &list) != nil {
+		return ""
+	}
+	return cmp.Or(text, strings.Join(list, " "))
 }
