@@ -20,8 +20,8 @@ type Token struct {
 	Info    Info
 }
 
-// issued returns the time of issue or of the last renewal in place; 0: unknown.
-func (t Token) issued() int64 {
+// Issued returns the time of issue or of the last renewal in place; 0: unknown.
+func (t Token) Issued() int64 {
 	if t.Created > 0 && (t.Revoked || t.Expires > 0 && t.Updated >= t.Expires) {
 		return t.Created
 	}
@@ -175,7 +175,7 @@ func (c *counting) add(p Page, now time.Time) {
 		c.records = append(make([]record, 0, room), c.records...)
 	}
 	for _, t := range p.Tokens {
-		issued := t.issued()
+		issued := t.Issued()
 		if c.info == nil || issued > c.issued {
 			info := t.Info
 			c.info, c.issued = &info, issued

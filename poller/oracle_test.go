@@ -25,11 +25,11 @@ func expectedCensus(tokens []Token, end time.Time) *Census {
 	out := &Census{}
 	issued := int64(-1)
 	for _, t := range tokens {
-		if t.issued() > issued {
+		if t.Issued() > issued {
 			info := t.Info
-			out.Info, issued = &info, t.issued()
+			out.Info, issued = &info, t.Issued()
 		}
-		if was, ok := byID[t.ID]; !ok || cmp.Or(cmp.Compare(rank(t), rank(was)), cmp.Compare(t.issued(), was.issued())) < 0 {
+		if was, ok := byID[t.ID]; !ok || cmp.Or(cmp.Compare(rank(t), rank(was)), cmp.Compare(t.Issued(), was.Issued())) < 0 {
 			byID[t.ID] = t
 		}
 	}
@@ -48,19 +48,19 @@ func expectedCensus(tokens []Token, end time.Time) *Census {
 			pending = append(pending, t)
 			out.Expirations = append(out.Expirations, t.Expires)
 		}
-		out.NewestIssue = max(out.NewestIssue, t.issued())
+		out.NewestIssue = max(out.NewestIssue, t.Issued())
 	}
 	slices.Sort(out.Expirations)
 	slices.SortFunc(pending, func(a, b Token) int { return cmp.Or(cmp.Compare(a.Expires, b.Expires), cmp.Compare(a.ID, b.ID)) })
 	for _, t := range pending[:min(soonest, len(pending))] {
-		out.Soonest = append(out.Soonest, Expiry{t.ID, t.Info.TokenType, t.issued(), t.Expires})
+		out.Soonest = append(out.Soonest, Expiry{t.ID, t.Info.TokenType, t.Issued(), t.Expires})
 	}
 	if n := len(pending); n > 0 {
 		last := slices.MaxFunc(pending, func(a, b Token) int {
-			return cmp.Or(cmp.Compare(a.Expires, b.Expires), cmp.Compare(a.issued(), b.issued()))
+			return cmp.Or(cmp.Compare(a.Expires, b.Expires), cmp.Compare(a.Issued(), b.Issued()))
 		})
-		if last.issued() > 0 {
-			out.Lifetime = max(0, last.Expires-last.issued())
+		if last.Issued() > 0 {
+			out.Lifetime = max(0, last.Expires-last.Issued())
 		}
 	}
 	return out

@@ -31,12 +31,12 @@ type Config struct {
 		Resolve(lists *poller.Lists) (poller.Resolved, error)
 		Idle(list poller.List, found []poller.Listed) []string
 	}
-	Schedule    poller.Calendar
-	Live        bool          // compare live walks with full ones
-	Timeout     time.Duration // of this comparison
-	Progress    io.Writer     // gets a line every 10 s
-	Concurrency int           // of the exporter; Run reads one target at a time
-	Warnings    []string      // about suspicious settings
+	Schedule    poller.Schedule // of targets without their own
+	Live        bool            // compare live walks with full ones
+	Timeout     time.Duration   // of this comparison
+	Progress    io.Writer       // gets a line every 10 s
+	Concurrency int             // of the exporter; Run reads one target at a time
+	Warnings    []string        // about suspicious settings
 }
 
 // Status is the result of a finding.
@@ -87,7 +87,7 @@ type preflight struct {
 	Report
 	client *idaas.Client
 	method string // of authentication, or given
-	read   []idaas.Sample
+	read   map[poller.Key]idaas.Sample
 	small  []poller.Target // to be compared
 	skew   *time.Duration  // nil: unknown
 	progress
@@ -111,7 +111,7 @@ func (e events) Request(string, string, time.Duration) { e.requests.Add(1) }
 
 // Run checks everything. Steps that need a failed one are skipped.
 func Run(ctx context.Context, c Config) Report {
-	p := &preflight{Config: c, method: c.Client.Auth.Method}
+	p := &preflight{Config: c, method: c.Client.Auth.Method, read: map[poller.Key]idaas.Sample{}}
 	if c.Client.AccessToken.Given() {
 		p.method = given
 	}
@@ -137,7 +137,7 @@ func Run(ctx context.Context, c Config) Report {
 	p.clock()
 	if len(p.read) > 0 {
 		p.behaviour()
-		p.predict()
+		p.plan(time.Now())
 		if p.Live {
 			p.compare(ctx)
 		}
@@ -226,7 +226,7 @@ func (p *preflight) readTargets(ctx context.Context) {
 		p.now("reading target %d of %d: %s", i+1, len(p.Targets), subject)
 		s, err := p.client.Sample(ctx, t, samplePages)
 		if err == nil {
-			p.read = append(p.read, s)
+			p.read[t.Key()] = s
 			if s.Reported <= int64(maxPages*s.Size) {
 				p.small = append(p.small, t)
 			}
@@ -298,56 +298,6 @@ func (p *preflight) behaviour() {
 	} else {
 		p.found(stepBehaviour, "page size", "", "%d accepted", size)
 	}
-}
-
-const day = 24 * time.Hour
-
-// predict reports the requests and the duration of full walks of all targets, with the schedule and the rate limit.
-func (p *preflight) predict() {
-	requests, longest, about := len(p.Targets)-len(p.read), 1, "about"
-	if requests > 0 {
-		about = "at least"
-	}
-	var firsts time.Duration
-	for _, s := range p.read {
-		pages := s.Pages
-		if !s.Complete {
-			// A page may have fewer tokens than requested.
-			pages = max(pages+1, (int(s.Reported)*s.Pages+s.Tokens-1)/max(1, s.Tokens))
-			if s.Reported < int64(s.Tokens) {
-				about = "at least"
-			}
-		}
-		requests += pages
-		longest = max(longest, pages)
-		firsts += s.Took
-	}
-	paced := time.Duration(float64(requests) / p.Client.RateLimit * float64(time.Second))
-	inTurn := max(longest, requests/max(1, p.Concurrency))
-	cycle := max(paced, firsts/time.Duration(len(p.read))*time.Duration(inTurn))
-	cycles, interval := agenda(p.Schedule, time.Now())
-
-	advice := ""
-	if interval > 0 && cycle > interval {
-		advice = "a cycle takes longer than the interval: poll less often (IDAAS_POLL_SCHEDULE), or increase IDAAS_RATE_LIMIT up to the quota " +
-			"of the API, IDAAS_PAGE_SIZE (up to 100) or, if responses are slow, IDAAS_POLL_CONCURRENCY"
-	}
-	p.found(stepRequests, "a cycle", advice, "%s %d in %v, every %v", about, requests, cycle.Round(time.Millisecond), interval)
-	p.found(stepRequests, "a day", "", "%s %d, without those for access tokens; the limit of %g/s allows %.0f",
-		about, cycles*requests, p.Client.RateLimit, p.Client.RateLimit*day.Seconds())
-}
-
-// agenda returns the number of scheduled times within a day of now, and the shortest interval.
-func agenda(s poller.Calendar, now time.Time) (cycles int, shortest time.Duration) {
-	due := s.Next(now)
-	shortest = s.Next(due).Sub(due)
-	for !due.IsZero() && due.Sub(now) <= day && cycles < int(day/time.Second) {
-		next := s.Next(due)
-		shortest = min(shortest, next.Sub(due))
-		due = next
-		cycles++
-	}
-	return cycles, shortest
 }
 
 // Failed reports whether a step failed.

@@ -82,7 +82,7 @@ func TestMixed(t *testing.T) {
 		Clients: []simulator.Client{{ID: testClient, Secret: testSecret, Providers: []string{"github_oauth", "orders_jwt", "slow"}}},
 	})
 	w.Config.Warnings = []string{"IDAAS_POLL_SHEDULE is not a setting: is IDAAS_POLL_SCHEDULE meant?"}
-	w.Config.Schedule = every(time.Second)
+	w.Config.Schedule = scheduled(time.Second)
 	w.Config.Client.RateLimit = 30
 	w.Config.Client.Retries = 4
 	w.Config.Client.Timeout = 100 * time.Millisecond
@@ -166,80 +166,6 @@ func TestAPIBehaviour(t *testing.T) {
 func long(w *world) {
 	for _, target := range w.Config.Targets {
 		w.Add(target.Consumer, target.Provider, tokens(301)...)
-	}
-}
-
-func TestPrediction(t *testing.T) {
-	for name, c := range map[string]struct {
-		change func(*world)
-		cycle  string
-		day    string
-		advice string
-	}{
-		"two short lists": {
-			cycle: "about 2 in .*, every 5m0s",
-			day:   "about 576, without those for access tokens; the limit of 1000/s allows 86400000",
-		},
-		"long lists": {change: long, cycle: "about 8 in ", day: "about 2304,"},
-		"no total": {change: func(w *world) {
-			w.Inject(simulator.Fault{Kind: simulator.MissingTotal})
-			long(w)
-		}, cycle: "at least 8 in", day: "at least "},
-		"a target not read": {change: func(w *world) { w.Config.Targets[1].Provider = "unknown" }, cycle: "at least 2 in", day: "at least "},
-		"short pages":       {change: func(w *world) { w.Config.Client.PageSize = 2 }, cycle: "about 4 in"},
-		"clamped pages": {change: func(w *world) {
-			w.Inject(simulator.Fault{Kind: simulator.ShortPage, Consumer: "app_billing", Page: 1})
-			w.Inject(simulator.Fault{Kind: simulator.ShortPage, Consumer: "app_billing", Page: 2})
-			w.Inject(simulator.Fault{Kind: simulator.ShortPage, Consumer: "app_billing", Page: 3})
-			w.Add("app_billing", "github_oauth", tokens(350)...)
-		}, cycle: "about 9 in"},
-		"a ready token": {change: func(w *world) { w.readyToken(t) }, cycle: "about 2", day: "about 576,"},
-		"rate limit": {change: func(w *world) {
-			w.Config.Schedule = every(time.Second)
-			w.Config.Client.RateLimit = 1.5
-		}, cycle: "about 2 in 1.333s, every 1s", advice: "IDAAS_RATE_LIMIT"},
-		"slow responses": {change: func(w *world) {
-			w.Config.Schedule, w.Config.Concurrency = every(10*time.Millisecond), 0
-			w.Inject(simulator.Fault{Operation: simulator.List, Kind: simulator.Slow, Delay: 30 * time.Millisecond})
-		}, cycle: "every 10ms", advice: "IDAAS_POLL_CONCURRENCY"},
-		"no schedule": {change: func(w *world) { w.Config.Schedule = never{} }, cycle: "every 0s", day: "about 0,"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, simulator.Config{})
-			if c.change != nil {
-				c.change(w)
-			}
-			for _, f := range w.run(t).Findings {
-				want := map[string]string{"a cycle": c.cycle, "a day": c.day}[f.Subject]
-				if f.Step != stepRequests {
-					continue
-				}
-				if !regexp.MustCompile(want).MatchString(f.Detail) {
-					t.Errorf("%s: %s, want %s", f.Subject, f.Detail, want)
-				}
-				if warned := f.Status == Warning; f.Subject == "a cycle" && (warned != (c.advice != "") || !strings.Contains(f.Advice, c.advice)) {
-					t.Errorf("%s: %+v, want the advice %s", f.Subject, f, c.advice)
-				}
-			}
-		})
-	}
-}
-
-func TestAgenda(t *testing.T) {
-	monday := time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
-	for name, c := range map[string]struct {
-		schedule poller.Calendar
-		cycles   int
-		shortest time.Duration
-	}{
-		"hourly":                  {every(time.Hour), 24, time.Hour},
-		"weekly":                  {every(7 * 24 * time.Hour), 0, 7 * 24 * time.Hour},
-		"more often than allowed": {every(time.Millisecond), 86400, time.Millisecond},
-		"never":                   {never{}, 0, 0},
-	} {
-		if cycles, shortest := agenda(c.schedule, monday); cycles != c.cycles || shortest != c.shortest {
-			t.Errorf("%s: %d, %v", name, cycles, shortest)
-		}
 	}
 }
 

@@ -167,7 +167,7 @@ func TestProviders(t *testing.T) {
 	w.Config.Watch = watch{given: given}
 	w.wantRows(t, []string{
 		"ok  providers  all  enabled: 3", "ok  discovery  targets  with those found: 5",
-		"ok  target  all at new_jwt  totalCount 0", "a cycle  about 5 in",
+		"ok  target  all at new_jwt  totalCount 0", "@every 5m0s  targets: 5, about 5 in",
 	})
 	remove := w.Inject(simulator.Fault{
 		Operation: simulator.Providers, Kind: simulator.Status, Status: http.StatusForbidden,

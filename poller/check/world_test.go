@@ -82,7 +82,7 @@ func newWorld(t *testing.T, c simulator.Config, wrap ...func(http.Handler) http.
 			{Consumer: "app_billing", Provider: "github_oauth", Label: "billing"},
 			{Consumer: testPerson, Provider: "orders_jwt", Label: shownPerson},
 		},
-		Schedule:    every(5 * time.Minute),
+		Schedule:    scheduled(5 * time.Minute),
 		Concurrency: 4,
 		Timeout:     time.Hour,
 		Progress:    io.Discard,
@@ -171,10 +171,10 @@ func (e every) Next(t time.Time) time.Time {
 	return t.Truncate(time.Duration(e)).Add(time.Duration(e))
 }
 
-// never is a schedule without times.
-type never struct{}
-
-func (never) Next(time.Time) time.Time { return time.Time{} }
+// scheduled returns every d with its text.
+func scheduled(d time.Duration) poller.Schedule {
+	return poller.Schedule{Text: "@every " + d.String(), Calendar: every(d)}
+}
 
 func golden(t *testing.T, name, got string) {
 	t.Helper()

@@ -24,12 +24,13 @@ type Sample struct {
 	Reported      int64         // totalCount of the first page; -1: absent
 	Size          int           // of the pages, as accepted by the API
 	Took          time.Duration // of the first page
+	Lifetime      time.Duration // of the token issued last; 0: unknown, or it never expires
 }
 
 // Sample reads at most the given number of pages of t.
 func (c *Client) Sample(ctx context.Context, t poller.Target, pages int) (Sample, error) {
 	w := c.newWalk(t)
-	s := Sample{Reported: -1}
+	s, newest := Sample{Reported: -1}, int64(0)
 	for page, err := range w.pages(ctx) {
 		if err != nil {
 			return s, err
@@ -38,6 +39,11 @@ func (c *Client) Sample(ctx context.Context, t poller.Target, pages int) (Sample
 			s.Took, s.Reported, s.Size = w.call.took, page.Total, w.size
 		}
 		s.Tokens += len(page.Tokens)
+		for _, token := range page.Tokens {
+			if issued := token.Issued(); issued > newest {
+				newest, s.Lifetime = issued, time.Duration(max(0, token.Expires-issued))*time.Millisecond
+			}
+		}
 		if s.Complete = w.next == ""; s.Pages == pages {
 			break
 		}
