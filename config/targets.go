@@ -38,7 +38,7 @@ func (c *Config) AddTargets(text string) (err error) {
 // watchlist parses IDAAS_TARGETS and the targets file. data and err are the result of reading the file.
 func (c *Config) watchlist(data []byte, err error) (Watchlist, error) {
 	l := targetList{
-		path: c.TargetsFile, hash: c.ConsumerLabel == "hash", aliases: make(map[string]alias), providers: make(map[string]poller.Target),
+		path: c.TargetsFile, label: c.ConsumerLabel, aliases: make(map[string]alias), providers: make(map[string]poller.Target),
 		schedules: make(map[string]poller.Schedule), merged: make(map[merge]map[string]*yaml.Node),
 	}
 	l.addInline(c.InlineTargets)
@@ -53,7 +53,7 @@ func (c *Config) watchlist(data []byte, err error) (Watchlist, error) {
 	}
 	thresholds := poller.Thresholds{AtRisk: c.AtRisk, AboutToEnd: c.AboutToEnd, LostAfter: c.LostAfter}
 	w.defaults = poller.Target{Windows: c.Windows, Thresholds: thresholds}
-	w.label, w.client, w.index, w.count = c.ConsumerLabel, c.ClientID, c.ShardIndex, c.ShardCount
+	w.client, w.index, w.count = c.ClientID, c.ShardIndex, c.ShardCount
 	if at := w.discovers(); at != "" && !c.manageable() {
 		l.fault("IDAAS_MANAGEMENT_ENDPOINT", "", "required by "+at+", because IDAAS_ENDPOINT contains no region")
 	}
@@ -65,8 +65,8 @@ func (c *Config) watchlist(data []byte, err error) (Watchlist, error) {
 
 // targetList collects the pairs and aliases of all sources, before they are checked together.
 type targetList struct {
-	path      string // of the file
-	hash      bool
+	path      string           // of the file
+	label     string           // IDAAS_CONSUMER_LABEL
 	aliases   map[string]alias // by consumer
 	pairs     []pair
 	providers map[string]poller.Target
@@ -102,7 +102,7 @@ func (l *targetList) addInline(text string) {
 
 // shown returns text, which may be a misplaced consumer id, unless consumer ids are hidden.
 func (l *targetList) shown(text string) string {
-	if l.hash {
+	if l.label == "hash" {
 		return ""
 	}
 	return text
@@ -135,19 +135,14 @@ func (l *targetList) add(p pair) {
 
 // watchlist checks that no two consumers named in the settings are shown as one.
 func (l *targetList) watchlist() Watchlist {
-	w := Watchlist{aliases: make(map[string]string), providers: l.providers}
-	for consumer, a := range l.aliases {
-		w.aliases[consumer] = a.text
-	}
+	w := Watchlist{aliases: l.aliases, providers: l.providers, label: l.label}
 	w.pairs = slices.SortedStableFunc(slices.Values(l.pairs), func(a, b pair) int { return a.rank() - b.rank() })
 	labels := w.labels(&poller.Lists{})
-	if l.hash {
-		w.label = "hash"
-	}
 	type shown struct{ label, provider string }
 	holders := make(map[shown]pair) // without a provider: for all
-	ofAll := func(p pair) int { return -min(1, len(p.provider)) }
-	for _, p := range slices.SortedStableFunc(slices.Values(w.pairs), func(a, b pair) int { return ofAll(b) - ofAll(a) }) {
+	for _, p := range slices.SortedStableFunc(slices.Values(w.pairs), func(a, b pair) int {
+		return min(1, len(a.provider)) - min(1, len(b.provider))
+	}) {
 		if p.consumer == "" || p.provider == "" && p.providers.match == nil {
 			continue
 		}

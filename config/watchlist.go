@@ -13,10 +13,10 @@ import (
 
 // Watchlist has the targets of IDAAS_TARGETS and the targets file, of all processes.
 type Watchlist struct {
-	pairs        []pair // those that take precedence first
-	aliases      map[string]string
-	label        string // IDAAS_CONSUMER_LABEL
-	client       string // id of the client of the exporter
+	pairs        []pair           // those that take precedence first
+	aliases      map[string]alias // by consumer
+	label        string           // IDAAS_CONSUMER_LABEL
+	client       string           // id of the client of the exporter
 	defaults     poller.Target
 	providers    map[string]poller.Target // values of all targets of a provider
 	index, count int                      // of the shard
@@ -183,7 +183,7 @@ func (w Watchlist) Remembered(before, after *poller.Lists) map[string]poller.Lis
 func (w Watchlist) labels(lists *poller.Lists) map[string]string {
 	taken, labels := make(map[string]string), make(map[string]string) // taken: to which id
 	for consumer, alias := range w.aliases {
-		taken[alias] = consumer
+		taken[alias.text] = consumer
 	}
 	for _, p := range w.pairs {
 		taken[cmp.Or(p.consumer, " ")] = p.consumer
@@ -211,8 +211,8 @@ func (w Watchlist) labels(lists *poller.Lists) map[string]string {
 // labelOf returns how a consumer is shown.
 func (w Watchlist) labelOf(consumer string, labels map[string]string) string {
 	switch {
-	case w.aliases[consumer] != "":
-		return w.aliases[consumer]
+	case w.aliases[consumer].text != "":
+		return w.aliases[consumer].text
 	case w.label == "hash":
 		return fmt.Sprintf("%x", sha256.Sum256([]byte(consumer)))[:12]
 	case w.label == "name":
