@@ -30,8 +30,12 @@ var suggestions = []struct {
 	interval time.Duration
 	text     string
 }{
-	{time.Hour, "@hourly"}, {15 * time.Minute, "@every 15m"}, {5 * time.Minute, "@every 5m"}, {time.Minute, "@every 1m"},
-	{10 * time.Second, "@every 10s"}, {time.Second, "@every 1s"},
+	{time.Hour, "@hourly"},
+	{15 * time.Minute, "@every 15m"},
+	{5 * time.Minute, "@every 5m"},
+	{time.Minute, "@every 1m"},
+	{10 * time.Second, "@every 10s"},
+	{time.Second, "@every 1s"},
 }
 
 // frequency describes the scheduled times of the next week, or the next interval if that is longer.

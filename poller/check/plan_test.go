@@ -54,8 +54,10 @@ func TestPlan(t *testing.T) {
 		},
 		"each target with its own schedule": {
 			targets: []planned{
-				{"a", time.Minute, false, jwt}, {"a", time.Hour, false, complete(4, 90*day)},
-				{"b", time.Hour, false, jwt}, {"b", time.Minute, false, complete(2, 90*day)},
+				{"a", time.Minute, false, jwt},
+				{"a", time.Hour, false, complete(4, 90*day)},
+				{"b", time.Hour, false, jwt},
+				{"b", time.Minute, false, complete(2, 90*day)},
 			},
 			want: []string{
 				"ok @every 1m0s targets: 2, about 3 in 1s, every 1m0s, 180 an hour",
@@ -112,7 +114,8 @@ func TestPlan(t *testing.T) {
 		},
 		"found and empty: once an hour": {
 			targets: []planned{
-				{"a", 0, true, idaas.Sample{Pages: 1, Complete: true}}, {"a", 0, false, idaas.Sample{Pages: 1, Complete: true}},
+				{"a", 0, true, idaas.Sample{Pages: 1, Complete: true}},
+				{"a", 0, false, idaas.Sample{Pages: 1, Complete: true}},
 				{"a", 2 * time.Hour, true, idaas.Sample{Pages: 1, Complete: true}},
 			},
 			want: []string{
@@ -124,7 +127,8 @@ func TestPlan(t *testing.T) {
 		},
 		"not read, and without a total": {
 			targets: []planned{
-				{"a", 0, false, idaas.Sample{}}, {"b", time.Hour, false, idaas.Sample{Pages: 3, Tokens: 300, Reported: -1}},
+				{"a", 0, false, idaas.Sample{}},
+				{"b", time.Hour, false, idaas.Sample{Pages: 3, Tokens: 300, Reported: -1}},
 				{"c", time.Minute, false, idaas.Sample{Pages: 3, Tokens: 240, Reported: 1000}},
 			},
 			want: []string{

@@ -123,15 +123,8 @@ func (d *decoder) token(in *jsontext.Decoder) error {
 	}
 	d.ends = append(d.ends, len(d.ids))
 	d.tokens = append(d.tokens, poller.Token{
-		Revoked: t.Revoked,
-		Expires: millis(t.Expires),
-		Created: millis(t.Created),
-		Updated: millis(t.Updated),
-		Info: poller.Info{
-			ProviderID:   clean(t.ProviderID),
-			TokenType:    clean(t.Type),
-			ConsumerType: clean(t.ConsumerType),
-		},
+		Revoked: t.Revoked, Expires: millis(t.Expires), Created: millis(t.Created), Updated: millis(t.Updated),
+		Info: poller.Info{ProviderID: clean(t.ProviderID), TokenType: clean(t.Type), ConsumerType: clean(t.ConsumerType)},
 	})
 	return nil
 }
@@ -167,13 +160,10 @@ func (d *decoder) read(body []byte) (poller.Page, string, error) {
 // millis returns a time of the API in milliseconds, as documented. One vendor source has seconds, which are converted. 0: none.
 func millis(v int64) int64 {
 	const secondsBelow = 1e12 // the year 33658 in seconds, 2001 in milliseconds
-	switch {
-	case v <= 0:
-		return 0
-	case v < secondsBelow:
-		return v * 1000
+	if v > 0 && v < secondsBelow {
+		v *= 1000
 	}
-	return v
+	return max(0, v)
 }
 
 // clean returns a text of the API as a valid label value.

@@ -89,9 +89,7 @@ func (c *Client) readIssuer(ctx context.Context, retries int, issuer string) (to
 // document reads a public document into v, and has use check it.
 func (c *Client) document(ctx context.Context, retries int, url, what string, v any, use func() error) error {
 	return c.do(ctx, &call{
-		operation: OpDiscovery,
-		what:      what,
-		retries:   retries,
+		operation: OpDiscovery, what: what, retries: retries,
 		build: func(ctx context.Context) (*http.Request, error) {
 			if err := c.developer.wait(ctx); err != nil {
 				return nil, err

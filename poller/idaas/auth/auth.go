@@ -126,12 +126,7 @@ func (g *Grant) assert(assertionType, assertion string) {
 func (g *Grant) sign(a *Identity, method jwt.SigningMethod, key any, kid string) (string, error) {
 	now := time.Now()
 	token := jwt.NewWithClaims(method, jwt.MapClaims{
-		"iss": a.ClientID,
-		"sub": a.ClientID,
-		"aud": g.endpoint,
-		"jti": rand.Text(),
-		"iat": now.Unix(),
-		"exp": now.Add(assertionLife).Unix(),
+		"iss": a.ClientID, "sub": a.ClientID, "aud": g.endpoint, "jti": rand.Text(), "iat": now.Unix(), "exp": now.Add(assertionLife).Unix(),
 	})
 	if kid != "" {
 		token.Header["kid"] = kid
