@@ -72,8 +72,8 @@ var liveWalks = []Scenario{
 	},
 }
 
-// count notes how many tokens the exporter shows and how many the API has, and how often a live walk was repeated in full.
-func (w *World) count(consumer, provider string) {
+// scrape returns the metrics of the first exporter.
+func (w *World) scrape() string {
 	dial := func(ctx context.Context, _, address string) (net.Conn, error) { return w.dial(ctx, address) }
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: dial}}
 	response, err := client.Get("http://" + w.addresses[0] + "/metrics")
@@ -85,7 +85,12 @@ func (w *World) count(consumer, provider string) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	found := regexp.MustCompile(`(?ms)^idaas_authentication_tokens\{\S* (\d+)$.*^idaas_poll_live_fallbacks_total (\d+)$`).FindSubmatch(text)
+	return string(text)
+}
+
+// count notes how many tokens the exporter shows and how many the API has, and how often a live walk was repeated in full.
+func (w *World) count(consumer, provider string) {
+	found := regexp.MustCompile(`(?ms)^idaas_authentication_tokens\{\S* (\d+)$.*^idaas_poll_live_fallbacks_total (\d+)$`).FindStringSubmatch(w.scrape())
 	count := w.API.Count(consumer, provider, time.Now()).Total
 	w.notes = append(w.notes, line{w.Now(), fmt.Sprintf("-- tokens: %s, by the API: %d; walked in full: %s", found[1], count, found[2])})
 }

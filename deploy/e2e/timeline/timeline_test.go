@@ -25,6 +25,12 @@ func TestMain(m *testing.M) {
 	if err := os.Chdir("../../prometheus"); err != nil {
 		panic(err)
 	}
+	// The RAM credentials of scenarios with lists.
+	for name, value := range map[string]string{"ID": "key", "SECRET": "ram-secret"} {
+		if err := os.Setenv("ALIBABA_CLOUD_ACCESS_KEY_"+name, value); err != nil {
+			panic(err)
+		}
+	}
 	debug.SetGCPercent(400)
 	os.Exit(m.Run())
 }
@@ -75,4 +81,4 @@ func golden(t *testing.T, file, got string) {
 	}
 }
 
-var scenarios = slices.Concat(renewals, revocations, outages, exporters, scrapes, schedules, liveWalks)
+var scenarios = slices.Concat(renewals, revocations, outages, exporters, scrapes, schedules, liveWalks, watching)
