@@ -14,9 +14,10 @@ func exporter() dashboard {
 			missing(10),
 			stat("Data", "Read: share of the watched targets whose latest walk was complete. Oldest: age of the oldest data, and the same in "+
 				"poll intervals of its target. Up to 2 intervals are normal.", 8, "dtdhms", "no data",
-				query{read, "read"},
+				query{"avg(" + facts("idaas_poll_success") + ")", "read"},
 				query{"max(min " + merged + "(time() - " + facts("idaas_poll_last_success_timestamp_seconds") + "))", "oldest"},
-				query{oldest, "intervals"}).
+				query{"max(min " + merged + "((time() - " + facts("idaas_poll_last_success_timestamp_seconds") +
+					") / idaas_poll_target_interval_seconds))", "intervals"}).
 				override("read", property("unit", "percentunit")).override("intervals", property("unit", "none"), property("decimals", 1)),
 			stat("In this time range", "Failed: walks that failed. A failed walk changes nothing; the target keeps its last data. Throttled: "+
 				"requests that the API refused because there were too many.", 6, "locale", "no data",
@@ -25,13 +26,6 @@ func exporter() dashboard {
 			failing(), processes(),
 		}, walks(), requests(), runtime())...)
 }
-
-var (
-	read = "avg(" + facts("idaas_poll_success") + ")"
-	// oldest is the age of the oldest data in poll intervals of its target.
-	oldest = "max(min " + merged + "((time() - " + facts("idaas_poll_last_success_timestamp_seconds") +
-		") / idaas_poll_target_interval_seconds))"
-)
 
 // rate of a counter per second, over all processes.
 func rate(metric, by string) string {
@@ -74,7 +68,7 @@ func processes() *panel {
 	labels := func(metric, label string) string { return "group by(job,instance," + label + ")(" + metric + ")" }
 	yesNo := func(yes, no string) []object { return []object{shown("1", yes, "green"), shown("0", no, "red")} }
 	return table("Processes", "Every exporter process of the last day. Down: it does not answer. Gone: Prometheus does not scrape it any "+
-		"more. Both show the number of targets that they had.",
+		"more. Both show the number of targets that they had. State file: - if none is used.",
 		"no exporter was scraped within a day", 24, 7, []string{"Up", "Instance"},
 		column{expr: "max by(job,instance)(" + lastDay("idaas_token_exporter_build_info") + ")"},
 		column{name: "Up", width: 75, empty: "gone", maps: yesNo("up", "down"), expr: byProcess("up")},
@@ -88,14 +82,14 @@ func processes() *panel {
 			steps: []step{{color: "text"}, {60, "red"}},
 		},
 		column{
-			name: "Access token", unit: "dtdhms", width: timeWidth, empty: "unknown",
+			name: "Access token", unit: "dtdhms", width: timeWidth,
 			expr: byProcess("idaas_access_token_expiration_timestamp_seconds") + " - time()",
 		},
 		column{
 			name: "Targets file", width: 110, maps: yesNo("accepted", "refused"), expr: byProcess("idaas_config_last_reload_successful"),
 		},
 		column{
-			name: "State file", width: 100, empty: "not used", maps: yesNo("written", "not written"),
+			name: "State file", width: 100, maps: yesNo("written", "not written"),
 			expr: byProcess("idaas_state_last_write_successful"),
 		},
 		column{name: "Version", from: "version", width: 100, expr: labels(process("idaas_token_exporter_build_info"), "version")},
@@ -107,10 +101,13 @@ func walks() []*panel {
 	hourly := func(metric, by string) string { return "3600 * " + rate(metric, by) + " > 0" }
 	return []*panel{
 		row("Walks"),
-		series("Age of the oldest data", "In poll intervals of its target. Data is stale above two intervals and 10 minutes.", 8, "none",
-			query{oldest, "oldest"}, query{"vector(2)", "2 intervals"}).dashed("2 intervals"),
-		series("Targets read", "Share of the watched targets whose latest walk was complete.", 8, "percentunit", query{read, "read"}).
-			custom("axisSoftMax", 1),
+		series("Age of the oldest data", "Above two poll intervals and 10 minutes data is stale. The limit is that of the longest interval.", 8,
+			"suffix: min",
+			query{"(time() - min(" + facts("idaas_poll_last_success_timestamp_seconds") + ")) / 60", "oldest"},
+			query{"max(" + process("idaas_poll_interval_seconds") + ") / 30 + 10", "limit"}).dashed("limit"),
+		counts("Failing targets", "Targets of all processes, and those of them whose latest walk failed.", 8,
+			query{"sum(" + process("idaas_poll_targets") + ")", "all"},
+			query{"count(" + facts("idaas_poll_error") + ")", "failing"}).paint("all", "blue").paint("failing", "orange"),
 		series("Failures per hour", "Failed walks, and failed requests for the exporter's own access token, by reason. Only reasons that "+
 			"occur are drawn.", 8, "none",
 			query{hourly("idaas_poll_failures_total", "reason"), "{{reason}}"},
@@ -122,7 +119,7 @@ func walks() []*panel {
 			query{"sum(" + process("idaas_poll_targets_in_progress") + ")", "in progress"}),
 		series("Lag by schedule", "How long the oldest scheduled poll is queued or in progress. Above the interval of the schedule the "+
 			"exporter does not keep up.", 8, "s",
-			query{"max by(schedule)(" + process("idaas_poll_lag_seconds") + ")", "{{schedule}}"}),
+			query{"max by(schedule)(" + process("idaas_poll_lag_seconds") + ")", "{{schedule}}"}).custom("axisSoftMax", 60),
 		schedules(), differing(),
 	}
 }
