@@ -229,15 +229,7 @@ func BenchmarkWalk(b *testing.B) {
 			})
 		}
 	}
-	if file := os.Getenv("SIZING"); file != "" {
-		text, err := os.ReadFile(file)
-		before, rest, found := strings.Cut(string(text), sizingBegin)
-		_, after, ended := strings.Cut(rest, sizingEnd)
-		if err != nil || !found || !ended {
-			b.Fatal(file, "has no place for the table", err)
-		}
-		e2e.WriteFile(b, file, before+sizingBegin+"\n"+table.String()+sizingEnd+after)
-	}
+	writeSizes(b, sizingBegin, table.String())
 }
 
 func walkOnce(b *testing.B, tokens, live int, walk string) (ours cost, requests int) {
