@@ -157,7 +157,11 @@ func (p *preflight) planProvider(name string, l *load) {
 		p.found(stepRequests, name, "", "%s, lifetime of tokens unknown", detail)
 		return
 	}
-	detail += fmt.Sprintf(", tokens live %v", l.lifetime.Round(time.Second))
+	if days := l.lifetime.Hours() / 24; days < 2 {
+		detail += fmt.Sprintf(", tokens live %v", l.lifetime.Round(time.Second))
+	} else {
+		detail += ", tokens live " + decimal(days) + "d"
+	}
 	better := suggestions[len(suggestions)-1]
 	for _, s := range slices.Backward(suggestions) {
 		if s.interval*enoughPolls <= l.lifetime {

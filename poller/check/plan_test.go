@@ -73,7 +73,7 @@ func TestPlan(t *testing.T) {
 			want: []string{
 				"ok @every 5m0s targets: 1, about 10 in 3.333s, every 5m0s, 120 an hour",
 				"ok all about 120 an hour, without those for access tokens; the limit of 3/s allows 10800",
-				"ok crm targets: 1, about 120 an hour, tokens live 2160h0m0s; " +
+				"ok crm targets: 1, about 120 an hour, tokens live 90d; " +
 					"poll_schedule: '@hourly' for crm in the targets file saves about 110 requests an hour",
 			},
 		},
@@ -82,7 +82,7 @@ func TestPlan(t *testing.T) {
 			want: []string{
 				"ok @every 24h0m0s targets: 1, about 12 in 4s, every 24h0m0s, 0.5 an hour",
 				"ok all about 0.5 an hour, without those for access tokens; the limit of 3/s allows 10800",
-				"ok crm targets: 1, about 0.5 an hour, tokens live 2160h0m0s",
+				"ok crm targets: 1, about 0.5 an hour, tokens live 90d",
 			},
 		},
 		"tokens of seconds": {
@@ -227,7 +227,7 @@ func TestPlannedLifetime(t *testing.T) {
 		"the newest of two": {[]simulator.Token{
 			{Created: now.Add(-time.Hour), Updated: now.Add(-time.Hour), Expires: now.Add(-50 * time.Minute)},
 			{Created: now, Updated: now, Expires: now.Add(240 * time.Hour)},
-		}, "tokens live 240h0m0s; poll_schedule: '@hourly'"},
+		}, "tokens live 10d; poll_schedule: '@hourly'"},
 		"never expiring": {[]simulator.Token{{Created: now, Updated: now}}, "lifetime of tokens unknown"},
 	} {
 		t.Run(name, func(t *testing.T) {

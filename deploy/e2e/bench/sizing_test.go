@@ -42,7 +42,8 @@ func writeSizes(b *testing.B, begin, table string) {
 // first read of all, /metrics, the page, a reload, and the restart.
 func BenchmarkMixed(b *testing.B) {
 	const begin = "<!-- made by make -C deploy/e2e sizing: schedules -->"
-	table := "| targets | requests an hour | least rate limit | first read at 1,000/s | reload | page | scrape | state file | ready after a restart | memory, at most | CPU |\n" +
+	table := "| targets | requests an hour | least rate limit | first read at 1,000/s | reload | page | scrape | state file | " +
+		"ready after a restart | memory, at most | CPU |\n" +
 		"|---|---|---|---|---|---|---|---|---|---|---|\n"
 	for _, targets := range []int{1_000, 5_000, 50_000} {
 		b.Run(fmt.Sprint(targets), func(b *testing.B) {
@@ -123,6 +124,7 @@ func mixedOnce(b *testing.B, targets int) string {
 	ready := timed(get("/-/ready"))
 	p.Stop(b)
 	seconds := func(d time.Duration) string { return fmt.Sprintf("%.2g s", d.Seconds()) }
-	return fmt.Sprintf("| %d | %.0f | %.0f/s | %s | %s | %s | %s | %.0f kB | %s | %.0f MiB | %.0f s |\n", targets, hourly, math.Ceil(hourly/3600), seconds(first), seconds(reload),
+	return fmt.Sprintf("| %d | %.0f | %.0f/s | %s | %s | %s | %s | %.0f kB | %s | %.0f MiB | %.0f s |\n", targets,
+		hourly, math.Ceil(hourly/3600), seconds(first), seconds(reload),
 		seconds(page), seconds(scrape), float64(info.Size())/1e3, seconds(ready), ours.peak, ours.cpu.Seconds())
 }
