@@ -21,7 +21,7 @@ const Factor = 60
 
 var (
 	durations = regexp.MustCompile(`\b\d+(?:ms|[smhdwy])\b`)
-	seconds   = regexp.MustCompile(`(?m) \+ (\d+)$`)
+	seconds   = regexp.MustCompile(`(?m) \+ (\d{3,})$`)
 )
 
 // Shorten is the one substitution between what is shipped and what the story runs: in the text of a rule file or a

@@ -178,7 +178,8 @@ func Run(t *testing.T, s Scenario) (transitions []Transition, timeline string) {
 			s.Start = epoch
 		}
 		// A bubble begins in the year 2000, whose milliseconds would be taken for seconds.
-		time.Sleep(time.Until(s.Start))
+		// Polls come on the minute, 20 s after what a scenario says.
+		time.Sleep(time.Until(s.Start.Add(-pollAt)))
 		w := &World{
 			T: t, scenario: s, start: time.Now(), data: data, told: &told{firing: map[string]*promise{}}, listeners: map[string]*pipes{},
 		}
