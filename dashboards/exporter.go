@@ -18,13 +18,13 @@ func exporter() dashboard {
 				query{"max(min " + merged + "(time() - " + facts("idaas_poll_last_success_timestamp_seconds") + "))", "oldest"},
 				query{"max(min " + merged + "((time() - " + facts("idaas_poll_last_success_timestamp_seconds") +
 					") / idaas_poll_target_interval_seconds))", "intervals"}).
-				override("read", property("unit", "percentunit")).override("intervals", property("unit", "none"), property("decimals", 1)),
+				override("read", property("unit", "percentunit")).override("intervals", property("unit", "none"), property("decimals", 1)).blind(),
 			stat("In this time range", "Failed: walks that failed. A failed walk changes nothing; the target keeps its last data. Throttled: "+
 				"requests that the API refused because there were too many.", 6, "locale", "no data",
 				query{"round(sum(increase(" + process("idaas_poll_failures_total") + "[$__range])))", "failed"},
-				query{"round(sum(increase(" + process("idaas_api_throttled_total") + "[$__range])))", "throttled"}),
+				query{"round(sum(increase(" + process("idaas_api_throttled_total") + "[$__range])))", "throttled"}).blind(),
 			failing(), processes(),
-		}, walks(), requests(), runtime())...)
+		}, walks(), []*panel{folded("API", requests()...), folded("Memory and CPU", runtime()...)})...)
 }
 
 // rate of a counter per second, over all processes.
@@ -51,9 +51,9 @@ func failing() *panel {
 	}
 	return table("Targets that cannot be read", "Targets whose latest walk failed, with the reason. Data age: time since the last complete "+
 		"walk, which gave the numbers and the state that are shown.",
-		"all watched targets can be read", 24, 7, []string{"-Data age"},
+		"no watched target fails", 24, 7, []string{"-Data age"},
 		column{expr: "group " + merged + "(" + facts("idaas_poll_error") + ")"},
-		column{name: "Reason", from: "reason", width: 120, steps: plain("orange")},
+		column{name: "Reason", from: "reason", width: 120, maps: reasons},
 		column{
 			name: "Data age", unit: "dtdhms", width: timeWidth, empty: "never read",
 			expr: "time() - " + most(of("idaas_poll_last_success_timestamp_seconds", "reason")),
@@ -104,10 +104,10 @@ func walks() []*panel {
 		series("Age of the oldest data", "Above two poll intervals and 10 minutes data is stale. The limit is that of the longest interval.", 8,
 			"suffix: min",
 			query{"(time() - min(" + facts("idaas_poll_last_success_timestamp_seconds") + ")) / 60", "oldest"},
-			query{"max(" + process("idaas_poll_interval_seconds") + ") / 30 + 10", "limit"}).dashed("limit"),
-		counts("Failing targets", "Targets of all processes, and those of them whose latest walk failed.", 8,
-			query{"sum(" + process("idaas_poll_targets") + ")", "all"},
-			query{"count(" + facts("idaas_poll_error") + ")", "failing"}).paint("all", "blue").paint("failing", "orange"),
+			query{"max(" + process("idaas_poll_interval_seconds") + ") / 30 + 10", "limit"}).dashed("limit").coarse(),
+		counts("Failing targets", "Targets whose latest walk failed.", 8,
+			query{"count(group without(instance,pod,node,host,reason)(" + facts("idaas_poll_error") + "))", "failing"}).
+			paint("failing", "orange").custom("showPoints", "always").with("noValue", "no watched target failed"),
 		series("Failures per hour", "Failed walks, and failed requests for the exporter's own access token, by reason. Only reasons that "+
 			"occur are drawn.", 8, "none",
 			query{hourly("idaas_poll_failures_total", "reason"), "{{reason}}"},
@@ -155,7 +155,6 @@ func differing() *panel {
 func requests() []*panel {
 	relative := func(metric string) string { return rate(metric, "") + " / " + rate("idaas_api_requests_total", "") }
 	return []*panel{
-		row("API"),
 		series("Requests", "HTTP requests to IDaaS by operation and code, each attempt counted.", 8, "reqps",
 			query{rate("idaas_api_requests_total", "operation,code") + " > 0", "{{operation}} {{code}}"}),
 		series("Latency", "Median and 99th percentile by operation.", 8, "s",
@@ -180,7 +179,6 @@ func runtime() []*panel {
 	// Other programs have these metrics, too.
 	const ours = " and on(job,instance) idaas_token_exporter_build_info"
 	return []*panel{
-		row("Memory and CPU"),
 		series("Memory", "Resident memory of each process.", 8, "bytes",
 			query{process("process_resident_memory_bytes") + ours, "{{instance}}"}),
 		series("CPU", "CPU cores used by each process.", 8, "none",

@@ -11,6 +11,14 @@ import (
 
 func both() []dashboard { return []dashboard{tokens(), exporter()} }
 
+// all are the panels of a dashboard, those in folded rows too.
+func (d dashboard) all() (list []*panel) {
+	for _, p := range d.Panels {
+		list = append(append(list, p), p.Panels...)
+	}
+	return list
+}
+
 func TestFilesAreCurrent(t *testing.T) {
 	total := 0
 	for _, d := range both() {
@@ -27,7 +35,7 @@ func TestFilesAreCurrent(t *testing.T) {
 func TestPanels(t *testing.T) {
 	for _, d := range both() {
 		titles := map[string]bool{}
-		for _, p := range d.Panels {
+		for _, p := range d.all() {
 			if titles[p.Title] {
 				t.Errorf("%s: two panels are called %q", d.UID, p.Title)
 			}
@@ -57,7 +65,7 @@ func TestMissingIsPurple(t *testing.T) {
 		}
 	}
 	for _, d := range both() {
-		for _, p := range d.Panels {
+		for _, p := range d.all() {
 			if p.Type == "stat" && p.FieldConfig.Defaults["color"].(object)["mode"] == "thresholds" {
 				if first := p.FieldConfig.Defaults["thresholds"].(object)["steps"].([]object)[0]; first["color"] == "green" {
 					t.Errorf("%s: %q is green without a value", d.UID, p.Title)
@@ -71,7 +79,7 @@ func TestMissingIsPurple(t *testing.T) {
 func TestWidths(t *testing.T) {
 	const padding = 13 // of a cell, with its border
 	for _, d := range both() {
-		for _, p := range d.Panels {
+		for _, p := range d.all() {
 			if p.Type != "table" || p.Title == "Targets by provider and state" {
 				continue
 			}
@@ -94,12 +102,16 @@ func TestWidths(t *testing.T) {
 					}
 				}
 				if name == "Consumer" || name == "Provider" {
-					if need := idsWidth() + padding; width < need {
+					need := idsWidth() + padding
+					if value(o, "links") != nil {
+						need += 12
+					}
+					if width < need {
 						t.Errorf("%s, %s: ids of 40 letters in %q need %d, not %d", d.UID, p.Title, name, need, width)
 					}
 				}
 			}
-			if room := 1600*p.GridPos.W/24 - 50; total > room {
+			if room := 1576*p.GridPos.W/24 - 24; total > room { // without side menu
 				t.Errorf("%s, %s: the columns need %d of %d", d.UID, p.Title, total, room)
 			}
 		}

@@ -218,8 +218,21 @@ func counts(title, description string, w int, queries ...query) *panel {
 	return series(title, description, w, "locale", queries...).with("decimals", 0).custom("axisSoftMax", 5)
 }
 
+// coarse has fewer points, for queries of all targets.
+func (p *panel) coarse() *panel {
+	p.MaxDataPoints = 30
+	return p
+}
+
 func row(title string) *panel {
 	return &panel{Type: "row", Title: title, GridPos: gridPos{W: 24, H: 1}, Collapsed: new(bool), Panels: []*panel{}}
+}
+
+// folded is a row whose panels are loaded when a reader opens it.
+func folded(title string, panels ...*panel) *panel {
+	p := row(title)
+	*p.Collapsed, p.Panels = true, panels
+	return p
 }
 
 // started marks in graphs the times at which a critical alert fires and did not fire for any target a minute before.
@@ -232,16 +245,22 @@ func started() object {
 	}
 }
 
-// newDashboard places the panels from left to right and numbers them.
-func newDashboard(uid, title, description string, link object, variables []object, panels ...*panel) dashboard {
-	var x, y, height int
-	for i, p := range panels {
+// place puts the panels from left to right below y and numbers them.
+func place(panels []*panel, y int, number *int) {
+	x, height := 0, 0
+	for _, p := range panels {
 		if x+p.GridPos.W > 24 {
 			x, y, height = 0, y+height, 0
 		}
-		p.ID, p.GridPos.X, p.GridPos.Y = i+1, x, y
+		*number++
+		p.ID, p.GridPos.X, p.GridPos.Y = *number, x, y
 		x, height = x+p.GridPos.W, max(height, p.GridPos.H)
+		place(p.Panels, y+1, number)
 	}
+}
+
+func newDashboard(uid, title, description string, link object, variables []object, panels ...*panel) dashboard {
+	place(panels, 0, new(int))
 	prefix := object{"selected": true, "text": "http://", "value": "http://"}
 	for key, value := range (object{
 		"type": "link", "icon": "dashboard", "tags": []string{}, "asDropdown": false, "includeVars": true, "keepTime": true,

@@ -14,7 +14,7 @@ type column struct {
 
 // Widths that columns need for the longest usual text, measured in the fonts of Grafana.
 const (
-	idWidth   = 370 // an id of 40 letters
+	idWidth   = 382 // an id of 40 letters that is a link
 	timeWidth = 130 // 99 d 00:00:00 ago
 )
 
@@ -115,7 +115,11 @@ func only(name, from, variable string) column {
 	}}
 }
 
-var open = []object{{"type": "regex", "options": object{"pattern": ".*", "result": object{"index": 0, "text": "open"}}}}
+// Values as another text or in another color.
+var (
+	open    = []object{{"type": "regex", "options": object{"pattern": ".*", "result": object{"index": 0, "text": "open"}}}}
+	reasons = []object{{"type": "regex", "options": object{"pattern": ".+", "result": object{"index": 0, "color": "orange"}}}}
+)
 
 // statusPage links to the status page of the target at one of its processes.
 func statusPage(expr string) column {

@@ -35,8 +35,7 @@ func targets() *panel {
 		},
 		column{name: "Data age", expr: "time() - " + most(of("idaas_poll_last_success_timestamp_seconds", "state")), unit: "dtdhms", width: 112},
 		column{
-			name: "Read error", from: "reason", expr: group(of("idaas_poll_error", "state,reason")), width: 102, steps: plain("orange"),
-			empty: "none",
+			name: "Read error", from: "reason", expr: group(of("idaas_poll_error", "state,reason")), width: 102, maps: reasons,
 		},
 		statusPage(of("idaas_poll_success", "state")),
 	)
@@ -48,7 +47,7 @@ func next() *panel {
 		return "bottomk(20,1e3*" + most(facts("idaas_authentication_tokens_"+metric+"_timestamp_seconds")+">time()+"+from) + ")"
 	}
 	event := func(name, expr string) column {
-		return column{name: name, unit: "dateTimeFromNow", width: 92, empty: " ", expr: expr}
+		return column{name: name, unit: "dateTimeFromNow", width: 90, empty: " ", expr: expr}
 	}
 	p := table("What comes next", "The next tokens and renewals by the usual rhythm of each target, and the next expirations of last tokens. "+
 		"Not listed, because tokens that live for minutes would fill the list: renewals in the next hour, and expirations in the next 25 hours.",
@@ -56,7 +55,7 @@ func next() *panel {
 		event("Renewal", soonest("renewal_expected", "3600")),
 		event("New token", soonest("next_expected", "0")),
 		event("Expiration", soonest("latest_expiration", "9e4")),
-		only("Consumer", "consumer", "consumer"), only("Provider", "credential_provider", "provider"),
+		only("Consumer", "consumer", "consumer"), column{name: "Provider", from: "credential_provider", width: 370},
 	)
 	rest := p.Transformations[2:]
 	p.Transformations = p.Transformations[:2:2]
@@ -76,13 +75,13 @@ func alerts() *panel {
 		column{name: "Severity", from: "severity", width: 72, maps: []object{shown("critical", "critical", "red"), shown("warning", "warning",
 			"orange")}},
 		column{
-			name: "Alert", from: "alertname", width: 220, maps: []object{shown("../prometheus/README", "no rules are loaded", "purple")},
-			links: []object{{"title": "Open the runbook", "url": runbooks + "${__value.raw}.md", "targetBlank": true}},
-		},
-		column{
 			name: "For", unit: "dtdhms", width: 112,
 			expr: `time() - min by(alertname,severity)(ALERTS_FOR_STATE{alertname=~"IDaaS.+",job=~"$job|"}` +
 				` and ignoring(alertstate) ALERTS{alertstate="firing",severity!="info"})`,
+		},
+		column{
+			name: "Alert", from: "alertname", width: 220, maps: []object{shown("../prometheus/README", "no rules are loaded", "purple")},
+			links: []object{{"title": "Open the runbook", "url": runbooks + "${__value.raw}.md", "targetBlank": true}},
 		},
 		column{
 			name: "Times", unit: "locale", width: 58,
@@ -119,20 +118,20 @@ func tokens() dashboard {
 			byState(false, "lost", "about_to_end", "overdue", "not_renewed", "at_risk", "unknown").
 			custom("drawStyle", "bars").custom("fillOpacity", 80).custom("stacking", object{"mode": "normal", "group": "A"}).
 			with("noValue", "no watched target in these states"),
-		counts("Tokens by state", "Every token is active, expired or revoked. Between two walks tokens expire and new ones are not seen "+
-			"yet: active tokens sag.", 12,
-			query{sum("idaas_authentication_tokens_active"), "active"}, query{sum("idaas_authentication_tokens_expired"), "expired"},
-			query{sum("idaas_authentication_tokens_revoked"), "revoked"}).
-			paint("active", "green").paint("expired", "yellow").paint("revoked", "text"),
+		counts("Active tokens by process", "Between two walks tokens expire and new ones are not seen yet: the number sags. Replicas have "+
+			"the same tokens, shards different ones.", 12,
+			query{"sum by(instance)(" + facts("idaas_authentication_tokens_active") + ")", "{{instance}}"}).coarse(),
 
-		row("Tokens and providers"),
-		stat("Active tokens that expire within", "Windows are cumulative: the longer ones contain the shorter ones. Do not add them.",
-			12, "locale", "no data", windows(".+[smh]"), windows("1?[0-9]d"), windows("([2-9][0-9]|.{3,})d")).
-			with("color", object{"mode": "fixed", "fixedColor": "blue"}),
-		stat("Tokens", "All tokens of the chosen targets. Those without expiration are active and never expire.", 12, "locale", "no data",
-			query{sum("idaas_authentication_tokens"), "all"}, query{sum("idaas_authentication_tokens_active"), "active"},
-			query{sum("idaas_authentication_tokens_without_expiration"), "without expiration"}),
-		providers(),
+		folded("Tokens and providers",
+			stat("Active tokens that expire within", "Windows are cumulative: the longer ones contain the shorter ones. Do not add them.",
+				12, "locale", "no data", windows(".+[smh]"), windows("1?[0-9]d"), windows("([2-9][0-9]|.{3,})d")).
+				with("color", object{"mode": "fixed", "fixedColor": "blue"}),
+			stat("Tokens", "Every token is active, expired or revoked. Those without expiration are active and never expire.", 12, "locale",
+				"no data",
+				query{sum("idaas_authentication_tokens"), "all"}, query{sum("idaas_authentication_tokens_active"), "active"},
+				query{sum("idaas_authentication_tokens_expired"), "expired"}, query{sum("idaas_authentication_tokens_revoked"), "revoked"},
+				query{sum("idaas_authentication_tokens_without_expiration"), "no expiration"}),
+			providers()),
 	)
 }
 
@@ -147,7 +146,7 @@ func providers() *panel {
 	p := newPanel("table", "Targets by provider and state", "Click a provider to show only that one.", 24, 8, "locale", plain("text")).
 		with("noValue", "no target").ask("table", true,
 		query{expr: "count by(credential_provider,state)(" + group(facts("idaas_target_state")) + ")"})
-	p.with("custom", object{"align": "right", "cellOptions": object{"type": "color-text"}, "inspect": false, "minWidth": 60})
+	p.with("custom", object{"align": "right", "cellOptions": object{"type": "color-text"}, "inspect": false, "minWidth": 100})
 	p.override(`credential_provider\state`, property("displayName", "Provider"), property("custom.align", "left"), property("custom.width",
 		idWidth),
 		property("links", only("", "", "provider").links))

@@ -164,7 +164,7 @@ async function main() {
   const shown = {};
   for (const d of input.dashboards) {
     shown[d.uid] = {};
-    for (const panel of d.panels.filter((p) => p.type !== 'row')) {
+    for (const panel of d.panels.flatMap((p) => [p, ...(p.panels ?? [])]).filter((p) => p.type !== 'row')) {
       checkPanel(`${d.uid}, ${panel.title}`, panel);
       if (!input.results || faults.length > 0) {
         continue;

@@ -40,7 +40,9 @@ type panel struct {
 	Title       string
 	Description string
 	GridPos     struct{ X, Y, W, H int }
-	Targets     []struct {
+
+	MaxDataPoints int
+	Targets       []struct {
 		RefID string
 		Expr  string
 		Range bool

@@ -52,10 +52,9 @@ interface Dashboard extends Omit<g.Dashboard, 'annotations'> {
 // typescript is a dashboard as constants of the types it should have in a version of @grafana/schema.
 func typescript(t *testing.T, d dashboard, schema string) string {
 	t.Helper()
-	var whole struct {
-		Panels []map[string]json.RawMessage
-	}
-	var rest map[string]json.RawMessage
+	type members = map[string]json.RawMessage
+	var whole struct{ Panels []members }
+	var rest members
 	for _, into := range []any{&whole, &rest} {
 		if err := json.Unmarshal([]byte(d.text), into); err != nil {
 			t.Fatal(d.file, err)
@@ -70,16 +69,29 @@ func typescript(t *testing.T, d dashboard, schema string) string {
 		}
 		fmt.Fprintf(&out, "export const %s: Plain<%s> = %s;\n", name, kind, text)
 	}
-	for i, p := range whole.Panels {
-		kind := d.Panels[i].Type
-		name := fmt.Sprint("panel", d.Panels[i].ID)
+	panels := whole.Panels
+	for _, p := range whole.Panels {
+		var folded []members
+		if err := json.Unmarshal(p["panels"], &folded); p["panels"] != nil && err != nil {
+			t.Fatal(err)
+		}
+		panels = append(panels, folded...)
+	}
+	for i, p := range panels {
+		var kind, title string
+		for member, into := range map[string]*string{"type": &kind, "title": &title} {
+			if err := json.Unmarshal(p[member], into); err != nil {
+				t.Fatal(d.file, err)
+			}
+		}
+		name := fmt.Sprint("panel", i)
 		if kind == "row" {
 			declare(name, "g.RowPanel", p)
 			continue
 		}
 		options, ok := optionTypes[kind]
 		if !ok {
-			t.Fatalf("%s: panel %q: the test does not know the type %s", d.UID, d.Panels[i].Title, kind)
+			t.Fatalf("%s: panel %q: the test does not know the type %s", d.UID, title, kind)
 		}
 		if !imported[kind] {
 			fmt.Fprintf(&out, "import type * as %[1]s from 'SCHEMA/dist/esm/raw/composable/%[1]s/panelcfg/x/%[2]sPanelCfg_types.genEXT';\n",
