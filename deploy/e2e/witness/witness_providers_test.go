@@ -51,7 +51,7 @@ func TestWitnessProviders(t *testing.T) {
 	}
 	found, text := w.list(t, env, "providers", "{consumer: anybody, credential_providers: all}", 230+1)
 	for _, p := range found {
-		watched := strings.Contains(text, fmt.Sprintf("idaas_authentication_tokens{consumer=\"anybody\",credential_provider=%q} ", p[0]))
+		watched := strings.Contains(text, fmt.Sprintf("idaas_target_state{consumer=\"anybody\",credential_provider=%q,", p[0]))
 		if watched != (p[3] == "enabled") {
 			t.Errorf("%s: watched is %v", p, watched)
 		}
