@@ -104,7 +104,7 @@ func (send Send) metadata(ctx context.Context, method, path, token string) ([]by
 		return nil, err
 	}
 	if method == http.MethodPut {
-		req.Header.Set("X-Aliyun-Ecs-Metadata-Token-Ttl-Seconds", "300")
+		req.Header.Set("X-Aliyun-Ecs-Metadata-Token-Ttl-Seconds", "3600")
 	} else if token != "" {
 		req.Header.Set("X-Aliyun-Ecs-Metadata-Token", token)
 	}
