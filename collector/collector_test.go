@@ -82,7 +82,8 @@ func everything() *Collector {
 	c := newCollector(reading(renewed, nil), other, third)
 	c.snapshot().Unwatched = make([]poller.Unwatched, 2)
 	c.snapshot().Schedules = append(c.snapshot().Schedules, poller.Timing{
-		Schedule: poller.Schedule{Text: "0 4 * * MON-FRI"}, Last: now.Add(-8 * time.Hour), Next: now.Add(64 * time.Hour), Interval: 72 * time.Hour,
+		Schedule: poller.Schedule{Text: "0 4 * * MON-FRI"}, Last: now.Add(-8 * time.Hour), Next: now.Add(64 * time.Hour),
+		Interval: 72 * time.Hour,
 	})
 	third.Target.Schedule.Text = "0 4 * * MON-FRI"
 	c.Walked(1500*time.Millisecond, "")
@@ -355,7 +356,10 @@ func TestDistinct(t *testing.T) {
 
 // TestNotDiscovering: the metrics of discovery exist only while it runs.
 func TestNotDiscovering(t *testing.T) {
-	for list, name := range map[poller.List]string{poller.Providers: "idaas_provider_discovery_", poller.Applications: "idaas_consumer_discovery_"} {
+	for list, name := range map[poller.List]string{
+		poller.Providers:    "idaas_provider_discovery_",
+		poller.Applications: "idaas_consumer_discovery_",
+	} {
 		c := everything()
 		discovery := func(f *dto.MetricFamily) bool { return strings.HasPrefix(f.GetName(), name) }
 		if text := exposition(t, c, discovery); strings.Count(text, "\n"+name) != 2 {

@@ -62,8 +62,9 @@ var (
 
 // The walks of a target.
 var (
-	pollSuccess    = perTarget("poll_success", "1 if the latest walk of the target was complete, else 0; absent before the first.")
-	pollError      = perTarget("poll_error", "1 with the reason while the latest walk of the target is a failed one; absent otherwise.", reason)
+	pollSuccess = perTarget("poll_success", "1 if the latest walk of the target was complete, else 0; absent before the first.")
+	pollError   = perTarget("poll_error",
+		"1 with the reason while the latest walk of the target is a failed one; absent otherwise.", reason)
 	lastSuccess    = perTarget("poll_last_success_timestamp_seconds", "End of the last complete walk of the target; absent before the first.")
 	targetInterval = perTarget("poll_target_interval_seconds",
 		"Longest usual time between two polls of the target; an hour or more for a discovered target without tokens.")

@@ -94,7 +94,8 @@ type Config struct {
 	LogLevel      slog.Level `env:"IDAAS_LOG_LEVEL" envDefault:"info" oneof:"debug info warn error"`
 	LogFormat     string     `env:"IDAAS_LOG_FORMAT" envDefault:"text" oneof:"text json"`
 
-	// Targets are the share of this process, possibly none, of the targets whose consumer and provider are named: first IDAAS_TARGETS, then the file.
+	// Targets are the share of this process, possibly none, of the targets whose consumer and provider are named: first
+	// IDAAS_TARGETS, then the file.
 	Targets []poller.Target `env:"-"`
 	Watch   Watchlist       `env:"-"`
 	// Warnings describe settings that are valid but suspicious.

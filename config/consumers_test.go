@@ -111,11 +111,13 @@ func TestWhichEntryTakesPrecedence(t *testing.T) {
 			}
 		}
 		want := map[string]float64{
-			"app_1@prod-jwt": 1, "app_1@dev-jwt": 2, "app_1@prod-oauth": 7, "app_2@prod-jwt": 4, "app_2@dev-jwt": 6, "app_3@prod-jwt": 4, "app_3@dev-jwt": 6,
+			"app_1@prod-jwt": 1, "app_1@dev-jwt": 2, "app_1@prod-oauth": 7,
+			"app_2@prod-jwt": 4, "app_2@dev-jwt": 6, "app_3@prod-jwt": 4, "app_3@dev-jwt": 6,
 		}
 		if order {
 			want = map[string]float64{
-				"app_1@prod-jwt": 1, "app_1@dev-jwt": 7, "app_1@prod-oauth": 7, "app_2@prod-jwt": 3, "app_2@dev-jwt": 5, "app_3@prod-jwt": 4, "app_3@dev-jwt": 6,
+				"app_1@prod-jwt": 1, "app_1@dev-jwt": 7, "app_1@prod-oauth": 7,
+				"app_2@prod-jwt": 3, "app_2@dev-jwt": 5, "app_3@prod-jwt": 4, "app_3@dev-jwt": 6,
 			}
 		}
 		for pair, after := range want {
@@ -135,36 +137,41 @@ func TestNames(t *testing.T) {
 	app := func(id, name string, created int64) poller.Listed {
 		return poller.Listed{Identifier: id, Type: "agent", Name: name, Created: created}
 	}
+	one := app("app_1", "one", 1)
 	for name, tt := range map[string]struct {
 		entries      string
 		applications []poller.Listed
 		label        string
 		want         string // label=id shown beside it
 	}{
-		"names":          {"{consumers: all" + at, []poller.Listed{app("app_1", "one", 1), app("app_2", "two", 2)}, "name", "one=app_1 two=app_2"},
-		"ids":            {"{consumers: all" + at, []poller.Listed{app("app_1", "one", 1)}, "id", "app_1="},
-		"hashes":         {"{consumers: all" + at, []poller.Listed{app("app_1", "one", 1)}, "hash", "d1437d2e5c54="},
-		"of a named one": {"{consumer: app_1" + at + ", {consumer: user" + at, []poller.Listed{app("app_1", "one", 1)}, "name", "one=app_1 user="},
+		"names":          {"{consumers: all" + at, []poller.Listed{one, app("app_2", "two", 2)}, "name", "one=app_1 two=app_2"},
+		"ids":            {"{consumers: all" + at, []poller.Listed{one}, "id", "app_1="},
+		"hashes":         {"{consumers: all" + at, []poller.Listed{one}, "hash", "d1437d2e5c54="},
+		"of a named one": {"{consumer: app_1" + at + ", {consumer: user" + at, []poller.Listed{one}, "name", "one=app_1 user="},
 		"none": {
 			"{consumers: all" + at,
 			[]poller.Listed{app("app_1", "", 1), app("app_2", "a\nb", 2), app("app_3", strings.Repeat("n", 513), 3)},
 			"name", "app_1= app_2= app_3=",
 		},
-		"an alias": {"{consumers: all" + at + ", {consumer: app_1, alias: x" + at, []poller.Listed{app("app_1", "one", 1)}, "name", "x=app_1"},
+		"an alias": {"{consumers: all" + at + ", {consumer: app_1, alias: x" + at, []poller.Listed{one}, "name", "x=app_1"},
 		"an alias, with ids": {
-			"{consumers: all" + at + ", {consumer: app_1, alias: x" + at, []poller.Listed{app("app_1", "one", 1)}, "id", "x=app_1",
+			"{consumers: all" + at + ", {consumer: app_1, alias: x" + at, []poller.Listed{one}, "id", "x=app_1",
 		},
 		"the alias of another": {
-			"{consumer: user, alias: one" + at + ", {consumers: all" + at, []poller.Listed{app("app_1", "one", 1)}, "name", "one= app_1=",
+			"{consumer: user, alias: one" + at + ", {consumers: all" + at, []poller.Listed{one}, "name", "one= app_1=",
 		},
 		"the id of another": {
-			"{consumer: user" + at + ", {consumers: all" + at, []poller.Listed{app("app_1", "user", 1), app("app_2", "app_1", 2)}, "name", "user= app_1= app_2=",
+			"{consumer: user" + at + ", {consumers: all" + at,
+			[]poller.Listed{app("app_1", "user", 1), app("app_2", "app_1", 2)},
+			"name", "user= app_1= app_2=",
 		},
 		"two share it": {
-			"{consumers: all" + at, []poller.Listed{app("app_1", "one", 3), app("app_2", "one", 2), app("app_3", "one", 2)}, "name", "app_1= one=app_2 app_3=",
+			"{consumers: all" + at,
+			[]poller.Listed{app("app_1", "one", 3), app("app_2", "one", 2), app("app_3", "one", 2)},
+			"name", "app_1= one=app_2 app_3=",
 		},
 		"one that is not watched has it": {
-			"{consumers: {identity: application}" + at + ", {consumer: app_2" + at, []poller.Listed{app("app_1", "one", 1), app("app_2", "one", 2)}, "name", "app_2=",
+			"{consumers: {identity: application}" + at + ", {consumer: app_2" + at, []poller.Listed{one, app("app_2", "one", 2)}, "name", "app_2=",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -200,7 +207,8 @@ func TestUnwatchedLabels(t *testing.T) {
 
 // The last known name of a named consumer stays when its application leaves the list.
 func TestRememberedNames(t *testing.T) {
-	c := all(t, "targets: [{consumer: app_1, credential_providers: [p]}, {consumers: all, credential_providers: [p]}]", "IDAAS_CONSUMER_LABEL=name")
+	c := all(t, "targets: [{consumer: app_1, credential_providers: [p]}, {consumers: all, credential_providers: [p]}]",
+		"IDAAS_CONSUMER_LABEL=name")
 	lists := listsOf(nil, testApplications[:2])
 	for i := range 3 {
 		next := listsOf(nil, []poller.Listed{{Identifier: "app_9", Name: "prod-billing", Created: 9}})
@@ -223,7 +231,8 @@ func TestRememberedNames(t *testing.T) {
 func TestHiddenTargets(t *testing.T) {
 	c := all(t, "targets: [{consumer: user, alias: other, credential_providers: [p]}, {consumers: all, credential_providers: [p, q]}]")
 	found := resolved(t, c, []poller.Listed{{Identifier: "other"}})
-	if got := shownTargets(found.Targets); got != "other@p other@q" || found.Targets[0].Consumer != "user" || shownTargets(found.Hidden) != "other@p" {
+	if got := shownTargets(found.Targets); got != "other@p other@q" || found.Targets[0].Consumer != "user" ||
+		shownTargets(found.Hidden) != "other@p" {
 		t.Errorf("%s, hidden %s", got, shownTargets(found.Hidden))
 	}
 }
@@ -256,7 +265,8 @@ func TestShardsOfFoundConsumers(t *testing.T) {
 func TestIdleConsumers(t *testing.T) {
 	c := all(t, "targets:\n- {consumers: {match: '^x'}, credential_providers: [p, q]}\n- {consumers: all, credential_providers: none}\n"+
 		"- {consumers: {identity: agent, match: billing}, credential_providers: all}\n")
-	if got := c.Watch.Idle(poller.Applications, testApplications); len(got) != 2 || !strings.HasSuffix(got[0], ":2") || !strings.HasSuffix(got[1], ":4") {
+	if got := c.Watch.Idle(poller.Applications, testApplications); len(got) != 2 || !strings.HasSuffix(got[0], ":2") ||
+		!strings.HasSuffix(got[1], ":4") {
 		t.Error(got)
 	}
 }
@@ -275,16 +285,21 @@ func TestConsumersFaults(t *testing.T) {
 		"{consumers: [a]" + at:       {"targets.yaml:2: consumers is neither all nor a mapping with the keys identity, match"},
 		"{consumers: " + at:          {"targets.yaml:2: consumers is neither all nor a mapping with the keys identity, match"},
 		"{consumers: {identity: robot, match: '['},\n   consumer: a" + at: {
-			"targets.yaml:2: consumers together with consumer; accepted: one of them", `targets.yaml:2="robot": unknown identity; accepted: application, agent`,
+			"targets.yaml:2: consumers together with consumer; accepted: one of them",
+			`targets.yaml:2="robot": unknown identity; accepted: application, agent`,
 			"targets.yaml:2: error parsing regexp: missing closing ]: `[`; accepted: a regular expression (RE2)",
+		},
+		"{consumers: all, credential_providers: some}": {
+			"targets.yaml:2: credential_providers is neither all nor none, it is not a list with at least one item",
+		},
+		"{consumer: a, alias: app_x" + at: {
+			`targets.yaml:2="app_x": an alias that begins with app_, as the ids of applications do; accepted: another one`,
 		},
 		"{consumers: all,\n   consumer: a" + at:                {"targets.yaml:2: consumers together with consumer; accepted: one of them"},
 		"{consumers: all,\n   alias: a" + at:                   {`targets.yaml:3="a": alias together with consumers; accepted: with consumer`},
 		"{credential_providers: [p]}":                          {"targets.yaml:2: neither consumer nor consumers"},
 		"{consumers: all}":                                     {"targets.yaml:2: credential_providers is missing"},
-		"{consumers: all, credential_providers: some}":         {"targets.yaml:2: credential_providers is neither all nor none, it is not a list with at least one item"},
 		"{consumers: all, credential_providers: [p/q]}":        {`targets.yaml:2="p/q": not an identifier of 1 to 64 letters, digits and . - _`},
-		"{consumer: a, alias: app_x" + at:                      {`targets.yaml:2="app_x": an alias that begins with app_, as the ids of applications do; accepted: another one`},
 		"{consumers: all, credential_providers: {type: saml}}": {`targets.yaml:2="saml": unknown type; accepted: jwt, oauth`},
 	} {
 		_, err := fileTargets(t, false, "", "targets:\n- "+file+"\n")

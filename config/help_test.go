@@ -80,7 +80,8 @@ func TestHelp(t *testing.T) {
 	if strings.Contains(text, "(default )") {
 		t.Error("an empty default")
 	}
-	want := "IDAAS_POLL_SCHEDULE  (default @every 5m)\n    when targets without a poll_schedule are polled; a time that a clock change skips " +
+	want := "IDAAS_POLL_SCHEDULE  (default @every 5m)\n    " +
+		"when targets without a poll_schedule are polled; a time that a clock change skips " +
 		"or repeats is\n      scheduled once\n    accepts five cron fields"
 	if !strings.Contains(text, want) {
 		t.Errorf("no %q in:\n%s", want, text)

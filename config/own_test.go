@@ -51,7 +51,8 @@ func TestSchedulesWithoutQuotes(t *testing.T) {
 		"{consumer: a, poll_schedule: @hourly}", "poll_schedule:\n  */5 * * * *",
 	} {
 		_, err := fileTargets(t, false, "a:p", "x-first:\n  "+entry+"\n")
-		if line := 1 + strings.Count("\n"+entry, "\n"); err == nil || !strings.HasPrefix(err.Error(), fmt.Sprintf("targets.yaml: line %d: ", line)) ||
+		if line := 1 + strings.Count("\n"+entry, "\n"); err == nil ||
+			!strings.HasPrefix(err.Error(), fmt.Sprintf("targets.yaml: line %d: ", line)) ||
 			!strings.HasSuffix(err.Error(), "; put it in quotes") {
 			t.Errorf("%s: %v", entry, err)
 		}

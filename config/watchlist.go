@@ -107,7 +107,9 @@ func (w Watchlist) Resolve(lists *poller.Lists) (poller.Resolved, error) {
 				}
 				shown[as] = true
 				if found.Targets = append(found.Targets, t); len(found.Targets) > maxTargets {
-					return poller.Resolved{}, fmt.Errorf("more than %d targets with the discovered consumers and credential providers; accepted: up to %[1]d", maxTargets)
+					return poller.Resolved{}, fmt.Errorf(
+						"more than %d targets with the discovered consumers and credential providers; accepted: up to %[1]d", maxTargets,
+					)
 				}
 			}
 		}

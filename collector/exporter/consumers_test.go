@@ -112,10 +112,12 @@ func TestWaitingForNames(t *testing.T) {
 		after  time.Duration // until targets are shown
 		target string
 	}{
-		"at once":     {simulator.Fault{Operation: simulator.Access, Kind: simulator.Slow}, 0, "one@p1"},
-		"a slow list": {simulator.Fault{Operation: simulator.Applications, Kind: simulator.Slow, Delay: 5 * time.Second}, 5 * time.Second, "one@p1"},
-		"no list":     {simulator.Fault{Operation: simulator.Applications, Kind: simulator.Hang}, time.Minute, "app_1@p1"},
-		"refused":     {simulator.Fault{Operation: simulator.Applications, Kind: simulator.Status, Status: 403}, 0, "app_1@p1"},
+		"at once": {simulator.Fault{Operation: simulator.Access, Kind: simulator.Slow}, 0, "one@p1"},
+		"a slow list": {
+			simulator.Fault{Operation: simulator.Applications, Kind: simulator.Slow, Delay: 5 * time.Second}, 5 * time.Second, "one@p1",
+		},
+		"no list": {simulator.Fault{Operation: simulator.Applications, Kind: simulator.Hang}, time.Minute, "app_1@p1"},
+		"refused": {simulator.Fault{Operation: simulator.Applications, Kind: simulator.Status, Status: 403}, 0, "app_1@p1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -248,7 +250,12 @@ func TestShardsAgree(t *testing.T) {
 		for i := range 6 {
 			f.SetProvider(simulator.Provider{Identifier: fmt.Sprint("p", i)})
 		}
-		shards := []*fixture{{T: t, Server: f.Server, file: f.file}, {T: t, Server: f.Server, file: f.file}, {T: t, Server: f.Server, file: f.file}, f}
+		shards := []*fixture{
+			{T: t, Server: f.Server, file: f.file},
+			{T: t, Server: f.Server, file: f.file},
+			{T: t, Server: f.Server, file: f.file},
+			f,
+		}
 		for i, s := range shards {
 			index, count := fmt.Sprint("IDAAS_SHARD_INDEX=", i), "IDAAS_SHARD_COUNT=3"
 			if s == f {
@@ -264,7 +271,8 @@ func TestShardsAgree(t *testing.T) {
 			f.SetProvider(simulator.Provider{Identifier: fmt.Sprint("p", random.IntN(6)), Disabled: random.IntN(3) == 0})
 			kinds := []simulator.FaultKind{simulator.Throttle, simulator.HalfList, simulator.EmptyList, simulator.Reset}
 			remove := f.Inject(simulator.Fault{
-				Operation: []string{simulator.Applications, simulator.Providers}[random.IntN(2)], Kind: kinds[random.IntN(4)], Times: 1 + random.IntN(3),
+				Operation: []string{simulator.Applications, simulator.Providers}[random.IntN(2)], Kind: kinds[random.IntN(4)],
+				Times: 1 + random.IntN(3),
 			})
 			f.pass(15 * time.Minute)
 			remove()

@@ -163,7 +163,8 @@ func (e *Engine) addGo(t *testing.T, image string) {
 	e.Add(t, image, map[string]string{
 		"/bin": bin, "/bin/busybox": LookPath(t, "busybox"), "/usr/local/go": goroot, "/tmp": t.TempDir(),
 		"/etc/ssl/certs/ca-certificates.crt": "/etc/ssl/certs/ca-certificates.crt",
-	}, "--env", "PATH=/usr/local/go/bin:/bin", "--env", "GOTOOLCHAIN=local", "--env", "GOCACHE=/cache/build", "--env", "GOMODCACHE=/cache/modules")
+	}, "--env", "PATH=/usr/local/go/bin:/bin", "--env", "GOTOOLCHAIN=local",
+		"--env", "GOCACHE=/cache/build", "--env", "GOMODCACHE=/cache/modules")
 }
 
 // builder prepares what builds the Dockerfile for an architecture, and returns the options with which buildah does: its

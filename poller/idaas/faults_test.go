@@ -83,7 +83,8 @@ func newFaultRun(t *testing.T, kind simulator.FaultKind) *faultRun {
 	targets := []poller.Target{target("faulty", "provider"), target("healthy", "provider")}
 	r := &faultRun{t: t, api: a, failed: map[poller.Reason]int{}}
 	r.p = poller.New(poller.Config{
-		Source: a.client(pageSize(4), rateLimit(100)), Schedule: poller.Schedule{Calendar: every(5 * time.Minute)}, Targets: targets, Concurrency: 2, Timeout: time.Hour,
+		Source: a.client(pageSize(4), rateLimit(100)), Schedule: poller.Schedule{Calendar: every(5 * time.Minute)},
+		Targets: targets, Concurrency: 2, Timeout: time.Hour,
 		Log: a.client().config.Log,
 		Events: poller.Events{Walked: func(_ time.Duration, reason poller.Reason) {
 			r.mu.Lock()

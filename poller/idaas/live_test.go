@@ -18,7 +18,8 @@ import (
 // live returns a poller that walks live if that takes fewer requests.
 func (a *api) live(c *Client, targets ...poller.Target) *poller.Poller {
 	return poller.New(poller.Config{
-		Source: c, Live: c, Schedule: poller.Schedule{Calendar: every(5 * time.Minute)}, Targets: targets, Concurrency: max(1, len(targets)), Timeout: time.Hour,
+		Source: c, Live: c, Schedule: poller.Schedule{Calendar: every(5 * time.Minute)},
+		Targets: targets, Concurrency: max(1, len(targets)), Timeout: time.Hour,
 		Log: slog.New(slog.NewTextHandler(&a.log, nil)),
 	})
 }

@@ -71,7 +71,8 @@ func failingWalks(t *testing.T) {
 	}
 	failed := 0
 	p := poller.New(poller.Config{
-		Source: c, Schedule: poller.Schedule{Calendar: every(time.Minute)}, Targets: all, Concurrency: 1, Timeout: time.Hour, Log: slog.New(slog.DiscardHandler),
+		Source: c, Schedule: poller.Schedule{Calendar: every(time.Minute)},
+		Targets: all, Concurrency: 1, Timeout: time.Hour, Log: slog.New(slog.DiscardHandler),
 		Events: poller.Events{Walked: func(time.Duration, poller.Reason) { failed++ }},
 	})
 	until := func(walks int) uint64 {

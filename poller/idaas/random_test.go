@@ -123,7 +123,8 @@ func newRandomRun(t *testing.T, seed uint64) *randomRun {
 		live = r.source
 	}
 	r.p = poller.New(poller.Config{
-		Source: r.source, Live: live, Schedule: poller.Schedule{Calendar: every(40 * time.Second)}, Targets: r.targets, Concurrency: 3, Timeout: 3 * time.Minute,
+		Source: r.source, Live: live, Schedule: poller.Schedule{Calendar: every(40 * time.Second)},
+		Targets: r.targets, Concurrency: 3, Timeout: 3 * time.Minute,
 		Log: r.api.client().config.Log,
 	})
 	return r

@@ -37,7 +37,8 @@ func TestUnwatched(t *testing.T) {
 	}
 	const want = `[{"consumer":"agent","consumer_id":"app_1","name":"agent","identity":"agent","created":"2020-01-01T00:00:00Z"},` +
 		`{"consumer":"app_2","consumer_id":"app_2","name":"\u003cscript>"},{"consumer":"0123456789ab","identity":"application"}]`
-	if got := get("/api/v1/unwatched"); got.Body.String() != strings.ReplaceAll(want, `\u003c`, "<") || got.Header().Get("Content-Type") != "application/json" {
+	if got := get("/api/v1/unwatched"); got.Body.String() != strings.ReplaceAll(want, `\u003c`, "<") ||
+		got.Header().Get("Content-Type") != "application/json" {
 		t.Errorf("%s\nwant %s", got.Body, want)
 	}
 	if got := get("/api/v1/targets").Body.String(); !strings.Contains(got, `{"consumer":"named","consumer_id":"app_0",`) {

@@ -51,7 +51,8 @@ func constGauges(address string) func() error {
 		series, err := strconv.Atoi(os.Getenv("E2E_SERIES"))
 		plain := plainGauges{series: series}
 		for i := range perTarget {
-			plain.descs = append(plain.descs, client.NewDesc(fmt.Sprintf("plain_authentication_tokens_of_a_kind_%02d", i), "Plain.", []string{"consumer", "credential_provider"}, nil))
+			name := fmt.Sprintf("plain_authentication_tokens_of_a_kind_%02d", i)
+			plain.descs = append(plain.descs, client.NewDesc(name, "Plain.", []string{"consumer", "credential_provider"}, nil))
 		}
 		registry := client.NewRegistry()
 		registry.MustRegister(plain)
@@ -111,7 +112,9 @@ func scrapes(b *testing.B, p *e2e.Process, listen string, n int) (took []time.Du
 // BenchmarkScrape scrapes over HTTP: at rest and while every target is walked again, beside a process of as many const gauges.
 // Ratios are of CPU time at rest, and of the median.
 func BenchmarkScrape(b *testing.B) {
-	for _, size := range []struct{ targets, tokens, rate, scrapes int }{{1, 1_000_000, briskly, 500}, {5000, 200, briskly, 20}, {5000, 200, fastest, 20}} {
+	for _, size := range []struct{ targets, tokens, rate, scrapes int }{
+		{1, 1_000_000, briskly, 500}, {5000, 200, briskly, 20}, {5000, 200, fastest, 20},
+	} {
 		b.Run(fmt.Sprint(size.targets, "×", size.tokens, "/", size.rate), func(b *testing.B) {
 			schedule := "@every 2m" // so that there is a rest between
 			if testing.Short() {
@@ -145,7 +148,9 @@ func BenchmarkScrape(b *testing.B) {
 				busy, _, _ := scrapes(b, p, listen, size.scrapes)
 				p.Stop(b)
 				other := e2e.FreeAddress(b)
-				plain := e2e.Start(b, []string{"E2E_PEER=gauges", "E2E_PAGES=1", "E2E_ADDRESS=" + other, "E2E_SERIES=" + strconv.Itoa(series)}, os.Args[0])
+				plain := e2e.Start(b, []string{
+					"E2E_PEER=gauges", "E2E_PAGES=1", "E2E_ADDRESS=" + other, "E2E_SERIES=" + strconv.Itoa(series),
+				}, os.Args[0])
 				e2e.Eventually(b, time.Minute, "the gauges", func() error { _, err := e2e.Get(b.Context(), "http://"+other+"/metrics"); return err })
 				const ms = 1e3
 				_, plainCPU, _ := scrapes(b, plain, other, size.scrapes)

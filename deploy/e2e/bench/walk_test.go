@@ -53,7 +53,8 @@ func runPeer(peer string) int {
 
 func bareGet(address, token string) func() error {
 	client := &http.Client{Timeout: 10 * time.Second}
-	url := "http://" + address + listPath + "?consumerId=" + consumer + "&credentialProviderIdentifier=" + provider + "&maxResults=" + strconv.Itoa(pageSize)
+	url := "http://" + address + listPath + "?consumerId=" + consumer + "&credentialProviderIdentifier=" + provider +
+		"&maxResults=" + strconv.Itoa(pageSize)
 	return func() error {
 		req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, url, nil)
 		if err != nil {
@@ -86,7 +87,8 @@ func vendorCall(address, token string) func() error {
 		}, &openapiutil.OpenApiRequest{
 			Headers: map[string]*string{"Authorization": dara.String("Bearer " + token)},
 			Query: map[string]*string{
-				"consumerId": dara.String(consumer), "credentialProviderIdentifier": dara.String(provider), "maxResults": dara.String(strconv.Itoa(pageSize)),
+				"consumerId": dara.String(consumer), "credentialProviderIdentifier": dara.String(provider),
+				"maxResults": dara.String(strconv.Itoa(pageSize)),
 			},
 		}, &dara.RuntimeOptions{})
 		if err != nil {
@@ -125,7 +127,9 @@ type vendorPage struct {
 // million is an API with targets of many tokens each, of which one of live has not ended yet.
 func million(b *testing.B, targets, tokens, live int) (sim *simulator.Server, address, token string) {
 	b.Helper()
-	sim = simulator.New(simulator.Config{Clients: []simulator.Client{{ID: "exporter", Secret: "not a secret"}}, AccessTokenLifetime: 10 * time.Hour})
+	sim = simulator.New(simulator.Config{
+		Clients: []simulator.Client{{ID: "exporter", Secret: "not a secret"}}, AccessTokenLifetime: 10 * time.Hour,
+	})
 	now := time.Now()
 	for n := range targets {
 		sim.Generate(numbered(n), provider, tokens, func(i int) simulator.Token {
@@ -210,7 +214,8 @@ const (
 func BenchmarkWalk(b *testing.B) {
 	const oneIn = 100 // tokens is live, where not all are
 	var table strings.Builder
-	table.WriteString("| tokens | walk | requests | schedule at 200 requests a minute | memory, at most | memory after | CPU |\n|---|---|---|---|---|---|---|\n")
+	table.WriteString("| tokens | walk | requests | schedule at 200 requests a minute | memory, at most | memory after | CPU |\n" +
+		"|---|---|---|---|---|---|---|\n")
 	for _, tokens := range []int{1_000, 10_000, 100_000, 1_000_000, 5_000_000} {
 		for _, walk := range []string{"full", "live"} {
 			b.Run(fmt.Sprint(tokens, "/", walk), func(b *testing.B) {

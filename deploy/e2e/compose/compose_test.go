@@ -40,7 +40,8 @@ func TestCompose(t *testing.T) {
 	e.AddServer(t, file.Services["prometheus"].Image, "prometheus", "/prometheus")
 	e.AddServer(t, file.Services["alertmanager"].Image, "alertmanager", "/alertmanager")
 	// No Grafana can be had here.
-	e.Add(t, file.Services["grafana"].Image, map[string]string{"/bin/busybox": e2e.LookPath(t, "busybox")}, "--entrypoint", `["/bin/busybox", "sleep", "1000"]`)
+	e.Add(t, file.Services["grafana"].Image, map[string]string{"/bin/busybox": e2e.LookPath(t, "busybox")},
+		"--entrypoint", `["/bin/busybox", "sleep", "1000"]`)
 	e.Run(t, "podman", "tag", e.BuildExporter(t, runtime.GOARCH), "ghcr.io/idaas-exporter/idaas-token-exporter:latest")
 	t.Parallel() // from here on it waits, mostly
 	d := e2e.StartDocker(t)
@@ -58,7 +59,9 @@ func TestCompose(t *testing.T) {
 	compose := []string{"docker-compose", "-f", dir + "/deploy/compose/compose.yaml"}
 	settings := dir + "/deploy/compose/.env"
 	e2e.WriteFile(t, settings, e2e.ReadFile(t, e2e.Root+"/deploy/compose/example.env"))
-	if real := d.Run(t, append(compose, "config", "idaas-token-exporter")...); !strings.Contains(real, "- serve\n") || !strings.Contains(real, "IDAAS_DOMAIN: example.aliyunidaas.com\n") ||
+	real := d.Run(t, append(compose, "config", "idaas-token-exporter")...)
+	if !strings.Contains(real, "- serve\n") ||
+		!strings.Contains(real, "IDAAS_DOMAIN: example.aliyunidaas.com\n") ||
 		!strings.Contains(real, "source: /etc/idaas-token-exporter/client-secret\n") {
 		t.Errorf("the example file does not lead to an instance:\n%s", real)
 	}
@@ -103,7 +106,8 @@ func TestCompose(t *testing.T) {
 func checkComposeRights(t *testing.T, file composeFile) {
 	t.Helper()
 	for name, s := range file.Services {
-		if !s.ReadOnly || s.Privileged || !slices.Equal(s.CapDrop, []string{"ALL"}) || !slices.Equal(s.Security, []string{"no-new-privileges:true"}) {
+		if !s.ReadOnly || s.Privileged || !slices.Equal(s.CapDrop, []string{"ALL"}) ||
+			!slices.Equal(s.Security, []string{"no-new-privileges:true"}) {
 			t.Errorf("%s has rights: %+v", name, s)
 		}
 		for _, port := range s.Ports {
@@ -153,7 +157,8 @@ func TestGrafanaProvisioning(t *testing.T) {
 			}
 		}
 	}
-	if p := dashboards.Providers; len(p) != 1 || p[0].Type != "file" || !e2e.Exists(filepath.Join(mounted[p[0].Options.Path], "idaas-tokens.json")) {
+	if p := dashboards.Providers; len(p) != 1 || p[0].Type != "file" ||
+		!e2e.Exists(filepath.Join(mounted[p[0].Options.Path], "idaas-tokens.json")) {
 		t.Errorf("%+v", p)
 	}
 }

@@ -62,7 +62,8 @@ func checkContents(t *testing.T, e *e2e.Engine, image, arch string, machine elf.
 	}
 	i := inspected[0]
 	t.Logf("%s: %.1f MB", arch, float64(i.Size)/1e6)
-	if i.Architecture != arch || i.Size > maxImage || i.Config.User != "65532:65532" || i.Config.Healthcheck != nil || !slices.Equal(i.Config.Entrypoint, []string{"/idaas-token-exporter"}) {
+	if i.Architecture != arch || i.Size > maxImage || i.Config.User != "65532:65532" || i.Config.Healthcheck != nil ||
+		!slices.Equal(i.Config.Entrypoint, []string{"/idaas-token-exporter"}) {
 		t.Errorf("%+v", i)
 	}
 	for _, label := range []string{"title", "description", "source", "documentation", "licenses", "version", "revision"} {

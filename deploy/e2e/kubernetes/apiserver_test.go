@@ -45,7 +45,8 @@ func startKubernetes(t *testing.T, enter []string, flags ...string) *kubernetes 
 		t.Fatal(err)
 	}
 	token := rand.Text()
-	e2e.WriteFile(t, dir+"/accounts.key", string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})))
+	e2e.WriteFile(t, dir+"/accounts.key",
+		string(pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})))
 	e2e.WriteFile(t, dir+"/tokens.csv", token+",admin,admin,system:masters\n")
 	e2e.WriteFile(t, config, fmt.Sprintf(`
 apiVersion: v1

@@ -33,7 +33,8 @@ func fixtures(t *testing.T, kind string) []string {
 // render returns what the chart makes of values, as helm install would send it.
 func render(t *testing.T, values string, more ...string) string {
 	t.Helper()
-	return e2e.Command(t, nil, e2e.Tool(t, "helm"), append([]string{"template", "exporter", "deploy/helm", "--kube-version", "1.37", "-f", "deploy/e2e/kubernetes/" + values}, more...)...)
+	args := []string{"template", "exporter", "deploy/helm", "--kube-version", "1.37", "-f", "deploy/e2e/kubernetes/" + values}
+	return e2e.Command(t, nil, e2e.Tool(t, "helm"), append(args, more...)...)
 }
 
 // objects parses what was rendered: kind → objects.
@@ -163,7 +164,8 @@ func TestChart(t *testing.T) {
 		e2e.WriteFile(t, dir+"/client-secret", "not a secret")
 		e2e.WriteFile(t, dir+"/values.yaml", blocks[1][2])
 		e2e.Command(t, k.env, "sh", "-euc", "cd "+dir+"\n"+blocks[0][2])
-		k.run(t, "kubectl", "-n", "idaas", "get", "servicemonitor/idaas-token-exporter", "prometheusrule/idaas-token-exporter", "configmap/idaas-token-exporter-tokens")
+		k.run(t, "kubectl", "-n", "idaas", "get", "servicemonitor/idaas-token-exporter", "prometheusrule/idaas-token-exporter",
+			"configmap/idaas-token-exporter-tokens")
 		k.run(t, "helm", "-n", "idaas", "uninstall", "idaas-token-exporter")
 	})
 	t.Run("release", func(t *testing.T) {
@@ -171,7 +173,8 @@ func TestChart(t *testing.T) {
 			t.Helper()
 			return k.run(t, "helm", append([]string{"-n", "strict"}, args...)...)
 		}
-		if notes := helm("install", "exporter", chart, "-f", "testdata/good/real.yaml"); !strings.Contains(notes, "kubectl -n strict exec deployment/exporter-idaas-token-exporter -- /idaas-token-exporter check") {
+		notes := helm("install", "exporter", chart, "-f", "testdata/good/real.yaml")
+		if !strings.Contains(notes, "kubectl -n strict exec deployment/exporter-idaas-token-exporter -- /idaas-token-exporter check") {
 			t.Errorf("the notes do not say what is next:\n%s", notes)
 		}
 		checkPods(t, k, "strict", 1)
@@ -194,11 +197,14 @@ func checkPods(t *testing.T, k *kubernetes, namespace string, want int) {
 	e2e.Eventually(t, time.Minute, fmt.Sprint(want, " pods"), func() error {
 		pods := strings.Fields(k.run(t, "kubectl", "-n", namespace, "get", "pods", "-o", "name"))
 		if len(pods) != want {
-			return fmt.Errorf("%v\n%s", pods, k.run(t, "kubectl", "-n", namespace, "get", "events", "-o", "custom-columns=:reason,:message", "--no-headers"))
+			events := k.run(t, "kubectl", "-n", namespace, "get", "events", "-o", "custom-columns=:reason,:message", "--no-headers")
+			return fmt.Errorf("%v\n%s", pods, events)
 		}
 		return nil
 	})
-	if refused := k.run(t, "kubectl", "-n", namespace, "get", "events", "--field-selector", "type=Warning,reason=FailedCreate", "-o", "custom-columns=:message", "--no-headers"); refused != "" {
+	refused := k.run(t, "kubectl", "-n", namespace, "get", "events", "--field-selector", "type=Warning,reason=FailedCreate",
+		"-o", "custom-columns=:message", "--no-headers")
+	if refused != "" {
 		t.Errorf("refused:\n%s", refused)
 	}
 }
@@ -206,7 +212,8 @@ func checkPods(t *testing.T, k *kubernetes, namespace string, want int) {
 // checkGone: nothing but what every namespace has is left.
 func checkGone(t *testing.T, k *kubernetes, namespace string) {
 	t.Helper()
-	kinds := "all,configmaps,secrets,serviceaccounts,persistentvolumeclaims,networkpolicies,poddisruptionbudgets,servicemonitors,podmonitors,prometheusrules,roles,rolebindings"
+	kinds := "all,configmaps,secrets,serviceaccounts,persistentvolumeclaims," +
+		"networkpolicies,poddisruptionbudgets,servicemonitors,podmonitors,prometheusrules,roles,rolebindings"
 	e2e.Eventually(t, time.Minute, "all gone", func() error {
 		var left []string
 		for _, name := range strings.Fields(k.run(t, "kubectl", "-n", namespace, "get", kinds, "-o", "name")) {

@@ -33,7 +33,9 @@ func TestCluster(t *testing.T) {
 
 	n.addNamespace(t, "demo")
 	demo := hastyChart(t)
-	n.helm(t, "-n", "demo", "install", "idaas-token-exporter", demo, "--set", "demo=true,monitor.kind=ServiceMonitor,monitor.interval=2s,monitor.scrapeTimeout=2s,prometheusRule.enabled=true", "--wait", "--timeout", "60s")
+	n.helm(t, "-n", "demo", "install", "idaas-token-exporter", demo,
+		"--set", "demo=true,monitor.kind=ServiceMonitor,monitor.interval=2s,monitor.scrapeTimeout=2s,prometheusRule.enabled=true",
+		"--wait", "--timeout", "60s")
 	n.helm(t, "-n", "demo", "test", "idaas-token-exporter")
 
 	n.addNamespace(t, "strict")
@@ -146,7 +148,8 @@ func (n *node) always(t *testing.T, until chan struct{}, lines ...string) error 
 // checkQuiet: no container was restarted.
 func (n *node) checkQuiet(t *testing.T) {
 	t.Helper()
-	if restarts := n.run(t, "kubectl", "-n", "strict", "get", "pods", "-o", "jsonpath={.items[*].status.containerStatuses[*].restartCount}"); strings.Trim(restarts, "0 ") != "" {
+	restarts := n.run(t, "kubectl", "-n", "strict", "get", "pods", "-o", "jsonpath={.items[*].status.containerStatuses[*].restartCount}")
+	if strings.Trim(restarts, "0 ") != "" {
 		t.Errorf("restarts: %s", restarts)
 	}
 }
@@ -214,7 +217,8 @@ tls_server_config: {cert_file: tls.crt, key_file: tls.key}
 basic_auth_users: {prometheus: $2a$04$YhWz7sZGL5yHoIMV8QAxD.3mn3OekcHliV6ZXFNyI1.A6kKlaX48q}
 `)
 	n.run(t, "kubectl", "-n", "strict", "create", "secret", "generic", "web", "--from-file="+dir)
-	n.helm(t, "-n", "strict", "install", "idaas-token-exporter", chart, "--set", "demo=true,web.configSecret=web,monitor.scheme=https", "--wait", "--timeout", "60s")
+	n.helm(t, "-n", "strict", "install", "idaas-token-exporter", chart,
+		"--set", "demo=true,web.configSecret=web,monitor.scheme=https", "--wait", "--timeout", "60s")
 	n.helm(t, "-n", "strict", "test", "idaas-token-exporter")
 	if text, err := n.scrape(t, "strict", n.pods(t, "strict", ourPods)[0]); err == nil {
 		t.Errorf("anybody may read\n%s", text)

@@ -62,7 +62,8 @@ func (n *node) setSecret(t *testing.T, secret, ca string) {
 	dir := t.TempDir()
 	e2e.WriteFile(t, dir+"/client-secret", secret)
 	e2e.WriteFile(t, dir+"/ca.crt", ca)
-	n.apply(t, n.run(t, "kubectl", "-n", "strict", "create", "secret", "generic", "idaas", "--from-file="+dir, "--dry-run=client", "-o", "yaml"))
+	n.apply(t, n.run(t, "kubectl", "-n", "strict", "create", "secret", "generic", "idaas",
+		"--from-file="+dir, "--dry-run=client", "-o", "yaml"))
 }
 
 // remote is a simulated IDaaS at the node's address, with a certificate for it.

@@ -61,7 +61,8 @@ func (n *node) startKubelet(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := e2e.Containers(t)
-	e.Add(t, "localhost/pause:e2e", map[string]string{"/bin/busybox": e2e.LookPath(t, "busybox")}, "--entrypoint", `["/bin/busybox", "sleep", "infinity"]`)
+	e.Add(t, "localhost/pause:e2e", map[string]string{"/bin/busybox": e2e.LookPath(t, "busybox")},
+		"--entrypoint", `["/bin/busybox", "sleep", "infinity"]`)
 	config := strings.NewReplacer("DIR", n.dir, "TOOLS", tools, "PLUGINS", plugins, "KUBECONFIG", n.kubernetes.dir+"/kubeconfig",
 		"ADDRESS", nodeAddress, "PAUSE", save(t, e, "localhost/pause:e2e"))
 	files := map[string]string{}
@@ -71,7 +72,8 @@ func (n *node) startKubelet(t *testing.T) {
 	if err := e2e.WriteFiles(n.dir, files); err != nil {
 		t.Fatal(err)
 	}
-	args := append(n.Network.Enter(), "unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--propagation", "private", "sh", n.dir+"/init.sh")
+	args := append(n.Network.Enter(), "unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc",
+		"--propagation", "private", "sh", n.dir+"/init.sh")
 	all := exec.Command(args[0], args[1:]...)
 	log := &e2e.LogFile{}
 	all.Stdout, all.Stderr = log, log
@@ -88,7 +90,8 @@ func (n *node) startKubelet(t *testing.T) {
 		}
 		// Busy until the last process is gone.
 		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(e2e.Poll) {
-			_, err := e2e.Try(t, nil, "sh", "-c", "! ls -d /sys/fs/cgroup/*/k8s.io >/dev/null 2>&1 || find /sys/fs/cgroup/*/k8s.io -depth -type d -exec rmdir {} +")
+			_, err := e2e.Try(t, nil, "sh", "-c",
+				"! ls -d /sys/fs/cgroup/*/k8s.io >/dev/null 2>&1 || find /sys/fs/cgroup/*/k8s.io -depth -type d -exec rmdir {} +")
 			if err == nil {
 				break
 			}
@@ -126,7 +129,8 @@ func save(t *testing.T, e *e2e.Engine, image string) string {
 func (n *node) load(t *testing.T, images ...string) {
 	t.Helper()
 	for _, image := range images {
-		e2e.Command(t, nil, e2e.Tool(t, "ctr"), "--address", n.dir+"/containerd.sock", "--namespace", "k8s.io", "images", "import", save(t, e2e.Containers(t), image))
+		archive := save(t, e2e.Containers(t), image)
+		e2e.Command(t, nil, e2e.Tool(t, "ctr"), "--address", n.dir+"/containerd.sock", "--namespace", "k8s.io", "images", "import", archive)
 	}
 }
 
@@ -217,7 +221,8 @@ kube-scheduler --kubeconfig KUBECONFIG --authentication-kubeconfig KUBECONFIG --
   --bind-address 127.0.0.1 --secure-port 16459 --cert-dir DIR/scheduler >DIR/scheduler.log 2>&1 &
 until ctr -a DIR/containerd.sock version >/dev/null 2>&1; do sleep 0.3; done
 ctr -a DIR/containerd.sock -n k8s.io images import PAUSE
-kubelet --kubeconfig KUBECONFIG --config DIR/kubelet.yaml --root-dir DIR/kubelet --cert-dir DIR/kubelet-certs --hostname-override node1 --node-ip ADDRESS >DIR/kubelet.log 2>&1 &
+kubelet --kubeconfig KUBECONFIG --config DIR/kubelet.yaml --root-dir DIR/kubelet --cert-dir DIR/kubelet-certs \
+  --hostname-override node1 --node-ip ADDRESS >DIR/kubelet.log 2>&1 &
 kube-proxy --config DIR/proxy.yaml --hostname-override node1 >DIR/proxy.log 2>&1 &
 wait
 `,

@@ -98,7 +98,9 @@ func checkOpenMetrics(t *testing.T, prom *e2e.Prometheus, demo string) {
 		}
 		return nil
 	}
-	for _, metric := range []string{"idaas_authentication_tokens", "idaas_api_requests_total", "idaas_poll_duration_seconds_bucket", "idaas_target_info"} {
+	for _, metric := range []string{
+		"idaas_authentication_tokens", "idaas_api_requests_total", "idaas_poll_duration_seconds_bucket", "idaas_target_info",
+	} {
 		e2e.Eventually(t, 30*time.Second, metric, func() error { return same(metric) })
 	}
 }

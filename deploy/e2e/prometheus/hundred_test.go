@@ -52,7 +52,9 @@ func startHundred(t *testing.T) hundred {
 	return h
 }
 
-var documented = regexp.MustCompile(`1\.5 \* \(targets \* \((\d+) \+ windows in IDAAS_EXPIRING_WITHIN\) \+ (\d+)\)\s+body_size_limit = (\d+) kB \* targets`)
+var documented = regexp.MustCompile(
+	`1\.5 \* \(targets \* \((\d+) \+ windows in IDAAS_EXPIRING_WITHIN\) \+ (\d+)\)\s+body_size_limit = (\d+) kB \* targets`,
+)
 
 // check compares what is scraped with what deploy/prometheus/README.md says.
 func (h hundred) check(t *testing.T, prom *e2e.Prometheus) {
@@ -74,7 +76,8 @@ func (h hundred) check(t *testing.T, prom *e2e.Prometheus) {
 		}
 		return err
 	})
-	most, err := prom.Number(t.Context(), `max(count by (consumer, credential_provider) ({job="hundred",consumer!="",__name__!~".*:.*|ALERTS.*"}))`)
+	most, err := prom.Number(t.Context(),
+		`max(count by (consumer, credential_provider) ({job="hundred",consumer!="",__name__!~".*:.*|ALERTS.*"}))`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +90,8 @@ func (h hundred) check(t *testing.T, prom *e2e.Prometheus) {
 		t.Fatal(err)
 	}
 	size := float64(len(text)) / 1000
-	t.Logf("%d targets: %v series each, %v in all, %.0f kB; documented are %v, %v, %v", targets, most, all, size, perTarget, perTarget*targets+rest, kilobytes*targets)
+	t.Logf("%d targets: %v series each, %v in all, %.0f kB; documented are %v, %v, %v",
+		targets, most, all, size, perTarget, perTarget*targets+rest, kilobytes*targets)
 	if most > perTarget || all > perTarget*targets+rest || size > kilobytes*targets {
 		t.Error("more than documented")
 	}

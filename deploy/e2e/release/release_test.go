@@ -24,11 +24,15 @@ func TestRelease(t *testing.T) {
 		var bom struct {
 			Components []struct{ Name string }
 		}
-		if err := json.Unmarshal([]byte(e2e.ReadFile(t, e2e.One(t, dist+"/*_linux_"+arch+".cdx.json"))), &bom); err != nil || len(bom.Components) < 10 {
+		bill := e2e.ReadFile(t, e2e.One(t, dist+"/*_linux_"+arch+".cdx.json"))
+		if err := json.Unmarshal([]byte(bill), &bom); err != nil || len(bom.Components) < 10 {
 			t.Errorf("%d components in the bill of materials (%v)", len(bom.Components), err)
 		}
 		listed := e2e.Command(t, nil, "tar", "-tzf", e2e.One(t, dist+"/*_linux_"+arch+".tar.gz"))
-		for _, file := range []string{"idaas-token-exporter", "LICENSE", "README.md", "deploy/prometheus/rules.yaml", "deploy/systemd/idaas-token-exporter.service", "dashboards/idaas-tokens.json"} {
+		for _, file := range []string{
+			"idaas-token-exporter", "LICENSE", "README.md",
+			"deploy/prometheus/rules.yaml", "deploy/systemd/idaas-token-exporter.service", "dashboards/idaas-tokens.json",
+		} {
 			if !strings.Contains("\n"+listed, "\n"+file+"\n") {
 				t.Errorf("the archive has no %s:\n%s", file, listed)
 			}

@@ -47,7 +47,8 @@ func TestMetricsQL(t *testing.T) {
 	const apart = 30 * time.Hour
 	start := time.Now().Truncate(time.Hour).Add(-apart * time.Duration(len(all.Tests)))
 	v := victoria{t, "http://" + e2e.FreeAddress(t)}
-	e2e.Start(t, nil, e2e.Tool(t, "victoria-metrics"), "-storageDataPath="+t.TempDir(), "-httpListenAddr="+strings.TrimPrefix(v.url, "http://"),
+	e2e.Start(t, nil, e2e.Tool(t, "victoria-metrics"), "-storageDataPath="+t.TempDir(),
+		"-httpListenAddr="+strings.TrimPrefix(v.url, "http://"),
 		"-retentionPeriod=1y", "-search.disableCache", "-search.maxUniqueTimeseries=10000")
 	e2e.WaitFor(t, v.url+"/health")
 	var last []time.Duration // of each scenario

@@ -41,7 +41,8 @@ func newMachine(t *testing.T) *machine {
 func (m *machine) boot(t *testing.T) {
 	t.Helper()
 	// systemd takes SIGRTMIN+4 for "power off".
-	m.nspwn = exec.Command("systemd-nspawn", "--quiet", "--boot", "--directory", m.root, "--machine", "e2e-"+fmt.Sprint(os.Getpid()), "--register=no",
+	m.nspwn = exec.Command("systemd-nspawn", "--quiet", "--boot", "--directory", m.root,
+		"--machine", "e2e-"+fmt.Sprint(os.Getpid()), "--register=no",
 		"--keep-unit", "--kill-signal=SIGRTMIN+4", "--console=read-only", "--private-network")
 	console := &e2e.LogFile{}
 	m.nspwn.Stdout, m.nspwn.Stderr = console, console
@@ -78,7 +79,10 @@ func (m *machine) shutDown(t *testing.T) {
 
 func (m *machine) try(t *testing.T, args ...string) (string, error) {
 	t.Helper()
-	inside := []string{"-t", string(m.Network), "-m", "-u", "-i", "-n", "-p", "-r", "-w", "--", "/usr/bin/env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TERM=dumb", "DEBIAN_FRONTEND=noninteractive"}
+	inside := []string{
+		"-t", string(m.Network), "-m", "-u", "-i", "-n", "-p", "-r", "-w", "--",
+		"/usr/bin/env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TERM=dumb", "DEBIAN_FRONTEND=noninteractive",
+	}
 	return e2e.Try(t, nil, "nsenter", append(inside, args...)...)
 }
 

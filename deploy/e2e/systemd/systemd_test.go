@@ -35,7 +35,8 @@ func TestSystemd(t *testing.T) {
 		t.Error(out)
 	}
 	const exposure = "15" // in tenths
-	t.Log(lastLine(m.run(t, "systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold="+exposure, "/lib/systemd/system/"+service)))
+	t.Log(lastLine(m.run(t, "systemd-analyze", "security", "--no-pager", "--offline=true", "--threshold="+exposure,
+		"/lib/systemd/system/"+service)))
 
 	// Without settings it ends at once and stays so.
 	if out, err := m.try(t, "systemctl", "start", service); err != nil {
@@ -49,11 +50,15 @@ func TestSystemd(t *testing.T) {
 		return nil
 	})
 
-	edit(t, m, "env", "IDAAS_DOMAIN="+world.address+"\nIDAAS_CLIENT_ID=exporter\nIDAAS_POLL_SCHEDULE=@every 1s\nIDAAS_RATE_LIMIT=100\nIDAAS_REQUEST_RETRIES=0\n")
+	edit(t, m, "env", "IDAAS_DOMAIN="+world.address+"\nIDAAS_CLIENT_ID=exporter\nIDAAS_POLL_SCHEDULE=@every 1s\n"+
+		"IDAAS_RATE_LIMIT=100\nIDAAS_REQUEST_RETRIES=0\n")
 	edit(t, m, "client-secret", "not a secret\n")
 	edit(t, m, "targets.yaml", "targets:\n  - {consumer: billing, credential_providers: [orders_jwt]}\n")
 	m.run(t, "systemctl", "enable", "--now", service)
-	const billing, billed = `idaas_authentication_tokens{consumer="billing",credential_provider="orders_jwt"} 1`, `idaas_state_last_write_successful 1`
+	const (
+		billing = `idaas_authentication_tokens{consumer="billing",credential_provider="orders_jwt"} 1`
+		billed  = `idaas_state_last_write_successful 1`
+	)
 	sees(t, m, billing, billed, "\nprocess_start_time_seconds ")
 	checkConfined(t, m)
 
@@ -110,9 +115,11 @@ func TestUnitOfOldSystemd(t *testing.T) {
 	since := map[string][]string{
 		"242": {"ProtectHostname", "RestrictSUIDSGID"}, "244": {"ProtectKernelLogs"}, "245": {"ProtectClock"}, "247": {"ProtectProc"},
 	}
-	old := strings.Fields(`Description Documentation Wants After ExecStart ExecStartPre ExecReload Restart RestartSec RestartPreventExitStatus TimeoutStopSec
+	old := strings.Fields(`Description Documentation Wants After ExecStart ExecStartPre ExecReload Restart RestartSec
+		RestartPreventExitStatus TimeoutStopSec
 		Environment EnvironmentFile RuntimeDirectory RuntimeDirectoryMode DynamicUser StateDirectory StateDirectoryMode UMask NoNewPrivileges
-		CapabilityBoundingSet AmbientCapabilities ProtectSystem ProtectHome PrivateMounts PrivateTmp PrivateDevices PrivateUsers ProtectControlGroups
+		CapabilityBoundingSet AmbientCapabilities ProtectSystem ProtectHome PrivateMounts PrivateTmp PrivateDevices
+		PrivateUsers ProtectControlGroups
 		ProtectKernelModules ProtectKernelTunables LockPersonality MemoryDenyWriteExecute RemoveIPC RestrictAddressFamilies RestrictNamespaces
 		RestrictRealtime SystemCallArchitectures SystemCallFilter SystemCallErrorNumber WantedBy`)
 	for _, line := range regexp.MustCompile(`(?m)^(\w+)=`).FindAllStringSubmatch(body, -1) {

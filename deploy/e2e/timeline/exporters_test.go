@@ -12,8 +12,9 @@ import (
 
 var exporters = []Scenario{
 	{
-		Name:  "restarts",
-		Story: "The exporter is restarted without a state file, while tokens are about to end and lost: no alert ends for it. Then it is gone for three hours.",
+		Name: "restarts",
+		Story: "The exporter is restarted without a state file, while tokens are about to end and lost: no alert ends for it. " +
+			"Then it is gone for three hours.",
 		Lasts: 9 * hour,
 		Play: func(w *World) {
 			usual(w)
@@ -62,8 +63,9 @@ var exporters = []Scenario{
 		},
 	},
 	{
-		Name:  "shards",
-		Story: "Three shards: one is taken away and forgotten, one does not answer, one gets a wrong secret. That explains why its targets fail, but not why one of another shard does.",
+		Name: "shards",
+		Story: "Three shards: one is taken away and forgotten, one does not answer, one gets a wrong secret. " +
+			"That explains why its targets fail, but not why one of another shard does.",
 		Lasts: 9 * hour,
 		Play: func(w *World) {
 			for _, name := range many(9, "crm_oauth") {

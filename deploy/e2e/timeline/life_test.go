@@ -46,7 +46,10 @@ type fault struct {
 	Provider string `json:",omitempty"`
 }
 
-var faults = []string{"API gone", "API errors", "no access", "exporter gone", "exporter restarts", "exporter restarts", "Prometheus gone", "scrapes fail"}
+var faults = []string{
+	"API gone", "API errors", "no access", "exporter gone", "exporter restarts", "exporter restarts",
+	"Prometheus gone", "scrapes fail",
+}
 
 func (l *life) subject() string { return l.Consumer + "/" + l.Provider }
 

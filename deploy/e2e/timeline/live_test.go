@@ -90,7 +90,9 @@ func (w *World) scrape() string {
 
 // count notes how many tokens the exporter shows and how many the API has, and how often a live walk was repeated in full.
 func (w *World) count(consumer, provider string) {
-	found := regexp.MustCompile(`(?ms)^idaas_authentication_tokens\{\S* (\d+)$.*^idaas_poll_live_fallbacks_total (\d+)$`).FindStringSubmatch(w.scrape())
+	found := regexp.MustCompile(
+		`(?ms)^idaas_authentication_tokens\{\S* (\d+)$.*^idaas_poll_live_fallbacks_total (\d+)$`,
+	).FindStringSubmatch(w.scrape())
 	count := w.API.Count(consumer, provider, time.Now()).Total
 	w.notes = append(w.notes, line{w.Now(), fmt.Sprintf("-- tokens: %s, by the API: %d; walked in full: %s", found[1], count, found[2])})
 }

@@ -117,7 +117,8 @@ var (
 // broken lists what of the promise was not kept for a life.
 func (w *world) broken(l *life, h heard) (broken []string) {
 	fault := func(at time.Duration, format string, args ...any) {
-		broken = append(broken, fmt.Sprintf("%s  %s (lifetime %v, rhythm %v, polled every %v): ", clock(at), l.subject(), l.Lifetime, l.Rhythm, w.Polled)+fmt.Sprintf(format, args...))
+		whose := fmt.Sprintf("%s  %s (lifetime %v, rhythm %v, polled every %v): ", clock(at), l.subject(), l.Lifetime, l.Rhythm, w.Polled)
+		broken = append(broken, whose+fmt.Sprintf(format, args...))
 	}
 	b, blind, deaf := documented(w.Polled), w.blind(l), w.deaf()
 	// In time.
@@ -128,7 +129,8 @@ func (w *world) broken(l *life, h heard) (broken []string) {
 		case gap.From <= 2*hour || !deaf.spare(since, gap.From+b.lostAfter) || !l.continuous(gaps, n):
 		case due < gap.From && blind.spare(since, gap.From) && l.Revoked.At == 0 && !h.any(due, due, l.subject(), ending...):
 			fault(gap.From, "ends and was not announced %v before", gap.From-due)
-		case gap.To-gap.From > b.lostAfter && blind.spare(gap.From-hour-w.Polled, gap.From+b.lostAfter) && !h.any(gap.From, gap.From+b.lostAfter, l.subject(), ended...):
+		case gap.To-gap.From > b.lostAfter && blind.spare(gap.From-hour-w.Polled, gap.From+b.lostAfter) &&
+			!h.any(gap.From, gap.From+b.lostAfter, l.subject(), ended...):
 			fault(gap.From, "is lost and no alert fired in %v", b.lostAfter)
 		}
 	}
@@ -149,7 +151,8 @@ func (w *world) broken(l *life, h heard) (broken []string) {
 	// Ends: of blindness, and of token alerts once there is a token again with which nothing is wrong.
 	for _, s := range blind {
 		at := s.To + b.lag
-		if at < w.Lasts && blind.spare(s.To, at) && deaf.spare(s.To-hour, at) && h.any(at, at, l.subject(), "DataStale", "TargetFailing", "TargetAccessDenied") {
+		if at < w.Lasts && blind.spare(s.To, at) && deaf.spare(s.To-hour, at) &&
+			h.any(at, at, l.subject(), "DataStale", "TargetFailing", "TargetAccessDenied") {
 			fault(at, "is watched again for %v, and an alert says that it is not", b.lag)
 		}
 	}
@@ -158,7 +161,8 @@ func (w *world) broken(l *life, h heard) (broken []string) {
 		at := p.From + b.lag
 		alone := i+1 == len(periods) || periods[i+1].From > at
 		fine := p.To-at > l.Lifetime*2/5+b.lag && !l.changed(p.From, at)
-		if alone && fine && at < w.Lasts && blind.spare(p.From-b.lag, at) && deaf.spare(p.From-hour, at) && h.any(at, at, l.subject(), tokenAlerts...) {
+		if alone && fine && at < w.Lasts && blind.spare(p.From-b.lag, at) && deaf.spare(p.From-hour, at) &&
+			h.any(at, at, l.subject(), tokenAlerts...) {
 			fault(at, "has a token again for %v, and an alert says that it needs one", b.lag)
 		}
 	}

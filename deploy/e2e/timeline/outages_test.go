@@ -53,9 +53,13 @@ var outages = []Scenario{
 			forbidden := simulator.Fault{Operation: simulator.List, Provider: "orders_jwt", Kind: simulator.Status, Status: 403, Code: "forbidden"}
 			w.Break(hour+10*time.Second, hour, "the grant for orders_jwt is gone", forbidden)
 			w.At(3*hour+10*time.Second, "the client is locked", w.API.RevokeAccessTokens)
-			w.Break(3*hour+10*time.Second, 2*hour, "", simulator.Fault{Operation: simulator.Access, Kind: simulator.Status, Status: 401, Code: "invalid_client"})
+			w.Break(3*hour+10*time.Second, 2*hour, "",
+				simulator.Fault{Operation: simulator.Access, Kind: simulator.Status, Status: 401, Code: "invalid_client"})
 			w.At(5*hour+10*time.Second, "the client is unlocked", func() {})
-			removed := simulator.Fault{Operation: simulator.List, Provider: "checkout_jwt", Kind: simulator.Status, Status: 404, Code: "credential_provider_not_found"}
+			removed := simulator.Fault{
+				Operation: simulator.List, Provider: "checkout_jwt", Kind: simulator.Status,
+				Status: 404, Code: "credential_provider_not_found",
+			}
 			w.Break(6*hour+10*time.Second, 2*hour, "the provider checkout_jwt is removed", removed)
 		},
 	},
@@ -66,7 +70,8 @@ var outages = []Scenario{
 		Play: func(w *World) {
 			usual(w)
 			w.Break(hour+10*time.Second, hour, "a login page instead of answers", simulator.Fault{Operation: simulator.List, Kind: simulator.HTML})
-			w.Break(3*hour+10*time.Second, hour, "orders_jwt hangs", simulator.Fault{Operation: simulator.List, Provider: "orders_jwt", Kind: simulator.Hang})
+			w.Break(3*hour+10*time.Second, hour, "orders_jwt hangs",
+				simulator.Fault{Operation: simulator.List, Provider: "orders_jwt", Kind: simulator.Hang})
 		},
 	},
 	{
@@ -80,12 +85,14 @@ var outages = []Scenario{
 			for range 30 {
 				w.Issue("batch:crm_oauth", -10*day, 30*day)
 			}
-			w.Break(hour, 3*hour, "the second page cannot be read", simulator.Fault{Operation: simulator.List, Page: 2, Kind: simulator.Status, Status: 500})
+			w.Break(hour, 3*hour, "the second page cannot be read",
+				simulator.Fault{Operation: simulator.List, Page: 2, Kind: simulator.Status, Status: 500})
 		},
 	},
 	{
-		Name:  "wrong_clock",
-		Story: "Our clock is five minutes ahead, and set right; then an hour ahead, when all tokens seem to end an hour early; then an hour behind.",
+		Name: "wrong_clock",
+		Story: "Our clock is five minutes ahead, and set right; then an hour ahead, when all tokens seem to end an hour early; " +
+			"then an hour behind.",
 		Lasts: 9 * hour,
 		Play: func(w *World) {
 			usual(w)
@@ -104,7 +111,8 @@ var outages = []Scenario{
 		Lasts: 6 * hour,
 		Play: func(w *World) {
 			usual(w)
-			w.Exporter("finds:9877", "IDAAS_DOMAIN=http://"+domain, "IDAAS_ENDPOINT=", "IDAAS_TOKEN_ENDPOINT=", "IDAAS_SHARD_COUNT=2", "IDAAS_SHARD_INDEX=0")
+			w.Exporter("finds:9877", "IDAAS_DOMAIN=http://"+domain, "IDAAS_ENDPOINT=", "IDAAS_TOKEN_ENDPOINT=",
+				"IDAAS_SHARD_COUNT=2", "IDAAS_SHARD_INDEX=0")
 			w.Exporter("given:9877", "IDAAS_SHARD_COUNT=2", "IDAAS_SHARD_INDEX=1")
 			w.Move(2*hour+10*time.Second, "127.0.0.1:2")
 		},

@@ -86,7 +86,8 @@ func (w *World) startPrometheus() {
 		OutageTolerance: time.Hour, ForGracePeriod: 10 * time.Minute, ResendDelay: time.Minute,
 		Parser: promQL, GroupLoader: loader{w.scenario.Evaluate},
 	})
-	must(s.rules.Update(time.Duration(cfg.GlobalConfig.EvaluationInterval), []string{"rules.yaml"}, labels.EmptyLabels(), "", rules.DefaultEvalIterationFunc))
+	must(s.rules.Update(time.Duration(cfg.GlobalConfig.EvaluationInterval), []string{"rules.yaml"},
+		labels.EmptyLabels(), "", rules.DefaultEvalIterationFunc))
 
 	s.running.Go(func() { _ = s.scrapes.Run(s.found) })
 	s.running.Go(s.rules.Run)

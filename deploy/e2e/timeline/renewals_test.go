@@ -50,8 +50,9 @@ var renewals = []Scenario{
 		},
 	},
 	{
-		Name:  "rhythms",
-		Story: "15-minute JWTs in the rhythm of their consumers, which the list shows: all the time, hourly, nightly, on weekdays. Then a run is missed.",
+		Name: "rhythms",
+		Story: "15-minute JWTs in the rhythm of their consumers, which the list shows: " +
+			"all the time, hourly, nightly, on weekdays. Then a run is missed.",
 		Start: time.Date(2028, 1, 7, 0, 0, 0, 0, time.UTC), Lasts: 4 * day, Scrape: coarse, Evaluate: coarse, // a Friday
 		Play: func(w *World) {
 			w.Renew("always:checkout_jwt", 15*minute, -10*minute, 10*minute+3*time.Second, 4*day)
@@ -84,8 +85,9 @@ var renewals = []Scenario{
 		},
 	},
 	{
-		Name:  "installed",
-		Story: "The exporter is installed where 200 targets of two providers have no token any more: one notification per provider; 20 more, for 40 days.",
+		Name: "installed",
+		Story: "The exporter is installed where 200 targets of two providers have no token any more: " +
+			"one notification per provider; 20 more, for 40 days.",
 		Lasts: 2 * hour,
 		Play: func(w *World) {
 			usual(w)

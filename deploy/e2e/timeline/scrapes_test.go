@@ -18,8 +18,9 @@ func troubled(w *World) {
 
 var scrapes = []Scenario{
 	{
-		Name:  "scrapes_fail",
-		Story: "One scrape fails; then every other for two hours; then all for an hour. Nothing that is told ends meanwhile, nothing is told of tokens that are well.",
+		Name: "scrapes_fail",
+		Story: "One scrape fails; then every other for two hours; then all for an hour. " +
+			"Nothing that is told ends meanwhile, nothing is told of tokens that are well.",
 		Lasts: 7 * hour,
 		Play: func(w *World) {
 			troubled(w)
@@ -36,8 +37,9 @@ var scrapes = []Scenario{
 		},
 	},
 	{
-		Name:  "rare_scrapes",
-		Story: "Scraped every 10 minutes, which is longer than Prometheus looks back: token alerts come all the same, and it is told that scrapes are rare.",
+		Name: "rare_scrapes",
+		Story: "Scraped every 10 minutes, which is longer than Prometheus looks back: " +
+			"token alerts come all the same, and it is told that scrapes are rare.",
 		Lasts: 4 * hour, Scrape: 10 * minute,
 		Play: troubled,
 	},

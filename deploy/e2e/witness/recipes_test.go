@@ -46,7 +46,8 @@ type kitchen struct {
 func newKitchen(t *testing.T) *kitchen {
 	t.Helper()
 	k := &kitchen{witnessed: newWitnessed(t), dir: t.TempDir(), hosts: filepath.Join(t.TempDir(), "hosts")}
-	e2e.WriteFile(t, k.hosts, "127.0.0.1 localhost example.aliyunidaas.com eiam-developerapi.cn-hangzhou.aliyuncs.com eiam.cn-hangzhou.aliyuncs.com sts.aliyuncs.com\n")
+	e2e.WriteFile(t, k.hosts, "127.0.0.1 localhost example.aliyunidaas.com eiam-developerapi.cn-hangzhou.aliyuncs.com "+
+		"eiam.cn-hangzhou.aliyuncs.com sts.aliyuncs.com\n")
 	k.trusted = filepath.Join(t.TempDir(), "root.pem")
 	e2e.WriteFile(t, k.trusted, k.ca.Root)
 	binary, err := filepath.Abs(e2e.Exporter(t))
@@ -162,19 +163,26 @@ func TestRecipeRAM(t *testing.T) {
 			case "ecs_ram_role":
 				k.metadata(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					text := map[string]string{
-						"/latest/api/token": "t", "/latest/meta-data/ram/security-credentials/": "exporter", "/latest/meta-data/ram/security-credentials/exporter": k.session(),
+						"/latest/api/token": "t", "/latest/meta-data/ram/security-credentials/": "exporter",
+						"/latest/meta-data/ram/security-credentials/exporter": k.session(),
 					}[r.URL.Path]
 					_, _ = io.WriteString(w, text)
 				}))
 			case "oidc_role_arn":
 				e2e.WriteFile(t, k.dir+"/token", "the token of a pod")
-				k.env = []string{"ALIBABA_CLOUD_ROLE_ARN=acs:ram::1:role/exporter", "ALIBABA_CLOUD_OIDC_PROVIDER_ARN=acs:ram::1:oidc-provider/ack", "ALIBABA_CLOUD_OIDC_TOKEN_FILE=" + k.dir + "/token"}
+				k.env = []string{
+					"ALIBABA_CLOUD_ROLE_ARN=acs:ram::1:role/exporter", "ALIBABA_CLOUD_OIDC_PROVIDER_ARN=acs:ram::1:oidc-provider/ack",
+					"ALIBABA_CLOUD_OIDC_TOKEN_FILE=" + k.dir + "/token",
+				}
 			case "profile":
 				k.giveRAM("")
 				if err := os.Mkdir(k.dir+"/.aliyun", 0o700); err != nil {
 					t.Fatal(err)
 				}
-				e2e.WriteFile(t, k.dir+"/.aliyun/config.json", fmt.Sprintf(`{"current":"a","profiles":[{"name":"a","mode":"AK","access_key_id":%q,"access_key_secret":%q}]}`, k.ram.AccessKeyID, k.ram.AccessKeySecret))
+				e2e.WriteFile(t, k.dir+"/.aliyun/config.json", fmt.Sprintf(
+					`{"current":"a","profiles":[{"name":"a","mode":"AK","access_key_id":%q,"access_key_secret":%q}]}`,
+					k.ram.AccessKeyID, k.ram.AccessKeySecret,
+				))
 			}
 			k.open(t, simulator.Client{})
 			k.taste(t, "ram", k.cook(t, "ram"))
@@ -204,7 +212,8 @@ func TestRecipePolicy(t *testing.T) {
 		}
 	}
 	text := recipe(t, "policy", "ram")
-	if err := json.Unmarshal([]byte(text), &policy); err != nil || policy.Version != "1" || len(policy.Statement) != 1 || policy.Statement[0].Effect != "Allow" {
+	if err := json.Unmarshal([]byte(text), &policy); err != nil || policy.Version != "1" ||
+		len(policy.Statement) != 1 || policy.Statement[0].Effect != "Allow" {
 		t.Fatalf("%v: %s", err, text)
 	}
 	k := newKitchen(t)
@@ -214,7 +223,8 @@ func TestRecipePolicy(t *testing.T) {
 	e2e.WriteFile(t, k.dir+"/client-secret", witnessSecret)
 	k.cook(t, "ram")
 	k.cook(t, "discovery")
-	if want := []string{"eiam:GenerateOauthToken", "eiam:ListCredentialProviders", "eiam:ListApplications"}; !slices.Equal(policy.Statement[0].Action, want) {
+	want := []string{"eiam:GenerateOauthToken", "eiam:ListCredentialProviders", "eiam:ListApplications"}
+	if !slices.Equal(policy.Statement[0].Action, want) {
 		t.Errorf("it allows %q, want %q", policy.Statement[0].Action, want)
 	}
 }

@@ -22,11 +22,15 @@ import (
 func TestIdentityTrouble(t *testing.T) {
 	key, other := newECKey(t), newECKey(t)
 	secrets := []string{identities.PrivateKey(t, key), identities.PrivateKey(t, other)}
-	status := func(code int) http.Handler {
-		return http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(code) })
-	}
+	missing := http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusNotFound) })
 	hang := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	type files struct{ key, certificate, chain string }
+	pca := func(secret string, lasts time.Duration) func(*identities.CA) files {
+		return func(ca *identities.CA) files { return files{secret, issue(t, ca, key, lasts), ca.Chain} }
+	}
+	unread := func(ca *identities.CA) files { return files{secrets[0], "", ca.Chain} }
+	role, nowhere := []string{}, []string{"ALIBABA_CLOUD_CONFIG_FILE=/nowhere/config.json"}
+	ours := ramKey("LTAI-witness", "the-secret-of-an-access-key")
 	for name, c := range map[string]struct {
 		metadata http.Handler
 		absent   bool
@@ -35,30 +39,31 @@ func TestIdentityTrouble(t *testing.T) {
 		skew     time.Duration
 		want     string
 	}{
-		"metadata service: 404":                  {metadata: status(404), want: "PUT api/token: 404 Not Found"},
+		"metadata service: 404":                  {metadata: missing, want: "PUT api/token: 404 Not Found"},
 		"metadata service hangs":                 {metadata: hang, want: "no complete response within "},
 		"metadata service: absent":               {absent: true, want: "connection refused"},
 		"document, clock five minutes fast":      {skew: -5 * time.Minute, want: "signed in the future"},
-		"RAM, metadata service: 404":             {ram: []string{}, metadata: status(404), want: "GET meta-data/ram/security-credentials/: 404 Not Found"},
-		"RAM, metadata service hangs":            {ram: []string{}, metadata: hang, want: "PUT api/token: no complete response within "},
-		"RAM, metadata service: absent":          {ram: []string{}, absent: true, want: "connect: connection refused"},
-		"RAM, unreadable file":                   {ram: []string{"ALIBABA_CLOUD_CONFIG_FILE=/nowhere/config.json"}, absent: true, want: "open /nowhere/config.json: no such file or directory"},
+		"RAM, metadata service: 404":             {ram: role, metadata: missing, want: "GET meta-data/ram/security-credentials/: 404 Not Found"},
+		"RAM, metadata service hangs":            {ram: role, metadata: hang, want: "PUT api/token: no complete response within "},
+		"RAM, metadata service: absent":          {ram: role, absent: true, want: "connect: connection refused"},
+		"RAM, unreadable file":                   {ram: nowhere, absent: true, want: "open /nowhere/config.json: no such file or directory"},
 		"RAM, wrong key":                         {ram: ramKey("LTAI-other", "the-secret-of-an-access-key"), want: "InvalidAccessKeyId.NotFound"},
 		"RAM, wrong secret":                      {ram: ramKey("LTAI-witness", "the-secret-of-another"), want: "SignatureDoesNotMatch"},
-		"RAM, clock an hour fast":                {ram: ramKey("LTAI-witness", "the-secret-of-an-access-key"), skew: -time.Hour, want: "InvalidTimeStamp.Expired"},
-		"wrong key":                              {pca: func(ca *identities.CA) files { return files{secrets[1], issue(t, ca, key, time.Hour), ca.Chain} }, want: "is of another key than the private key"},
-		"no key":                                 {pca: func(ca *identities.CA) files { return files{"nonsense", issue(t, ca, key, time.Hour), ca.Chain} }, want: "the private key: no PEM block"},
-		"expired certificate":                    {pca: func(ca *identities.CA) files { return files{secrets[0], issue(t, ca, key, -time.Minute), ca.Chain} }, want: "expired at"},
-		"unreadable certificate":                 {pca: func(ca *identities.CA) files { return files{secrets[0], "", ca.Chain} }, want: "certificate: no such file"},
-		"certificate, clock five minutes fast":   {pca: func(ca *identities.CA) files { return files{secrets[0], issue(t, ca, key, time.Hour), ca.Chain} }, skew: -5 * time.Minute, want: "used before issued"},
-		"certificate, clock five minutes behind": {pca: func(ca *identities.CA) files { return files{secrets[0], issue(t, ca, key, time.Hour), ca.Chain} }, skew: 5 * time.Minute, want: "expired_token"},
+		"RAM, clock an hour fast":                {ram: ours, skew: -time.Hour, want: "InvalidTimeStamp.Expired"},
+		"wrong key":                              {pca: pca(secrets[1], time.Hour), want: "is of another key than the private key"},
+		"no key":                                 {pca: pca("nonsense", time.Hour), want: "the private key: no PEM block"},
+		"expired certificate":                    {pca: pca(secrets[0], -time.Minute), want: "expired at"},
+		"unreadable certificate":                 {pca: unread, want: "certificate: no such file"},
+		"certificate, clock five minutes fast":   {pca: pca(secrets[0], time.Hour), skew: -5 * time.Minute, want: "used before issued"},
+		"certificate, clock five minutes behind": {pca: pca(secrets[0], time.Hour), skew: 5 * time.Minute, want: "expired_token"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w, dir := newWitnessed(t), t.TempDir()
 			w.giveRAM("")
 			w.serve(t, simulator.Client{FederatedCredential: "me", PKCS7: w.ecs.Verify, PCA: simulator.PCA{Roots: w.ca.Roots}}, c.skew)
 			env := []string{
-				"IDAAS_DOMAIN=" + w.server.URL, "IDAAS_CA_FILE=" + w.trusted, "IDAAS_CLIENT_ID=" + witnessClient, "IDAAS_TARGETS=" + witnessConsumer + ":" + witnessProvider,
+				"IDAAS_DOMAIN=" + w.server.URL, "IDAAS_CA_FILE=" + w.trusted,
+				"IDAAS_CLIENT_ID=" + witnessClient, "IDAAS_TARGETS=" + witnessConsumer + ":" + witnessProvider,
 				"IDAAS_AUTH_METHOD=pkcs7", "IDAAS_FEDERATED_CREDENTIAL_NAME=me", "IDAAS_RATE_LIMIT=1000", "IDAAS_REQUEST_TIMEOUT=1s",
 			}
 			if c.ram != nil {
@@ -105,7 +110,8 @@ func TestIdentityTrouble(t *testing.T) {
 			if n := told(log.String(), "reason=access_token"); n != 1 || strings.Count(log.String(), "WRN") != 1 {
 				t.Errorf("%d lines of the log, want one:\n%s", n, log.String())
 			}
-			if series := `idaas_poll_error{consumer="` + witnessConsumer + `",credential_provider="` + witnessProvider + `",reason="access_token"} 1`; !strings.Contains(out.String(), series) {
+			series := `idaas_poll_error{consumer="` + witnessConsumer + `",credential_provider="` + witnessProvider + `",reason="access_token"} 1`
+			if !strings.Contains(out.String(), series) {
 				t.Errorf("there is no %s", series)
 			}
 			for _, secret := range append(secrets, "session-of", "client_assertion", "the-secret-of") {

@@ -60,7 +60,10 @@ var fileDifferences = []struct{ cases, reason string }{
 	{"issuer (missing|null|lower case)", "not needed beside a tokenEndpoint"},
 	{"tokenEndpoint (missing|null|empty|lower case)", "the issuer tells it"},
 	{`authnConfiguration\.authnMethod (missing|null|empty|lower case)`, "IDAAS_AUTH_METHOD, which has a default"},
-	{`authnConfiguration\.clientDeployEnvironment (missing|null|empty|lower case)`, "only ECS has a metadata service that is known here, so it need not be said"},
+	{
+		`authnConfiguration\.clientDeployEnvironment (missing|null|empty|lower case)`,
+		"only ECS has a metadata service that is known here, so it need not be said",
+	},
 	{`authnConfiguration\.oidcTokenFilePathEnvVarName number`, "the vendor's does not look at it beside an oidcTokenFilePath"},
 	{"deviceAuthorizationEndpoint number", "not looked at here"},
 	{`httpConfiguration(\.(connect|read)Timeout)? (other|null|empty|number|words)`, "IDAAS_REQUEST_TIMEOUT, which may be of any length"},
@@ -201,7 +204,8 @@ func outcome(environ []string, file string) map[string]string {
 		return map[string]string{"refused": err.Error()}
 	}
 	o := map[string]string{
-		"instance": c.InstanceID, "endpoint": c.Endpoint, "client": c.ClientID, "scope": c.Scope, "token endpoint": c.TokenEndpoint, "method": c.AuthMethod,
+		"instance": c.InstanceID, "endpoint": c.Endpoint, "client": c.ClientID, "scope": c.Scope,
+		"token endpoint": c.TokenEndpoint, "method": c.AuthMethod,
 	}
 	switch c.AuthMethod {
 	case "ram":

@@ -18,7 +18,8 @@ func (w *witnessed) list(t *testing.T, env []string, list, entries string, total
 		Total int
 		Found [][4]string
 	}
-	w.python(t, env, map[string]any{"do": list, "endpoint": strings.TrimPrefix(w.server.URL, "https://"), "instance": "idaas_witness"}, &answer)
+	endpoint := strings.TrimPrefix(w.server.URL, "https://")
+	w.python(t, env, map[string]any{"do": list, "endpoint": endpoint, "instance": "idaas_witness"}, &answer)
 	theirs := w.sent()
 	if answer.Total != total || len(answer.Found) != total {
 		t.Errorf("the vendor's client finds %d of a total of %d, want %d", len(answer.Found), answer.Total, total)
@@ -47,7 +48,9 @@ func TestWitnessProviders(t *testing.T) {
 	env := w.giveRAM("the-token-of-a-session")
 	w.serve(t, simulator.Client{Secret: witnessSecret}, 0)
 	for i := range 230 {
-		w.sim.SetProvider(simulator.Provider{Identifier: fmt.Sprintf("provider-%03d", i), Type: []string{"jwt", "oauth"}[i%2], Disabled: i%23 == 0})
+		w.sim.SetProvider(simulator.Provider{
+			Identifier: fmt.Sprintf("provider-%03d", i), Type: []string{"jwt", "oauth"}[i%2], Disabled: i%23 == 0,
+		})
 	}
 	found, text := w.list(t, env, "providers", "{consumer: anybody, credential_providers: all}", 230+1)
 	for _, p := range found {

@@ -87,7 +87,9 @@ func (w *witnessed) serve(t *testing.T, client simulator.Client, skew time.Durat
 	t.Helper()
 	client.ID = witnessClient
 	clock := func() time.Time { return time.Now().Add(skew) }
-	sim := simulator.New(simulator.WithRAM(simulator.Config{InstanceID: "idaas_witness", Clients: []simulator.Client{client}, Now: clock}, w.ram))
+	sim := simulator.New(simulator.WithRAM(simulator.Config{
+		InstanceID: "idaas_witness", Clients: []simulator.Client{client}, Now: clock,
+	}, w.ram))
 	w.sim = sim
 	now := clock()
 	sim.Generate(witnessConsumer, witnessProvider, 130, func(i int) simulator.Token {
@@ -202,18 +204,26 @@ var witnessMethods = []struct {
 	{"private_key_jwt, EC", keyWitness(func() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) })},
 	{"oidc", func(t *testing.T, _ *witnessed, c *simulator.Client) (map[string]string, []string) {
 		key := newECKey(t)
-		text, err := jwt.NewWithClaims(jwt.SigningMethodES256, jwt.MapClaims{"iss": "https://kubernetes.test", "sub": "exporter", "exp": time.Now().Add(time.Hour).Unix()}).SignedString(key)
+		claims := jwt.MapClaims{"iss": "https://kubernetes.test", "sub": "exporter", "exp": time.Now().Add(time.Hour).Unix()}
+		text, err := jwt.NewWithClaims(jwt.SigningMethodES256, claims).SignedString(key)
 		if err != nil {
 			t.Fatal(err)
 		}
 		file := filepath.Join(t.TempDir(), "token")
 		e2e.WriteFile(t, file, text)
-		c.FederatedCredential, c.OIDC = "pods", simulator.OIDC{Issuer: "https://kubernetes.test", PublicKeys: map[string]crypto.PublicKey{"": key.Public()}}
-		return map[string]string{"authnMethod": "OIDC", "clientDeployEnvironment": "KUBERNETES", "applicationFederatedCredentialName": "pods", "oidcTokenFilePath": file}, nil
+		c.FederatedCredential = "pods"
+		c.OIDC = simulator.OIDC{Issuer: "https://kubernetes.test", PublicKeys: map[string]crypto.PublicKey{"": key.Public()}}
+		return map[string]string{
+			"authnMethod": "OIDC", "clientDeployEnvironment": "KUBERNETES",
+			"applicationFederatedCredentialName": "pods", "oidcTokenFilePath": file,
+		}, nil
 	}},
 	{"pkcs7", func(_ *testing.T, w *witnessed, c *simulator.Client) (map[string]string, []string) {
 		c.FederatedCredential, c.PKCS7 = "machines", w.ecs.Verify
-		return map[string]string{"authnMethod": "PKCS7", "clientDeployEnvironment": "ALIBABA_CLOUD_ECS", "applicationFederatedCredentialName": "machines"}, nil
+		return map[string]string{
+			"authnMethod": "PKCS7", "clientDeployEnvironment": "ALIBABA_CLOUD_ECS",
+			"applicationFederatedCredentialName": "machines",
+		}, nil
 	}},
 	{"pca, RSA", certificateWitness(func() (crypto.Signer, error) { return rsa.GenerateKey(rand.Reader, 2048) })},
 	{"ram, an access key", ramWitness("")},
@@ -239,7 +249,10 @@ func ramWitness(session string) preparation {
 // giveRAM makes RAM credentials known, and returns the environment that has them.
 func (w *witnessed) giveRAM(session string) []string {
 	w.ram = simulator.RAMUser{AccessKeyID: "LTAI-witness", AccessKeySecret: "the-secret-of-an-access-key", SecurityToken: session}
-	return []string{"ALIBABA_CLOUD_ACCESS_KEY_ID=" + w.ram.AccessKeyID, "ALIBABA_CLOUD_ACCESS_KEY_SECRET=" + w.ram.AccessKeySecret, "ALIBABA_CLOUD_SECURITY_TOKEN=" + session}
+	return []string{
+		"ALIBABA_CLOUD_ACCESS_KEY_ID=" + w.ram.AccessKeyID, "ALIBABA_CLOUD_ACCESS_KEY_SECRET=" + w.ram.AccessKeySecret,
+		"ALIBABA_CLOUD_SECURITY_TOKEN=" + session,
+	}
 }
 
 func keyWitness(generate func() (crypto.Signer, error)) preparation {
@@ -249,7 +262,8 @@ func keyWitness(generate func() (crypto.Signer, error)) preparation {
 			t.Fatal(err)
 		}
 		c.PublicKeys = map[string]crypto.PublicKey{"": key.Public()}
-		return map[string]string{"authnMethod": "PRIVATE_KEY_JWT", "privateKeyEnvVarName": "WITNESS"}, []string{"WITNESS=" + identities.PrivateKey(t, key)}
+		return map[string]string{"authnMethod": "PRIVATE_KEY_JWT", "privateKeyEnvVarName": "WITNESS"},
+			[]string{"WITNESS=" + identities.PrivateKey(t, key)}
 	}
 }
 
@@ -262,7 +276,8 @@ func certificateWitness(generate func() (crypto.Signer, error)) preparation {
 		c.FederatedCredential, c.PCA = "laptops", simulator.PCA{Roots: w.ca.Roots, CommonName: "exporter"}
 		return map[string]string{
 			"authnMethod": "PCA", "applicationFederatedCredentialName": "laptops", "privateKeyEnvVarName": "WITNESS",
-			"clientX509Certificate": w.ca.Issue(t, "exporter", key.Public(), time.Now().Add(-time.Hour), time.Now().Add(time.Hour)), "x509CertChains": w.ca.Chain,
+			"clientX509Certificate": w.ca.Issue(t, "exporter", key.Public(), time.Now().Add(-time.Hour), time.Now().Add(time.Hour)),
+			"x509CertChains":        w.ca.Chain,
 		}, []string{"WITNESS=" + identities.PrivateKey(t, key)}
 	}
 }
@@ -281,7 +296,8 @@ func TestWitnesses(t *testing.T) {
 			var listings []listing
 			w.python(t, env, map[string]any{"do": "walk", "consumer": witnessConsumer, "provider": witnessProvider, "size": witnessSize}, &listings)
 			theirs := w.sent()
-			env = append(env, "IDAAS_CA_FILE="+w.trusted, "IDAAS_TARGETS="+witnessConsumer+":"+witnessProvider, "IDAAS_RATE_LIMIT=1000", fmt.Sprint("IDAAS_PAGE_SIZE=", witnessSize))
+			env = append(env, "IDAAS_CA_FILE="+w.trusted, "IDAAS_TARGETS="+witnessConsumer+":"+witnessProvider,
+				"IDAAS_RATE_LIMIT=1000", fmt.Sprint("IDAAS_PAGE_SIZE=", witnessSize))
 			for _, walk := range []string{"full", "live"} {
 				checkSums(t, w.once(t, append(env, "IDAAS_WALK="+walk)), listings)
 				w.compare(t, theirs, w.sent(), met)
