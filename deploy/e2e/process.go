@@ -171,7 +171,7 @@ func (l *LogFile) Tail() []byte {
 	return bytes.Clone(l.text[max(0, len(l.text)-4000):])
 }
 
-// FreeAddress is a loopback address that nobody listens on. Whoever takes it between now and its use makes the test fail.
+// FreeAddress returns a loopback address without a listener. Another process that takes it before its use makes the test fail.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
